@@ -1,0 +1,1 @@
+//! The certificate authority in Fabric CA's REST form, and its client.

@@ -1,0 +1,1 @@
+//! Running chaincode: the shim protocol, services, in-process contracts, lifecycle.

@@ -1,0 +1,2 @@
+//! The consilium binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Seek semantics of the Deliver service, shared by orderer and peer.

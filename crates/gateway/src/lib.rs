@@ -1,0 +1,1 @@
+//! The Gateway service that Fabric's client SDKs speak.

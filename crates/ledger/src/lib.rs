@@ -1,0 +1,1 @@
+//! Blocks, state, history and private data on RocksDB; simulation, MVCC and commit.

@@ -1,0 +1,1 @@
+//! X.509 identities, MSPs, principals and policies, as pure functions.

@@ -1,0 +1,1 @@
+//! The ordering service: openraft per channel, block cutting, broadcast and deliver.

@@ -1,0 +1,1 @@
+//! Endorse, validate, commit, and the services of a peer.

@@ -1,0 +1,1 @@
+//! Building, hashing, signing and parsing of envelopes, transactions, blocks and channel configuration.

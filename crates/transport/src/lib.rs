@@ -1,0 +1,1 @@
+//! TLS, gRPC servers and channels.
