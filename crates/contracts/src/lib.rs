@@ -1,1 +1,46 @@
-//! The contract API and the health contracts.
+//! The contract API, and the contracts that are compiled into the peer.
+//!
+//! **Owns**: what a contract may do ([`Stub`]), what it is ([`Contract`]), who is calling
+//! ([`Caller`]), composite keys, error codes ([`Failure`]), the health contracts ([`records`],
+//! [`devices`]), the plain key-value contract ([`kv`]), the rules of the identifiers they check
+//! ([`gs1`]), and the off-chain half of the records contract ([`vault`]).
+//!
+//! **Must not know**: the ledger, sockets, an async runtime, the clock. Time is the proposal's
+//! timestamp; everything else comes through the stub, so that every endorser computes the same
+//! bytes.
+//!
+//! **Start reading** at [`stub`], then [`contract`], then `records/mod.rs`. What each function
+//! takes, who may call it and how it fails is in `docs/contracts.md`. Tests of contracts run on
+//! [`testing::TestLedger`], transaction by transaction.
+
+pub mod caller;
+pub mod contract;
+pub mod devices;
+pub mod failure;
+pub mod gs1;
+pub mod key;
+pub mod kv;
+pub mod records;
+mod request;
+mod roles;
+pub mod stub;
+
+use std::sync::Arc;
+
+pub use caller::{Caller, CallerError, NodeRole};
+pub use contract::{Contract, Response};
+pub use failure::Failure;
+pub use key::{KeyError, composite_key, composite_range, split_composite_key};
+pub use request::MAX_CLOCK_SKEW_SECONDS;
+pub use stub::{HistoryEntry, KeyValue, Stub, StubError, Timestamp};
+
+/// The contracts that every peer can run in process: `records`, `devices` and `kv`.
+///
+/// A contract becomes callable on a channel only once a chaincode definition names it.
+pub fn built_in() -> Vec<Arc<dyn Contract>> {
+    vec![
+        Arc::new(records::Records),
+        Arc::new(devices::Devices),
+        Arc::new(kv::Kv),
+    ]
+}

@@ -1,0 +1,60 @@
+//! A contract and its answer.
+
+use bytes::Bytes;
+
+use crate::stub::Stub;
+
+/// A contract's answer, field for field `protos.Response`.
+///
+/// Status below 400 is endorsed; 400 and above is returned to the client as it is and nothing is
+/// ordered.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Response {
+    /// 200 for success, otherwise an HTTP-like status.
+    pub status: i32,
+    /// `CODE: sentence` for failures, else empty.
+    pub message: String,
+    /// The result, JSON in the health contracts.
+    pub payload: Bytes,
+}
+
+impl Response {
+    /// Status 200 with this payload.
+    pub fn success(payload: impl Into<Bytes>) -> Self {
+        Response {
+            status: 200,
+            message: String::new(),
+            payload: payload.into(),
+        }
+    }
+
+    /// A failure with its status and message.
+    pub fn error(status: i32, message: impl Into<String>) -> Self {
+        Response {
+            status,
+            message: message.into(),
+            payload: Bytes::new(),
+        }
+    }
+
+    /// Whether an endorser signs this answer.
+    pub fn is_endorsable(&self) -> bool {
+        self.status < 400
+    }
+}
+
+/// A contract that runs inside the peer.
+///
+/// It must be a function of the stub alone: no clock, no randomness, no IO, no state of its own,
+/// and no panic on any input.
+pub trait Contract: Send + Sync {
+    /// The name that chaincode packages refer to, for example `records`.
+    fn name(&self) -> &'static str;
+    /// Handles a transaction sent with `is_init`. Succeeds without doing anything unless
+    /// overridden.
+    fn init(&self, _stub: &mut dyn Stub) -> Response {
+        Response::success(Bytes::new())
+    }
+    /// Handles any other transaction.
+    fn invoke(&self, stub: &mut dyn Stub) -> Response;
+}

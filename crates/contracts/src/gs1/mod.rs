@@ -1,0 +1,3 @@
+//! Identifiers of devices by the GS1 General Specifications. Pure functions.
+
+pub mod gtin;

@@ -1,0 +1,214 @@
+//! The `kv` contract: plain keys and values, for benchmarks and tests.
+//!
+//! Arguments are the function's name, then strings. It has no roles: the chaincode's endorsement
+//! policy is all that protects it.
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::contract::{Contract, Response};
+use crate::failure::Failure;
+use crate::request::to_json;
+use crate::stub::Stub;
+
+/// The contract `kv`; its functions are in `docs/contracts.md`.
+pub struct Kv;
+
+/// Entries that one range answers at most.
+const MAX_RANGE: usize = 1000;
+
+const FUNCTIONS: &str = "put key value [event], get key, del key, range start end [limit], history key, putMany (key value)…, increment key, event name payload, putPrivate collection key (value in transient 'value'), getPrivate collection key, privateHash collection key, delPrivate collection key, purgePrivate collection key, invoke chaincode argument…, fail status message";
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    key: &'a str,
+    value: String,
+}
+
+#[derive(Serialize)]
+struct Change<'a> {
+    #[serde(rename = "txId")]
+    tx_id: &'a str,
+    seconds: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+    deleted: bool,
+}
+
+impl Contract for Kv {
+    fn name(&self) -> &'static str {
+        "kv"
+    }
+
+    fn invoke(&self, stub: &mut dyn Stub) -> Response {
+        match run(stub) {
+            Ok(response) => response,
+            Err(failure) => failure.into(),
+        }
+    }
+}
+
+fn text(bytes: &Bytes) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn key(bytes: &Bytes) -> Result<&str, Failure> {
+    let key = std::str::from_utf8(bytes).map_err(|_| Failure::malformed("a key is not UTF-8"))?;
+    if key.is_empty() {
+        return Err(Failure::malformed("key must not be an empty string"));
+    }
+    Ok(key)
+}
+
+fn name(bytes: &Bytes) -> Result<&str, Failure> {
+    std::str::from_utf8(bytes).map_err(|_| Failure::malformed("an argument is not UTF-8"))
+}
+
+fn put(stub: &mut dyn Stub, name: &str, value: &[u8]) -> Result<(), Failure> {
+    if value.is_empty() {
+        return Err(Failure::malformed(format!(
+            "the value of '{name}' is empty; use del"
+        )));
+    }
+    Ok(stub.put_state(name, value)?)
+}
+
+fn run(stub: &mut dyn Stub) -> Result<Response, Failure> {
+    let args = stub.args().to_vec();
+    let Some((function, rest)) = args.split_first() else {
+        return Err(Failure::new(
+            400,
+            "UNKNOWN_FUNCTION",
+            format!("kv has {FUNCTIONS}"),
+        ));
+    };
+    let done = || Ok(Response::success(Bytes::new()));
+    match (function.as_ref(), rest) {
+        (b"put", [k, value]) => {
+            put(stub, key(k)?, value)?;
+            done()
+        }
+        (b"put", [k, value, event]) => {
+            put(stub, key(k)?, value)?;
+            stub.set_event(key(event)?, value)?;
+            done()
+        }
+        (b"get", [k]) => match stub.get_state(key(k)?)? {
+            Some(value) => Ok(Response::success(value)),
+            None => Err(Failure::not_found(format!("no key '{}'", text(k)))),
+        },
+        (b"del", [k]) => {
+            stub.delete_state(key(k)?)?;
+            done()
+        }
+        (b"putMany", pairs) if !pairs.is_empty() && pairs.len() % 2 == 0 => {
+            for pair in pairs.chunks_exact(2) {
+                put(stub, key(&pair[0])?, &pair[1])?;
+            }
+            done()
+        }
+        (b"increment", [k]) => {
+            let k = key(k)?;
+            let before = match stub.get_state(k)? {
+                Some(value) => std::str::from_utf8(&value)
+                    .ok()
+                    .and_then(|value| value.parse::<i64>().ok())
+                    .ok_or_else(|| {
+                        Failure::rule("NOT_A_NUMBER", format!("'{k}' holds no number"))
+                    })?,
+                None => 0,
+            };
+            let after = before
+                .checked_add(1)
+                .ok_or_else(|| Failure::rule("OVERFLOW", format!("'{k}' is at its maximum")))?
+                .to_string();
+            stub.put_state(k, after.as_bytes())?;
+            Ok(Response::success(after))
+        }
+        (b"range", [start, end]) => range(stub, name(start)?, name(end)?, MAX_RANGE),
+        (b"range", [start, end, limit]) => {
+            let limit = name(limit)?
+                .parse::<usize>()
+                .ok()
+                .filter(|limit| (1..=MAX_RANGE).contains(limit))
+                .ok_or_else(|| {
+                    Failure::malformed(format!("the limit is a number from 1 to {MAX_RANGE}"))
+                })?;
+            range(stub, name(start)?, name(end)?, limit)
+        }
+        (b"history", [k]) => {
+            let entries = stub.history(key(k)?)?;
+            let changes: Vec<_> = entries
+                .iter()
+                .map(|entry| Change {
+                    tx_id: &entry.tx_id,
+                    seconds: entry.timestamp.seconds,
+                    value: entry.value.as_ref().map(text),
+                    deleted: entry.value.is_none(),
+                })
+                .collect();
+            Ok(Response::success(to_json(&changes)))
+        }
+        (b"event", [event, payload]) => {
+            stub.set_event(key(event)?, payload)?;
+            done()
+        }
+        (b"putPrivate", [collection, k]) => {
+            let value = stub.transient().get("value").cloned().ok_or_else(|| {
+                Failure::malformed(
+                    "putPrivate expects the value in the transient map under 'value'",
+                )
+            })?;
+            stub.put_private(name(collection)?, key(k)?, &value)?;
+            done()
+        }
+        (b"getPrivate", [collection, k]) => match stub.get_private(name(collection)?, key(k)?)? {
+            Some(value) => Ok(Response::success(value)),
+            None => Err(Failure::not_found(format!("no private key '{}'", text(k)))),
+        },
+        (b"privateHash", [collection, k]) => {
+            match stub.get_private_hash(name(collection)?, key(k)?)? {
+                Some(hash) => Ok(Response::success(hex::encode(hash))),
+                None => Err(Failure::not_found(format!("no private key '{}'", text(k)))),
+            }
+        }
+        (b"delPrivate", [collection, k]) => {
+            stub.delete_private(name(collection)?, key(k)?)?;
+            done()
+        }
+        (b"purgePrivate", [collection, k]) => {
+            stub.purge_private(name(collection)?, key(k)?)?;
+            done()
+        }
+        (b"invoke", [chaincode, arguments @ ..]) => Ok(stub.invoke(name(chaincode)?, arguments)?),
+        (b"fail", [status, message]) => {
+            let status = name(status)?
+                .parse::<i32>()
+                .ok()
+                .filter(|status| (400..=599).contains(status))
+                .ok_or_else(|| Failure::malformed("the status is a number from 400 to 599"))?;
+            Ok(Response::error(status, name(message)?))
+        }
+        _ => Err(Failure::new(
+            400,
+            "UNKNOWN_FUNCTION",
+            format!(
+                "kv has no '{}' with {} arguments, it has {FUNCTIONS}",
+                text(function).chars().take(64).collect::<String>(),
+                rest.len()
+            ),
+        )),
+    }
+}
+
+fn range(stub: &mut dyn Stub, start: &str, end: &str, limit: usize) -> Result<Response, Failure> {
+    let pairs = stub.range(start, end, limit)?;
+    let entries: Vec<_> = pairs
+        .iter()
+        .map(|pair| Entry {
+            key: &pair.key,
+            value: text(&pair.value),
+        })
+        .collect();
+    Ok(Response::success(to_json(&entries)))
+}
