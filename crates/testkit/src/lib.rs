@@ -1,1 +1,22 @@
-//! Identities and fixtures for tests.
+//! Identities and fixtures for tests, made at run time: nothing here is a key that somebody else knows.
+//!
+//! Owns: in-memory organizations with their authorities, certificates of every (also flawed) form, and
+//! their folders on disk. Must not be used outside of tests and demonstrations: it panics where a test
+//! would fail anyway, and guards no key.
+//!
+//! Start reading at [`Organization`]; tests about certificates themselves use [`Authority`] and
+//! [`Template`].
+
+mod authority;
+mod der;
+mod folders;
+mod key;
+mod organization;
+mod pem;
+
+pub use authority::{
+    Authority, CLIENT_AUTH, CRL_SIGN, Credential, DIGITAL_SIGNATURE, KEY_CERT_SIGN, SERVER_AUTH,
+    Template,
+};
+pub use key::{Key, KeyKind};
+pub use organization::{NodeOu, Organization};
