@@ -229,6 +229,11 @@ impl Certificate {
         &self.public_key
     }
 
+    /// Whether both certificates are over the same public key: a renewed certificate may keep it.
+    pub fn same_public_key(&self, other: &Certificate) -> bool {
+        self.public_key == other.public_key
+    }
+
     /// The curve of an elliptic curve public key.
     pub fn curve(&self) -> Option<Curve> {
         match &self.public_key {

@@ -1,0 +1,62 @@
+//! The commit hash: a chain over validation flags and state updates that is equal on all honest
+//! peers of a channel (hashing-and-signing, section 8).
+
+use crate::hash::sha256_parts;
+use crate::rwset::Version;
+use crate::wire::{put_bool, put_bytes, put_prefix};
+use bytes::Bytes;
+use prost::encoding::encode_varint;
+
+/// One key of a block's final update batch: its last write, public or hashed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UpdateEntry<'a> {
+    /// Chaincode name. The configuration's (empty) namespace is left out of the hash.
+    pub namespace: &'a str,
+    /// Collection name of a hashed write; empty for a public one.
+    pub collection: &'a str,
+    /// Key, or the 32 bytes of its hash.
+    pub key: &'a [u8],
+    /// New value (or value hash); `None` when the key was deleted.
+    pub value: Option<&'a [u8]>,
+    /// Height of the transaction that wrote it.
+    pub version: Version,
+}
+
+/// Encodes an update batch as the commit hash covers it. The entries may come in any order; keys
+/// must be unique within (namespace, collection). Metadata and clear private values do not belong
+/// here.
+pub fn update_bytes(mut entries: Vec<UpdateEntry<'_>>) -> Bytes {
+    // The derived order is the one that is hashed: namespace, then public (no collection) before
+    // collections by name, then key.
+    entries.sort_unstable();
+    let mut buffer = Vec::new();
+    let mut encoded = Vec::new();
+    let (mut last_namespace, mut last_collection) = ("", "");
+    for entry in entries.iter().filter(|entry| !entry.namespace.is_empty()) {
+        encoded.clear();
+        if entry.namespace != last_namespace {
+            put_bytes(&mut encoded, 1, entry.namespace.as_bytes());
+            (last_namespace, last_collection) = (entry.namespace, "");
+        }
+        if entry.collection != last_collection {
+            put_bytes(&mut encoded, 2, entry.collection.as_bytes());
+            last_collection = entry.collection;
+        }
+        put_bytes(&mut encoded, 3, entry.key);
+        put_bool(&mut encoded, 4, entry.value.is_none());
+        put_bytes(&mut encoded, 5, entry.value.unwrap_or_default());
+        put_bytes(&mut encoded, 6, &entry.version.to_bytes());
+        put_prefix(&mut buffer, 1, encoded.len());
+        buffer.extend_from_slice(&encoded);
+    }
+    buffer.into()
+}
+
+/// The commit hash of a block: `flags` is one byte per transaction, `updates` comes from
+/// [`update_bytes`], `previous` is the hash of the block before (none for block 1; block 0 has no
+/// commit hash at all).
+pub fn commit_hash(flags: &[u8], updates: &[u8], previous: Option<&[u8]>) -> [u8; 32] {
+    let mut length = Vec::with_capacity(10);
+    encode_varint(flags.len() as u64, &mut length);
+    sha256_parts(&[&length, flags, updates, previous.unwrap_or_default()])
+}
