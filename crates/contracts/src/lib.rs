@@ -17,6 +17,7 @@ pub mod caller;
 pub mod contract;
 pub mod devices;
 pub mod failure;
+mod fields;
 pub mod gs1;
 pub mod key;
 pub mod kv;
@@ -24,6 +25,8 @@ pub mod records;
 mod request;
 mod roles;
 pub mod stub;
+pub mod testing;
+pub mod vault;
 
 use std::sync::Arc;
 

@@ -1,27 +1,72 @@
 //! The `records` contract: fingerprints of documents, consent, and decisions on access.
+//!
+//! Documents stay encrypted in their custodian's vault ([`crate::vault`]); the ledger has their
+//! hashes, the subject's pseudonym and coarse codes. Files by what happens to a document:
+//! `register` (it exists), `consent` (who may), `decision` (the rules, pure), `access` (who asked,
+//! and what was decided), `erasure` (it goes).
+
+mod access;
+mod consent;
+mod decision;
+mod erasure;
+mod model;
+mod register;
+#[cfg(test)]
+mod tests;
+
+use serde::Deserialize;
 
 use crate::contract::{Contract, Response};
-use crate::request::{Effect, Function, dispatch};
-use crate::roles;
+use crate::failure::Failure;
+use crate::request::{Call, Effect, Function, Outcome, dispatch};
+use crate::roles::{self, LawProfile, Part, write_config};
 use crate::stub::Stub;
 
-/// The contract `records`; see `docs/contracts.md`.
+/// The contract `records`; its functions are in `docs/contracts.md`.
 pub struct Records;
 
-const FUNCTIONS: &[Function] = &[
-    Function {
-        name: "Configure",
-        effect: Effect::Submit,
-        expects: "{}",
-        run: roles::configure,
-    },
-    Function {
-        name: "ReadConfig",
-        effect: Effect::Evaluate,
-        expects: "{}",
-        run: roles::read_config,
-    },
-];
+macro_rules! functions {
+    ($($effect:ident $name:literal $expects:literal => $run:path;)*) => {
+        &[$(Function {
+            name: $name,
+            effect: Effect::$effect,
+            expects: $expects,
+            run: $run,
+        }),*]
+    };
+}
+pub(crate) use functions;
+
+const FUNCTIONS: &[Function] = functions! {
+    Submit "Configure" r#"{"providers":[MSP id],"makers":[],"distributors":[],"regulators":[],"payers":[],"research":[],"citizens":[],"lawProfile":"HIPAA|GDPR|PIPL"}, missing ones by default"# => roles::configure;
+    Evaluate "ReadConfig" "{}" => roles::read_config;
+    Submit "SetLawProfile" r#"{"profile":"HIPAA|GDPR|PIPL"}"# => set_law_profile;
+    Submit "RegisterRecords" r#"{"records":[{"id","sid","kind":"clinical-note|lab|imaging|medication|immunization|procedure|device|claim|other","confidentiality"?:"N|R|V","ctHash","ptCommit","size","suite","epoch"?,"vaultRef","fhir"?:["Type/id"]}]}"# => register::register;
+    Submit "AmendRecord" r#"{"ifVersion":number,"entry":{as in RegisterRecords}}"# => register::amend;
+    Submit "MarkError" r#"{"id","reasonCode"}"# => register::mark_error;
+    Evaluate "Verify" r#"{"id","ctHash"}"# => register::verify;
+    Evaluate "ReadRecord" r#"{"id"}"# => register::read;
+    Evaluate "RecordHistory" r#"{"id"}"# => register::history;
+    Evaluate "ListRecords" r#"{"sid","kinds"?:[],"custodian"?,"bookmark"?}"# => register::list;
+    Submit "LinkGuardian" r#"{"guardianSid","sid","until":seconds,"evidenceHash"}"# => consent::link_guardian;
+    Submit "UnlinkGuardian" r#"{"guardianSid","sid"}"# => consent::unlink_guardian;
+    Submit "PutConsent" r#"{"sid","consent":{"id","period":{"from"?:seconds,"to":seconds},"provisions":[{"type":"permit|deny","orgs"?:[],"roles"?:[],"purposes"?:["TREAT|HPAYMT|HOPERAT|HRESCH|PUBHLTH|PATRQT"],"kinds"?:[],"confidentiality"?:"N|R|V","obligations"?:[]}]}}"# => consent::put;
+    Submit "RevokeConsent" r#"{"sid","id"}"# => consent::revoke;
+    Evaluate "ReadConsent" r#"{"sid","id"}"# => consent::read;
+    Evaluate "ListConsents" r#"{"sid"}"# => consent::list;
+    Submit "RequestAccess" r#"{"accessId","target":{"records":[id]} or {"sid","kinds"?:[],"custodian"?},"purpose":"TREAT|HPAYMT|HOPERAT|HRESCH|PUBHLTH|PATRQT","purposeRef"?}"# => access::request;
+    Evaluate "EvaluateAccess" r#"{"target","purpose"}, as in RequestAccess"# => access::evaluate;
+    Submit "ConfirmRelease" r#"{"accessId","keyFingerprint"}"# => access::confirm_release;
+    Submit "ConfirmReceipt" r#"{"accessId","received":[{"id","ctHash"}]}"# => access::confirm_receipt;
+    Submit "BreakGlass" r#"{"accessId","target","reasonCode","placeRef"}"# => access::break_glass;
+    Submit "ReviewBreakGlass" r#"{"accessId","verdict":"Justified|Abuse"}"# => access::review;
+    Evaluate "OpenReviews" "{}" => access::open_reviews;
+    Evaluate "ReadAccess" r#"{"accessId"}"# => access::read;
+    Evaluate "Accounting" r#"{"sid","from"?:seconds,"to"?:seconds,"bookmark"?}"# => access::accounting;
+    Submit "RequestErasure" r#"{"eraseId","sid","custodian"}"# => erasure::request;
+    Submit "DecideErasure" r#"{"eraseId","verdict":"Accepted|Retained","ground"?,"until"?:seconds}"# => erasure::decide;
+    Submit "AttestErasure" r#"{"eraseId","ids":[],"keyIds":[],"method"}"# => erasure::attest;
+};
 
 impl Contract for Records {
     fn name(&self) -> &'static str {
@@ -31,4 +76,20 @@ impl Contract for Records {
     fn invoke(&self, stub: &mut dyn Stub) -> Response {
         dispatch(self.name(), FUNCTIONS, stub)
     }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SetLawProfile {
+    profile: LawProfile,
+}
+
+fn set_law_profile(call: &mut Call<'_>) -> Result<Outcome, Failure> {
+    call.require(&[Part::Regulator], &["certifier"])?;
+    let args: SetLawProfile = call.args()?;
+    let mut config = call.config()?.clone();
+    config.law_profile = args.profile;
+    write_config(call, config)?;
+    let name = args.profile.name();
+    Ok(Outcome::changed("law", name).event(call, "LawProfileSet", "law", name, ""))
 }

@@ -1,0 +1,108 @@
+//! What single fields of arguments may look like: opaque ids, codes, hashes, never free text.
+
+use jiff::civil::Date;
+
+use crate::failure::Failure;
+
+const MAX_ID_CHARS: usize = 64;
+const SID_CHARS: usize = 26;
+
+/// A random id: letters, digits, `-` and `.`, as FHIR's `id`.
+pub(crate) fn id(name: &str, value: &str) -> Result<(), Failure> {
+    let fits = (1..=MAX_ID_CHARS).contains(&value.len())
+        && value
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.');
+    if fits {
+        Ok(())
+    } else {
+        Err(Failure::malformed(format!(
+            "{name} is an id of 1 to {MAX_ID_CHARS} letters, digits, '-' or '.'"
+        )))
+    }
+}
+
+/// A code or an opaque reference: an id that may also hold `_`, `:`, `/` and `#`.
+pub(crate) fn code(name: &str, value: &str) -> Result<(), Failure> {
+    let fits = (1..=MAX_ID_CHARS).contains(&value.len())
+        && value
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._:/#".contains(&b));
+    if fits {
+        Ok(())
+    } else {
+        Err(Failure::malformed(format!(
+            "{name} is a code of 1 to {MAX_ID_CHARS} letters, digits or '-._:/#', not free text"
+        )))
+    }
+}
+
+/// An MSP id.
+pub(crate) fn msp(name: &str, value: &str) -> Result<(), Failure> {
+    id(name, value)
+}
+
+/// A pseudonym: 26 characters of base32.
+pub(crate) fn sid(name: &str, value: &str) -> Result<(), Failure> {
+    let fits = value.len() == SID_CHARS
+        && value
+            .bytes()
+            .all(|b| b.is_ascii_uppercase() || (b'2'..=b'7').contains(&b));
+    if fits {
+        Ok(())
+    } else {
+        Err(Failure::malformed(format!(
+            "{name} is a pseudonym of {SID_CHARS} characters A-Z and 2-7"
+        )))
+    }
+}
+
+/// A SHA-256 in lower-case hexadecimal.
+pub(crate) fn hash(name: &str, value: &str) -> Result<(), Failure> {
+    let fits = value.len() == 64
+        && value
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    if fits {
+        Ok(())
+    } else {
+        Err(Failure::malformed(format!(
+            "{name} is a SHA-256 of 64 lower-case hexadecimal digits"
+        )))
+    }
+}
+
+/// Text that describes a product, which is public.
+pub(crate) fn public_text(name: &str, value: &str) -> Result<(), Failure> {
+    const MAX: usize = 200;
+    if value.chars().count() <= MAX && !value.chars().any(char::is_control) {
+        Ok(())
+    } else {
+        Err(Failure::malformed(format!(
+            "{name} has at most {MAX} printable characters"
+        )))
+    }
+}
+
+/// A number of entries within its bounds.
+pub(crate) fn count(name: &str, found: usize, most: usize) -> Result<(), Failure> {
+    if (1..=most).contains(&found) {
+        Ok(())
+    } else {
+        Err(Failure::malformed(format!(
+            "{name} has 1 to {most} entries, got {found}"
+        )))
+    }
+}
+
+/// The UTC date of a timestamp, within what calendars hold.
+pub(crate) fn date_of(seconds: i64) -> Date {
+    jiff::Timestamp::from_second(seconds)
+        .map(|at| jiff::tz::Offset::UTC.to_datetime(at).date())
+        .unwrap_or(if seconds < 0 { Date::MIN } else { Date::MAX })
+}
+
+/// Seconds as 12 digits, so that times sort as text. Times before 1970 sort as 0.
+pub(crate) fn sortable(seconds: i64) -> String {
+    format!("{:012}", seconds.max(0))
+}
