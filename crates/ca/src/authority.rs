@@ -1,0 +1,282 @@
+//! The root: the authority's key and certificate, made at its first start, and signing with it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use consilium_msp::Certificate;
+use x509_cert::name::Name;
+
+use crate::certificate::{
+    Host, Issuer, Subject, Template, Usage, assemble, key_id, to_be_signed,
+};
+use crate::files::{self, Access};
+use crate::keys::{KeyError, SigningKey};
+
+/// Fabric CA's lifetime of a self-signed root: 15 years.
+const ROOT_VALIDITY: i64 = 131_400 * 3600;
+/// Certificates begin this long before they are made, for clocks that go wrong.
+const BACKDATE: i64 = 5 * 60;
+
+/// Why an authority cannot open its root or issue.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuthorityError {
+    /// A file cannot be read or written; the message names it.
+    #[error(transparent)]
+    File(#[from] io::Error),
+    /// The key cannot be used.
+    #[error("{path}: {source}")]
+    Key {
+        /// The key's file.
+        path: PathBuf,
+        /// What is wrong.
+        source: KeyError,
+    },
+    /// The root certificate cannot be used.
+    #[error("{path}: {reason}")]
+    Root {
+        /// The certificate's file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A certificate could not be made.
+    #[error("the certificate cannot be made: {0}")]
+    Issue(String),
+}
+
+impl From<der::Error> for AuthorityError {
+    fn from(error: der::Error) -> Self {
+        Self::Issue(error.to_string())
+    }
+}
+
+impl From<KeyError> for AuthorityError {
+    fn from(error: KeyError) -> Self {
+        Self::Issue(error.to_string())
+    }
+}
+
+/// A certificate as it was issued.
+#[derive(Debug, Clone)]
+pub(crate) struct Issued {
+    pub pem: String,
+    /// Lower-case hex without leading zeros, as Fabric CA stores it.
+    pub serial: String,
+    pub not_after: i64,
+}
+
+/// What the requester and the profile decide about a certificate.
+pub(crate) struct Order {
+    pub subject: Name,
+    /// SubjectPublicKeyInfo in DER.
+    pub public_key: Vec<u8>,
+    pub usage: Usage,
+    pub hosts: Vec<Host>,
+    pub attributes: Option<Vec<u8>>,
+    /// Seconds from now.
+    pub validity: i64,
+    /// Unix seconds; the usual backdating if absent.
+    pub not_before: Option<i64>,
+}
+
+/// A root that signs.
+pub(crate) struct Authority {
+    key: SigningKey,
+    root: Arc<Certificate>,
+    root_pem: String,
+    issuer: Issuer,
+}
+
+impl Authority {
+    /// Opens the root in `home` (`ca-cert.pem`, `msp/keystore/<ski>_sk`), or makes one named
+    /// `common_name` of `organization`.
+    pub fn open(
+        home: &Path,
+        common_name: &str,
+        organization: &str,
+    ) -> Result<Self, AuthorityError> {
+        let path = home.join("ca-cert.pem");
+        if !path.exists() {
+            create_root(home, &path, common_name, organization)?;
+        }
+        let pem = files::read(&path)?;
+        let refused = |reason: String| AuthorityError::Root {
+            path: path.clone(),
+            reason,
+        };
+        let root = Certificate::from_pem(&pem).map_err(|error| refused(error.to_string()))?;
+        if !root.is_ca() {
+            return Err(refused("not a certificate of a certificate authority".into()));
+        }
+        if root.not_after() < now() {
+            return Err(refused("the root certificate has expired".into()));
+        }
+        let own_key_id = root
+            .subject_key_id()
+            .ok_or_else(|| refused("the root certificate has no subject key identifier".into()))?
+            .to_vec();
+        let key = open_key(home, &root, &own_key_id)?;
+        Ok(Self {
+            key,
+            issuer: Issuer {
+                name: root.subject_der().to_vec(),
+                key_id: own_key_id,
+            },
+            root_pem: root.pem(),
+            root,
+        })
+    }
+
+    pub fn root(&self) -> &Arc<Certificate> {
+        &self.root
+    }
+
+    pub fn root_pem(&self) -> &str {
+        &self.root_pem
+    }
+
+    /// The authority key identifier of what it issues, as Fabric CA stores it.
+    pub fn key_id_hex(&self) -> String {
+        trimmed_hex(&self.issuer.key_id)
+    }
+
+    /// Signs a certificate. It never outlives the root.
+    pub fn issue(&self, order: Order) -> Result<Issued, AuthorityError> {
+        let now = now();
+        let serial = random_serial()?;
+        let not_before = order.not_before.unwrap_or(now - BACKDATE);
+        let not_after = now.saturating_add(order.validity).min(self.root.not_after());
+        let template = Template {
+            subject: order.subject,
+            public_key: order.public_key,
+            serial: serial.to_vec(),
+            not_before: not_before.max(self.root.not_before()),
+            not_after,
+            usage: order.usage,
+            hosts: order.hosts,
+            attributes: order.attributes,
+        };
+        let pem = sign(&self.key, &template, Some(&self.issuer))?;
+        Ok(Issued {
+            pem,
+            serial: trimmed_hex(&serial),
+            not_after,
+        })
+    }
+}
+
+fn create_root(
+    home: &Path,
+    path: &Path,
+    common_name: &str,
+    organization: &str,
+) -> Result<(), AuthorityError> {
+    let (key, key_pem) = SigningKey::generate()?;
+    let public_key = key.public_key()?;
+    let subject = Subject {
+        organization: vec![organization.to_owned()],
+        common_name: common_name.to_owned(),
+        ..Subject::default()
+    };
+    let now = now();
+    let template = Template {
+        subject: subject.to_name()?,
+        serial: random_serial()?.to_vec(),
+        not_before: now - BACKDATE,
+        not_after: now + ROOT_VALIDITY,
+        usage: Usage::Root,
+        hosts: Vec::new(),
+        attributes: None,
+        public_key,
+    };
+    let pem = sign(&key, &template, None)?;
+    // The key first: a certificate without its key would stop the next start.
+    let file = key_file(home, &key_id(&template.public_key)?);
+    files::write(&file, key_pem.as_bytes(), Access::Secret)?;
+    files::write(path, pem.as_bytes(), Access::Public)?;
+    tracing::info!(certificate = %path.display(), common_name, "made a new root certificate");
+    Ok(())
+}
+
+fn sign(
+    key: &SigningKey,
+    template: &Template,
+    issuer: Option<&Issuer>,
+) -> Result<String, AuthorityError> {
+    let bytes = to_be_signed(template, issuer)?;
+    let certificate = assemble(&bytes, &key.sign(&bytes)?)?;
+    der::pem::encode_string("CERTIFICATE", der::pem::LineEnding::LF, &certificate)
+        .map_err(|error| AuthorityError::Issue(error.to_string()))
+}
+
+fn key_file(home: &Path, key_id: &[u8]) -> PathBuf {
+    home.join("msp/keystore")
+        .join(format!("{}_sk", hex::encode(key_id)))
+}
+
+/// The root's key: by its identifier, or any file where it may be, since other tools put other
+/// identifiers into certificates.
+fn open_key(
+    home: &Path,
+    root: &Certificate,
+    root_key_id: &[u8],
+) -> Result<SigningKey, AuthorityError> {
+    let mut candidates = vec![key_file(home, root_key_id), home.join("ca-key.pem")];
+    if let Ok(entries) = std::fs::read_dir(home.join("msp/keystore")) {
+        candidates.extend(entries.flatten().map(|entry| entry.path()));
+    }
+    let mut failure = None;
+    for path in candidates {
+        if !path.is_file() {
+            continue;
+        }
+        match SigningKey::from_pem(&files::read(&path)?) {
+            Ok(key) if public_key_fits(root, &key.public_key()?) => return Ok(key),
+            Ok(_) => {}
+            Err(source) => failure = Some(AuthorityError::Key { path, source }),
+        }
+    }
+    Err(failure.unwrap_or_else(|| AuthorityError::Root {
+        path: home.join("msp/keystore"),
+        reason: "the root certificate is here, but its private key is not".into(),
+    }))
+}
+
+/// 20 bytes, positive, never shorter.
+fn random_serial() -> Result<[u8; 20], AuthorityError> {
+    let mut serial = [0; 20];
+    aws_lc_rs::rand::fill(&mut serial)
+        .map_err(|_| AuthorityError::Issue("the random source failed".into()))?;
+    serial[0] = serial[0] & 0x7f | 0x40;
+    Ok(serial)
+}
+
+fn trimmed_hex(bytes: &[u8]) -> String {
+    hex::encode(bytes).trim_start_matches('0').to_owned()
+}
+
+/// Unix seconds.
+pub(crate) fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// Whether `public` (SubjectPublicKeyInfo) is the key of `certificate`.
+fn public_key_fits(certificate: &Certificate, public: &[u8]) -> bool {
+    use x509_parser::prelude::{FromDer as _, X509Certificate};
+    X509Certificate::from_der(certificate.der())
+        .is_ok_and(|(_, parsed)| parsed.tbs_certificate.subject_pki.raw == public)
+}
+
+/// A name with a common name and an organization.
+pub(crate) fn host_name(common_name: &str, organization: &str) -> Result<Name, AuthorityError> {
+    let subject = Subject {
+        organization: vec![organization.to_owned()],
+        common_name: common_name.to_owned(),
+        ..Subject::default()
+    };
+    Ok(subject.to_name()?)
+}

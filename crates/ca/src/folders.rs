@@ -1,0 +1,310 @@
+//! The folders that Fabric's tools expect: `msp/` and `tls/`.
+//!
+//! Layout and field mapping: fabric `msp/configbuilder.go`.
+//!
+//! ```text
+//! msp/cacerts/ca-cert.pem         tls/ca.crt
+//!     signcerts/cert.pem              server.crt
+//!     keystore/<ski>_sk  (0600)       server.key  (0600)
+//!     tlscacerts/tlsca-cert.pem
+//!     config.yaml
+//! ```
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use consilium_msp::{Certificate, SoftwareSigner};
+use consilium_proto::msp::{
+    FabricCryptoConfig, FabricMspConfig, FabricNodeOUs, FabricOuIdentifier,
+};
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use crate::certificate::key_id;
+use crate::client::Enrollment;
+use crate::files::{self, Access};
+use crate::keys::{KeyError, SigningKey};
+
+/// Where the root of an organization lies under an MSP folder, as `config.yaml` names it.
+const CA_FILE: &str = "cacerts/ca-cert.pem";
+
+/// Why a folder cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FoldersError {
+    /// A file cannot be written or read; the message names it.
+    #[error(transparent)]
+    File(#[from] io::Error),
+    /// A file holds something else than it should.
+    #[error("{path}: {reason}")]
+    Content {
+        /// Which file or folder.
+        path: PathBuf,
+        /// What was found or missing.
+        reason: String,
+    },
+    /// The key to write cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+/// Writes `dir` as the local MSP of an enrolled identity: its certificate and key, the
+/// authority's root, the TLS roots of the organization, and NodeOUs by type.
+///
+/// # Errors
+/// If a file cannot be written, or the key is none.
+pub fn write_msp(
+    dir: &Path,
+    enrollment: &Enrollment,
+    tls_roots: &[Bytes],
+) -> Result<(), FoldersError> {
+    let key = SigningKey::from_pem(enrollment.key_pem.as_bytes())?;
+    let name = key_id(&key.public_key()?)
+        .map_err(|_| KeyError::Failed("the public key could not be written"))?;
+    let key_file = dir.join(format!("keystore/{}_sk", hex::encode(name)));
+    files::write(&key_file, enrollment.key_pem.as_bytes(), Access::Secret)?;
+    let certificate = enrollment.certificate_pem.as_bytes();
+    files::write(&dir.join("signcerts/cert.pem"), certificate, Access::Public)?;
+    write_verifying_msp(dir, enrollment.ca_chain_pem.as_bytes(), tls_roots)
+}
+
+/// Writes `dir` as an organization's MSP without an identity: what others need to verify it.
+///
+/// # Errors
+/// If a file cannot be written.
+pub fn write_verifying_msp(
+    dir: &Path,
+    ca_pem: &[u8],
+    tls_roots: &[Bytes],
+) -> Result<(), FoldersError> {
+    files::write(&dir.join(CA_FILE), ca_pem, Access::Public)?;
+    for (number, root) in tls_roots.iter().enumerate() {
+        let file = match number {
+            0 => "tlscacerts/tlsca-cert.pem".to_owned(),
+            _ => format!("tlscacerts/tlsca-cert-{number}.pem"),
+        };
+        files::write(&dir.join(file), root, Access::Public)?;
+    }
+    let mut yaml = String::from("NodeOUs:\n  Enable: true\n");
+    for role in ["Client", "Peer", "Admin", "Orderer"] {
+        let unit = role.to_lowercase();
+        yaml.push_str(&format!(
+            "  {role}OUIdentifier:\n    Certificate: {CA_FILE}\n    \
+             OrganizationalUnitIdentifier: {unit}\n"
+        ));
+    }
+    // Last: a folder with a config.yaml is whole.
+    files::write(&dir.join("config.yaml"), yaml.as_bytes(), Access::Public)?;
+    Ok(())
+}
+
+/// Writes `dir` as a node's TLS folder: `server.crt`, `server.key` and `ca.crt`.
+///
+/// # Errors
+/// If a file cannot be written.
+pub fn write_tls(dir: &Path, enrollment: &Enrollment) -> Result<(), FoldersError> {
+    let key = enrollment.key_pem.as_bytes();
+    files::write(&dir.join("server.key"), key, Access::Secret)?;
+    let certificate = enrollment.certificate_pem.as_bytes();
+    files::write(&dir.join("server.crt"), certificate, Access::Public)?;
+    files::write(&dir.join("ca.crt"), enrollment.ca_chain_pem.as_bytes(), Access::Public)?;
+    Ok(())
+}
+
+/// The PEM files of a node's TLS folder.
+#[derive(Clone)]
+pub struct TlsFiles {
+    /// `server.crt`.
+    pub certificate_pem: Bytes,
+    /// `server.key`, wiped when dropped.
+    pub key_pem: Zeroizing<Vec<u8>>,
+    /// `ca.crt`.
+    pub ca_pem: Bytes,
+}
+
+/// Reads what [`write_tls`] or `cryptogen` wrote.
+///
+/// # Errors
+/// If a file is missing.
+pub fn read_tls(dir: &Path) -> Result<TlsFiles, FoldersError> {
+    Ok(TlsFiles {
+        certificate_pem: files::read(&dir.join("server.crt"))?.into(),
+        key_pem: Zeroizing::new(files::read(&dir.join("server.key"))?),
+        ca_pem: files::read(&dir.join("ca.crt"))?.into(),
+    })
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ConfigYaml {
+    #[serde(rename = "NodeOUs")]
+    node_ous: Option<NodeOusYaml>,
+    #[serde(rename = "OrganizationalUnitIdentifiers")]
+    units: Option<Vec<UnitYaml>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct NodeOusYaml {
+    #[serde(rename = "Enable")]
+    enable: bool,
+    #[serde(rename = "ClientOUIdentifier")]
+    client: Option<UnitYaml>,
+    #[serde(rename = "PeerOUIdentifier")]
+    peer: Option<UnitYaml>,
+    #[serde(rename = "AdminOUIdentifier")]
+    admin: Option<UnitYaml>,
+    #[serde(rename = "OrdererOUIdentifier")]
+    orderer: Option<UnitYaml>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct UnitYaml {
+    #[serde(rename = "Certificate")]
+    certificate: Option<String>,
+    #[serde(rename = "OrganizationalUnitIdentifier")]
+    unit: String,
+}
+
+/// Reads an MSP folder into the message that channel configuration carries, without the signing
+/// identity.
+///
+/// # Errors
+/// If `cacerts` holds no certificate, `config.yaml` cannot be read, or it names a missing file.
+pub fn read_msp_config(dir: &Path, msp_id: &str) -> Result<FabricMspConfig, FoldersError> {
+    let root_certs = pem_files(&dir.join("cacerts"))?;
+    if root_certs.is_empty() {
+        let reason = format!(
+            "could not load a valid ca certificate from directory {}",
+            dir.join("cacerts").display()
+        );
+        return Err(content(dir.join("cacerts"), reason));
+    }
+    let path = dir.join("config.yaml");
+    let yaml: ConfigYaml = if path.exists() {
+        let text = files::read(&path)?;
+        serde_saphyr::from_slice(&text).map_err(|error| content(&path, error))?
+    } else {
+        ConfigYaml::default()
+    };
+    let units = yaml.units.unwrap_or_default();
+    let organizational_unit_identifiers = units
+        .iter()
+        .map(|unit| unit_identifier(dir, unit))
+        .collect::<Result<_, _>>()?;
+    let fabric_node_ous = match yaml.node_ous.filter(|units| units.enable) {
+        None => None,
+        Some(units) => {
+            let read = |unit: Option<UnitYaml>| {
+                let given = unit.filter(|unit| !unit.unit.is_empty());
+                given.map(|unit| unit_identifier(dir, &unit)).transpose()
+            };
+            Some(FabricNodeOUs {
+                enable: true,
+                client_ou_identifier: read(units.client)?,
+                peer_ou_identifier: read(units.peer)?,
+                admin_ou_identifier: read(units.admin)?,
+                orderer_ou_identifier: read(units.orderer)?,
+            })
+        }
+    };
+    Ok(FabricMspConfig {
+        name: msp_id.to_owned(),
+        root_certs,
+        intermediate_certs: pem_files(&dir.join("intermediatecerts"))?,
+        admins: pem_files(&dir.join("admincerts"))?,
+        revocation_list: pem_files(&dir.join("crls"))?,
+        signing_identity: None,
+        organizational_unit_identifiers,
+        crypto_config: Some(FabricCryptoConfig {
+            signature_hash_family: "SHA2".into(),
+            identity_identifier_hash_function: "SHA256".into(),
+        }),
+        tls_root_certs: pem_files(&dir.join("tlscacerts"))?,
+        tls_intermediate_certs: pem_files(&dir.join("tlsintermediatecerts"))?,
+        fabric_node_ous,
+    })
+}
+
+/// Reads the certificate and key of a local MSP: the first certificate of `signcerts`, and from
+/// `keystore` the key that belongs to it, whatever its file is called.
+///
+/// # Errors
+/// If there is none of either.
+pub fn read_signer_files(dir: &Path) -> Result<(Bytes, Zeroizing<Vec<u8>>), FoldersError> {
+    let signcerts = dir.join("signcerts");
+    let certificate = pem_files(&signcerts)?
+        .into_iter()
+        .next()
+        .ok_or_else(|| content(&signcerts, "no certificate in this folder"))?;
+    if let Err(error) = Certificate::from_pem(&certificate) {
+        return Err(content(&signcerts, error));
+    }
+    let keystore = dir.join("keystore");
+    for path in sorted_files(&keystore)? {
+        let key = Zeroizing::new(files::read(&path)?);
+        if SoftwareSigner::from_pem("", &certificate, &key).is_ok() {
+            return Ok((certificate, key));
+        }
+    }
+    let reason = "no private key in this folder belongs to the certificate in signcerts";
+    Err(content(&keystore, reason))
+}
+
+fn unit_identifier(dir: &Path, unit: &UnitYaml) -> Result<FabricOuIdentifier, FoldersError> {
+    let certificate = match unit.certificate.as_deref() {
+        None | Some("") => Bytes::new(),
+        Some(path) => files::read(&dir.join(path))?.into(),
+    };
+    Ok(FabricOuIdentifier {
+        certificate,
+        organizational_unit_identifier: unit.unit.clone(),
+    })
+}
+
+/// Whole contents of the files with a PEM block, by name. A missing folder has none.
+fn pem_files(dir: &Path) -> Result<Vec<Bytes>, FoldersError> {
+    let mut found = Vec::new();
+    for path in sorted_files(dir)? {
+        let contents = files::read(&path)?;
+        if contents.windows(11).any(|window| window == b"-----BEGIN ") {
+            found.push(contents.into());
+        } else {
+            tracing::warn!(path = %path.display(), "skipped a file without PEM");
+        }
+    }
+    Ok(found)
+}
+
+fn sorted_files(dir: &Path) -> Result<Vec<PathBuf>, FoldersError> {
+    let named = |error: io::Error| files::named("cannot read", dir, &error);
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(named(error).into()),
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(named)?.path();
+        // Kubernetes mounts secrets as links, hence `is_file`, which follows them; and hidden
+        // folders and half-written files are not content.
+        let hidden = path
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if path.is_file() && !hidden {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn content(path: impl Into<PathBuf>, reason: impl std::fmt::Display) -> FoldersError {
+    FoldersError::Content {
+        path: path.into(),
+        reason: reason.to_string(),
+    }
+}

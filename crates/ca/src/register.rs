@@ -1,0 +1,192 @@
+//! Who may register whom: the rules of a registrar's `hf.` attributes, as pure functions
+//! (fabric-ca: `lib/attr`, `lib/serverregister.go`).
+
+use crate::store::{Attribute, Identity};
+
+pub(crate) const ROLES: &str = "hf.Registrar.Roles";
+pub(crate) const DELEGATE_ROLES: &str = "hf.Registrar.DelegateRoles";
+pub(crate) const REGISTRAR_ATTRIBUTES: &str = "hf.Registrar.Attributes";
+pub(crate) const REVOKER: &str = "hf.Revoker";
+pub(crate) const INTERMEDIATE_CA: &str = "hf.IntermediateCA";
+pub(crate) const GEN_CRL: &str = "hf.GenCRL";
+pub(crate) const AFFILIATION_MANAGER: &str = "hf.AffiliationMgr";
+pub(crate) const ENROLLMENT_ID: &str = "hf.EnrollmentID";
+pub(crate) const TYPE: &str = "hf.Type";
+pub(crate) const AFFILIATION: &str = "hf.Affiliation";
+
+/// Whether `registrar` may register identities of type `kind`; the reason if not.
+pub(crate) fn may_act_on_type(registrar: &Identity, kind: &str) -> Result<(), String> {
+    let roles = match registrar.attribute(ROLES) {
+        Some(roles) if !roles.is_empty() => roles,
+        _ => return Err(format!("'{}' is not a registrar", registrar.id)),
+    };
+    let kind = if kind.is_empty() { "client" } else { kind };
+    if items(roles).any(|role| role == "*" || role.eq_ignore_ascii_case(kind)) {
+        return Ok(());
+    }
+    Err(format!("Registrar does not have authority to act on type '{kind}'"))
+}
+
+/// Whether `affiliation` is the registrar's own or below it; the root sees all.
+pub(crate) fn may_act_on_affiliation(registrar: &Identity, affiliation: &str) -> bool {
+    let own = registrar.affiliation.as_str();
+    own.is_empty()
+        || affiliation
+            .strip_prefix(own)
+            .is_some_and(|below| below.is_empty() || below.starts_with('.'))
+}
+
+/// Whether `registrar` may give all of `requested` to a new identity; the reason if not.
+pub(crate) fn may_register_attributes(
+    registrar: &Identity,
+    requested: &[Attribute],
+) -> Result<(), String> {
+    for attribute in requested {
+        may_register_attribute(registrar, attribute, requested)?;
+    }
+    Ok(())
+}
+
+fn may_register_attribute(
+    registrar: &Identity,
+    attribute: &Attribute,
+    requested: &[Attribute],
+) -> Result<(), String> {
+    let allowed = registrar
+        .attribute(REGISTRAR_ATTRIBUTES)
+        .ok_or_else(|| format!("Failed to get attribute '{REGISTRAR_ATTRIBUTES}'"))?;
+    if allowed.is_empty() {
+        return Err(format!(
+            "Registrar does not have any values for '{REGISTRAR_ATTRIBUTES}' thus can't register \
+             any attributes"
+        ));
+    }
+    named_by(allowed, &attribute.name)?;
+    let name = attribute.name.as_str();
+    match name {
+        REVOKER | INTERMEDIATE_CA | GEN_CRL | AFFILIATION_MANAGER => {
+            boolean_is_owned(registrar, attribute)
+        }
+        ROLES | DELEGATE_ROLES => {
+            let own = owned(registrar, name)?;
+            if attribute.value.is_empty() {
+                return Ok(());
+            }
+            if !items(own).any(|role| role == "*") {
+                subset(&attribute.value, own).map_err(|stranger| {
+                    format!(
+                        "The requested values for attribute '{name}' is a superset of the \
+                         caller's attribute value: {stranger}"
+                    )
+                })?;
+            }
+            if name == DELEGATE_ROLES {
+                let roles = value_of(requested, ROLES);
+                if !items(roles).any(|role| role == "*")
+                    && subset(&attribute.value, roles).is_err()
+                {
+                    return Err("The delegateRoles field is a superset of roles".into());
+                }
+            }
+            Ok(())
+        }
+        REGISTRAR_ATTRIBUTES => {
+            let own = owned(registrar, name)?;
+            for value in items(&attribute.value) {
+                named_by(own, value)?;
+                let present = requested.iter().any(|other| other.name == value);
+                if value.starts_with("hf.") && !present {
+                    return Err(format!(
+                        "Requesting value of '{value}' for '{REGISTRAR_ATTRIBUTES}', but the \
+                         identity being registered is not being registered with this attribute"
+                    ));
+                }
+            }
+            Ok(())
+        }
+        ENROLLMENT_ID | TYPE | AFFILIATION => {
+            Err(format!("Cannot register fixed value attribute '{name}'"))
+        }
+        _ if name.starts_with("hf.") => Err(format!(
+            "Registering attribute '{name}' using a reserved prefix 'hf.', however this not a \
+             supported reserved attribute"
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn boolean_is_owned(registrar: &Identity, attribute: &Attribute) -> Result<(), String> {
+    let name = attribute.name.as_str();
+    let own = owned(registrar, name)?;
+    match boolean(own) {
+        Some(true) if attribute.value.is_empty() || boolean(&attribute.value).is_some() => Ok(()),
+        Some(true) => Err(format!("Failed to get boolean value of '{}'", attribute.value)),
+        Some(false) => Err(format!(
+            "Caller has a value of 'false' for boolean attribute '{name}', can't perform any \
+             actions on this attribute"
+        )),
+        None => Err(format!("Failed to get boolean value of '{own}'")),
+    }
+}
+
+fn owned<'a>(registrar: &'a Identity, name: &str) -> Result<&'a str, String> {
+    registrar.attribute(name).ok_or_else(|| {
+        format!("Attribute '{name}' requires ownership but the caller does not own this attribute")
+    })
+}
+
+/// Whether the list `allowed` names `attribute`, exactly or by a prefix that ends in `*`.
+fn named_by(allowed: &str, attribute: &str) -> Result<(), String> {
+    let fits = |entry: &str| match entry.strip_suffix('*') {
+        Some(prefix) => attribute.starts_with(prefix.trim_end_matches('*')),
+        None => attribute == entry,
+    };
+    if items(allowed).any(fits) {
+        return Ok(());
+    }
+    Err(format!("Attribute is not part of caller's '{allowed}' attribute list"))
+}
+
+fn value_of<'a>(attributes: &'a [Attribute], name: &str) -> &'a str {
+    let found = attributes.iter().find(|attribute| attribute.name == name);
+    found.map_or("", |attribute| attribute.value.as_str())
+}
+
+/// The first item of `small` that `big` lacks, as an error.
+fn subset(small: &str, big: &str) -> Result<(), String> {
+    match items(small).find(|item| !items(big).any(|other| other.eq_ignore_ascii_case(item))) {
+        Some(stranger) => Err(format!("'{stranger}' is not a member of '{big}'")),
+        None => Ok(()),
+    }
+}
+
+fn items(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
+/// The spellings that Go's `strconv.ParseBool` knows.
+pub(crate) fn boolean(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// How often a new identity may enrol, from what was asked for and the authority's limit
+/// (-1: no limit); the reason if neither fits.
+pub(crate) fn max_enrollments(requested: i64, limit: i64) -> Result<i64, String> {
+    match (requested, limit) {
+        (..-1, _) => Err(format!(
+            "Max enrollment in registration request may not be less than -1, but was {requested}"
+        )),
+        (_, 0) => Err("Registration is disabled".into()),
+        (0, _) => Ok(limit),
+        (_, ..0) => Ok(requested),
+        (-1, _) => Err("Registration for infinite enrollments is not allowed".into()),
+        _ if requested > limit => Err(format!(
+            "Requested enrollments ({requested}) exceeds maximum allowable enrollments ({limit})"
+        )),
+        _ => Ok(requested),
+    }
+}
