@@ -1,5 +1,7 @@
 //! Minimal sets of principals that satisfy a policy, for planning whom to ask for endorsements.
 
+use std::collections::HashSet;
+
 /// Multisets of principals by number, each sorted.
 pub(super) type Sets = Vec<Vec<usize>>;
 
@@ -12,8 +14,7 @@ pub(super) fn out_of(
     alternatives: &[Sets],
     combine: fn(&[usize], &[usize]) -> Vec<usize>,
 ) -> Sets {
-    // `chosen[k]` are the sets that satisfy k of the alternatives seen so far. The last alternatives come
-    // first into the table, so that its bounded sets prefer the policy's first principals.
+    // `chosen[k]` are the sets that satisfy k of the alternatives seen so far.
     let mut chosen: Vec<Sets> = vec![Vec::new(); required.min(alternatives.len()) + 1];
     if required > alternatives.len() {
         return Vec::new();
@@ -73,24 +74,26 @@ pub(super) fn covering(left: &[usize], right: &[usize]) -> Vec<usize> {
 
 /// Without sets that contain another one; the order of the rest is kept.
 pub(super) fn minimal(sets: Sets) -> Sets {
-    let sets: Sets = sets
-        .into_iter()
-        .map(|mut set| {
-            set.sort_unstable();
-            set
-        })
-        .collect();
-    let redundant = |index: usize| {
-        sets.iter().enumerate().any(|(other, smaller)| {
-            other != index
-                && contains(&sets[index], smaller)
-                && (*smaller != sets[index] || other < index)
-        })
+    let mut seen = HashSet::new();
+    let mut distinct = Vec::with_capacity(sets.len());
+    for mut set in sets {
+        set.sort_unstable();
+        if seen.insert(set.clone()) {
+            distinct.push(set);
+        }
+    }
+    // Only a smaller set can be contained in a set that differs from it.
+    let shortest = distinct.iter().map(Vec::len).min().unwrap_or(0);
+    let redundant = |set: &Vec<usize>| {
+        set.len() > shortest
+            && distinct
+                .iter()
+                .any(|smaller| smaller.len() < set.len() && contains(set, smaller))
     };
-    let keep: Vec<bool> = (0..sets.len()).map(|index| !redundant(index)).collect();
-    sets.into_iter()
-        .zip(keep)
-        .filter_map(|(set, keep)| keep.then_some(set))
+    distinct
+        .iter()
+        .filter(|set| !redundant(set))
+        .cloned()
         .collect()
 }
 

@@ -39,7 +39,7 @@ pub fn signature_policy(
             envelope.version
         )));
     }
-    let rule = compile(envelope.rule.as_ref(), envelope.identities.len())?;
+    let rule = compile(envelope.rule.as_ref(), &envelope.identities)?;
     let principals = envelope
         .identities
         .iter()
@@ -52,21 +52,32 @@ pub fn signature_policy(
     }))
 }
 
-fn compile(rule: Option<&SignaturePolicy>, principals: usize) -> Result<Rule, PolicyError> {
+fn compile(
+    rule: Option<&SignaturePolicy>,
+    principals: &[MspPrincipal],
+) -> Result<Rule, PolicyError> {
     match rule.and_then(|rule| rule.r#type.as_ref()) {
         None => Err(PolicyError::Malformed("Empty policy element".into())),
-        Some(Type::SignedBy(index)) => usize::try_from(*index)
-            .ok()
-            .filter(|index| *index < principals)
-            .map(Rule::SignedBy)
-            .ok_or_else(|| {
+        Some(Type::SignedBy(index)) => {
+            let principal = usize::try_from(*index)
+                .ok()
+                .and_then(|index| principals.get(index));
+            // Equal principals get one number, so that sets over them can be compared.
+            let first =
+                principal.and_then(|wanted| principals.iter().position(|other| other == wanted));
+            first.map(Rule::SignedBy).ok_or_else(|| {
                 PolicyError::Malformed(format!(
-                    "identity index out of range, requested {index}, but identities length is {principals}"
+                    "identity index out of range, requested {index}, but identities length is {}",
+                    principals.len()
                 ))
-            }),
+            })
+        }
         Some(Type::NOutOf(out_of)) => {
-            let rules =
-                out_of.rules.iter().map(|rule| compile(Some(rule), principals)).collect::<Result<_, _>>()?;
+            let rules = out_of
+                .rules
+                .iter()
+                .map(|rule| compile(Some(rule), principals))
+                .collect::<Result<_, _>>()?;
             Ok(Rule::OutOf(out_of.n, rules))
         }
     }
@@ -96,6 +107,30 @@ impl Rule {
                 }
                 satisfied >= *required
             }
+        }
+    }
+
+    /// Sets of principals, each of which satisfies the rule when distinct identities hold them.
+    fn sufficient_sets(&self) -> Sets {
+        let satisfies = |set: &Vec<usize>| {
+            let mut used = vec![false; set.len()];
+            self.evaluate(&mut used, &mut |identity, principal| {
+                set[identity] == principal
+            })
+        };
+        // The greedy match may waste identities on a branch that has enough already. Then one for every
+        // leaf helps, if anything does.
+        let mut leaves = Vec::new();
+        self.leaves(&mut leaves);
+        let sets = self.sets().into_iter();
+        let widened = sets.map(|set| if satisfies(&set) { set } else { leaves.clone() });
+        sets::minimal(widened.filter(satisfies).collect())
+    }
+
+    fn leaves(&self, out: &mut Vec<usize>) {
+        match self {
+            Rule::SignedBy(principal) => out.push(*principal),
+            Rule::OutOf(_, rules) => rules.iter().for_each(|rule| rule.leaves(out)),
         }
     }
 
@@ -132,21 +167,8 @@ impl Policy for Compiled {
     }
 
     fn principal_sets(&self) -> Vec<Vec<MspPrincipal>> {
-        // Equal principals get one number, so that sets over them can be compared.
-        let first_equal = |index: usize| {
-            let wanted = &self.principals[index].0;
-            self.principals
-                .iter()
-                .position(|(principal, _)| principal == wanted)
-                .unwrap_or(index)
-        };
-        let numbered: Sets = self
-            .rule
-            .sets()
-            .into_iter()
-            .map(|set| set.into_iter().map(first_equal).collect())
-            .collect();
-        sets::minimal(numbered)
+        self.rule
+            .sufficient_sets()
             .into_iter()
             .map(|set| {
                 set.into_iter()
@@ -268,7 +290,7 @@ mod tests {
 
         #[test]
         fn distinct_holders_of_a_principal_set_satisfy_the_policy(rule in rules()) {
-            for set in rule.sets() {
+            for set in rule.sufficient_sets() {
                 let identities: Vec<u8> = set.iter().map(|principal| 1u8 << principal).collect();
                 prop_assert!(satisfied(&rule, &identities), "{:?}", set);
             }
