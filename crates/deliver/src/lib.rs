@@ -1,1 +1,27 @@
 //! Seek semantics of the Deliver service, shared by orderer and peer.
+//!
+//! Owns: reading seek envelopes, who may read, resolving positions, waiting for blocks, and the
+//! frames that carry blocks to a client. Must not know: where blocks are stored (a
+//! [`BlockSource`] gives their bytes), how they came to be, or what a filtered block looks like
+//! (a [`Render`] makes the response).
+//!
+//! Stored block bytes reach the wire without being decoded: a [`Frame`] is a few bytes of protobuf
+//! key and length in front of them.
+//!
+//! Start reading at [`serve`], then [`positions::resolve`].
+
+mod access;
+mod engine;
+mod frame;
+mod grpc;
+pub mod positions;
+mod render;
+mod request;
+mod source;
+
+pub use engine::{FrameStream, Options, PolicyChooser, serve};
+pub use frame::{Frame, FrameCodec};
+pub use grpc::respond;
+pub use render::{BlockReply, FullBlocks, Render};
+pub use request::{RequestError, SeekRequest, TlsBinding, open};
+pub use source::{BlockSource, Sources};
