@@ -1,1 +1,36 @@
-//! Blocks, state, history and private data on RocksDB; simulation, MVCC and commit.
+//! A channel's ledger on RocksDB.
+//!
+//! **Owns** blocks, current state, history, private data and their indexes; simulation (recording a
+//! read-write set against a snapshot), MVCC and the atomic commit of a block with its commit hash.
+//!
+//! **Must not know** identities, policies, endorsement or the network: which transactions were well
+//! endorsed comes in as codes. Of the lifecycle it knows only where a chaincode's collections stand.
+//!
+//! **Start reading** with [`Ledger::commit`], then [`mvcc::decide`] (pure), then [`Simulator`].
+//! Everything here blocks its thread on the disk; call it off the reactor.
+
+mod block_store;
+mod chain;
+mod collections;
+mod commit;
+mod database;
+mod error;
+mod history;
+mod ledger;
+pub mod mvcc;
+mod prepared;
+mod private;
+mod simulator;
+mod state;
+mod tx_index;
+mod update_batch;
+
+pub use block_store::BlockStore;
+pub use commit::Committed;
+pub use error::LedgerError;
+pub use ledger::Ledger;
+pub use prepared::PreparedTransaction;
+pub use simulator::{CursorId, SimulationResults, Simulator, TouchedCollection, TouchedNamespace};
+pub use state::{StateReader, VersionedValue};
+pub use tx_index::TxStatus;
+pub use update_batch::{Content, KeyUpdates, NamespaceUpdates, Update, UpdateBatch};

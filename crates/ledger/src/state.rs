@@ -1,0 +1,367 @@
+//! Current state: how keys and values lie in the database, and reading a snapshot of it.
+//!
+//! A key is `namespace 0x00 key`; the hashed keys of a collection are in the namespace
+//! `<ns>$$h<collection>`. Clear values of collections are laid out alike in a family of their own,
+//! so that public state is the same on every peer.
+
+use bytes::Bytes;
+use consilium_proto::{protos, queryresult};
+use consilium_protocol::hash::sha256;
+use consilium_protocol::names::{hashed_namespace, private_namespace};
+use consilium_protocol::rwset::Version;
+
+use crate::chain;
+use crate::collections::{self, CollectionSet, StateLookup};
+use crate::database::{Family, Snapshot};
+use crate::error::LedgerError;
+use crate::history;
+
+/// A value with what the ledger keeps beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VersionedValue {
+    /// The value; for a hashed key the SHA-256 of the clear value.
+    pub value: Bytes,
+    /// An encoded `KVMetadataWrite` without key, if the key has metadata.
+    pub metadata: Option<Bytes>,
+    /// The transaction that last wrote value or metadata.
+    pub version: Version,
+}
+
+impl VersionedValue {
+    /// The metadata entry called `name`. Damaged metadata is an error, as what it would have
+    /// demanded is unknown.
+    pub fn metadata_entry(&self, name: &str) -> Result<Option<Bytes>, LedgerError> {
+        use prost::Message;
+        let Some(metadata) = &self.metadata else {
+            return Ok(None);
+        };
+        let metadata = consilium_proto::kvrwset::KvMetadataWrite::decode(metadata.clone())
+            .map_err(|error| LedgerError::damaged(format!("state metadata: {error}")))?;
+        Ok(metadata
+            .entries
+            .into_iter()
+            .find(|entry| entry.name == name)
+            .map(|entry| entry.value))
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let metadata = self.metadata.as_deref();
+        let mut record =
+            Vec::with_capacity(self.value.len() + metadata.map_or(0, <[u8]>::len) + 24);
+        put_varint(&mut record, self.version.block);
+        put_varint(&mut record, self.version.tx);
+        put_varint(&mut record, metadata.map_or(0, |m| m.len() as u64 + 1));
+        record.extend_from_slice(metadata.unwrap_or_default());
+        record.extend_from_slice(&self.value);
+        record
+    }
+
+    pub(crate) fn decode(record: Vec<u8>) -> Result<Self, LedgerError> {
+        let mut rest = Bytes::from(record);
+        let mut parse = || {
+            let version = Version {
+                block: take_varint(&mut rest)?,
+                tx: take_varint(&mut rest)?,
+            };
+            let metadata = match take_varint(&mut rest)?.checked_sub(1) {
+                None => None,
+                Some(length) if length <= rest.len() as u64 => Some(rest.split_to(length as usize)),
+                Some(_) => return None,
+            };
+            Some(VersionedValue {
+                value: rest.clone(),
+                metadata,
+                version,
+            })
+        };
+        parse().ok_or_else(|| LedgerError::damaged("state record"))
+    }
+}
+
+fn put_varint(record: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        record.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    record.push(number as u8);
+}
+
+fn take_varint(rest: &mut Bytes) -> Option<u64> {
+    let mut number = 0u64;
+    for shift in (0..64).step_by(7) {
+        let byte = *rest.first()?;
+        let _ = rest.split_to(1);
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+pub(crate) fn key(namespace: &str, key: &[u8]) -> Vec<u8> {
+    let mut record_key = Vec::with_capacity(namespace.len() + 1 + key.len());
+    record_key.extend_from_slice(namespace.as_bytes());
+    record_key.push(0);
+    record_key.extend_from_slice(key);
+    record_key
+}
+
+/// Where a scan of `namespace` up to `end` (empty: to its end) stops.
+pub(crate) fn scan_end(namespace: &str, end: &[u8]) -> Vec<u8> {
+    if end.is_empty() {
+        let mut record_key = namespace.as_bytes().to_vec();
+        record_key.push(1);
+        record_key
+    } else {
+        key(namespace, end)
+    }
+}
+
+/// Records fetched by one step of a scan.
+const SCAN_STEP: usize = 64;
+
+/// A position in a scan of one namespace; needs the snapshot again for every step, so that it can
+/// be kept beside it.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    family: Family,
+    /// Length of `namespace 0x00`.
+    prefix: usize,
+    next: Vec<u8>,
+    end: Vec<u8>,
+    fetched: std::vec::IntoIter<(Box<[u8]>, Box<[u8]>)>,
+    ended: bool,
+}
+
+impl Scan {
+    pub(crate) fn new(family: Family, namespace: &str, start: &[u8], end: &[u8]) -> Self {
+        let next = key(namespace, start);
+        let end = scan_end(namespace, end);
+        Scan {
+            family,
+            prefix: namespace.len() + 1,
+            ended: next >= end,
+            next,
+            end,
+            fetched: Vec::new().into_iter(),
+        }
+    }
+
+    /// Makes sure that the next record is fetched, if there is one.
+    fn fill(&mut self, snapshot: &Snapshot) -> Result<(), LedgerError> {
+        if !self.fetched.as_slice().is_empty() || self.ended {
+            return Ok(());
+        }
+        let end = Some(self.end.as_slice());
+        let records = snapshot.scan(self.family, &self.next, end, SCAN_STEP)?;
+        match records.last() {
+            Some((last, _)) => {
+                self.next = last.to_vec();
+                // The smallest key after `last`.
+                self.next.push(0);
+            }
+            None => self.ended = true,
+        }
+        self.fetched = records.into_iter();
+        Ok(())
+    }
+
+    fn bare_key(&self, record_key: &[u8]) -> Result<Vec<u8>, LedgerError> {
+        record_key
+            .get(self.prefix..)
+            .map(<[u8]>::to_vec)
+            .ok_or_else(|| LedgerError::damaged("state key"))
+    }
+
+    /// The next key without moving on.
+    pub(crate) fn peek(&mut self, snapshot: &Snapshot) -> Result<Option<Vec<u8>>, LedgerError> {
+        self.fill(snapshot)?;
+        match self.fetched.as_slice().first() {
+            Some((record_key, _)) => self.bare_key(record_key).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) fn next(
+        &mut self,
+        snapshot: &Snapshot,
+    ) -> Result<Option<(Vec<u8>, VersionedValue)>, LedgerError> {
+        self.fill(snapshot)?;
+        let Some((record_key, value)) = self.fetched.next() else {
+            return Ok(None);
+        };
+        Ok(Some((
+            self.bare_key(&record_key)?,
+            VersionedValue::decode(value.into_vec())?,
+        )))
+    }
+}
+
+/// The state of a channel at one block, unaffected by later commits. Owns what it reads and may
+/// move between threads.
+pub struct StateReader {
+    snapshot: Snapshot,
+    height: u64,
+}
+
+impl StateReader {
+    pub(crate) fn new(snapshot: Snapshot) -> Result<Self, LedgerError> {
+        let height = chain::height_in(&snapshot)?;
+        Ok(Self { snapshot, height })
+    }
+
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Height of the ledger when the snapshot was taken.
+    pub fn height(&self) -> u64 {
+        self.height
+    }
+
+    /// A public key.
+    pub fn get(&self, namespace: &str, key: &str) -> Result<Option<VersionedValue>, LedgerError> {
+        self.get_raw(namespace, key.as_bytes())
+    }
+
+    /// A hashed key of a collection; `key_hash` is the SHA-256 of the clear key.
+    pub fn get_hashed(
+        &self,
+        namespace: &str,
+        collection: &str,
+        key_hash: &[u8],
+    ) -> Result<Option<VersionedValue>, LedgerError> {
+        self.get_raw(&hashed_namespace(namespace, collection), key_hash)
+    }
+
+    /// The clear value of a private key, if this peer has it in the version that the channel
+    /// agreed on; [`LedgerError::PrivateDataUnavailable`] if the channel has another one.
+    pub fn get_private(
+        &self,
+        namespace: &str,
+        collection: &str,
+        key: &str,
+    ) -> Result<Option<VersionedValue>, LedgerError> {
+        let hashed = self.get_hashed(namespace, collection, &sha256(key.as_bytes()))?;
+        let clear = self
+            .snapshot
+            .get(
+                Family::PrivateState,
+                &self::key(&private_namespace(namespace, collection), key.as_bytes()),
+            )?
+            .map(VersionedValue::decode)
+            .transpose()?;
+        let public = hashed.map(|value| value.version);
+        let private = clear.as_ref().map(|value| value.version);
+        if public != private {
+            return Err(LedgerError::PrivateDataUnavailable {
+                public: shown(public),
+                private: shown(private),
+            });
+        }
+        Ok(clear)
+    }
+
+    /// Public keys in `[start, end)` in byte order; an empty `end` means to the last key.
+    pub fn range<'a>(
+        &'a self,
+        namespace: &str,
+        start: &str,
+        end: &str,
+    ) -> impl Iterator<Item = Result<(String, VersionedValue), LedgerError>> + use<'a> {
+        let mut scan = Scan::new(Family::State, namespace, start.as_bytes(), end.as_bytes());
+        std::iter::from_fn(move || {
+            let item = scan.next(&self.snapshot).transpose()?;
+            Some(item.and_then(|(key, value)| Ok((text(key)?, value))))
+        })
+    }
+
+    /// Every write of a public key, newest first.
+    pub fn history<'a>(
+        &'a self,
+        namespace: &str,
+        key: &str,
+    ) -> impl Iterator<Item = Result<queryresult::KeyModification, LedgerError>> + use<'a> {
+        let mut cursor = history::Cursor::new(namespace, key);
+        std::iter::from_fn(move || cursor.next(&self.snapshot).transpose())
+    }
+
+    /// Collections of a chaincode as defined in this state, explicit ones only; `None` if the
+    /// chaincode is not defined.
+    pub fn collections(
+        &self,
+        chaincode: &str,
+    ) -> Result<Option<protos::CollectionConfigPackage>, LedgerError> {
+        Ok(collections::defined(&mut Unrecorded(self), chaincode)?
+            .map(CollectionSet::into_explicit))
+    }
+
+    pub(crate) fn get_raw(
+        &self,
+        namespace: &str,
+        key: &[u8],
+    ) -> Result<Option<VersionedValue>, LedgerError> {
+        self.snapshot
+            .get(Family::State, &self::key(namespace, key))?
+            .map(VersionedValue::decode)
+            .transpose()
+    }
+}
+
+impl std::fmt::Debug for StateReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StateReader")
+            .field("height", &self.height)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Definition look-ups that leave no trace in a read-write set.
+pub(crate) struct Unrecorded<'a>(pub(crate) &'a StateReader);
+
+impl StateLookup for Unrecorded<'_> {
+    fn lookup(&mut self, namespace: &str, key: &str) -> Result<Option<Bytes>, LedgerError> {
+        Ok(self.0.get(namespace, key)?.map(|value| value.value))
+    }
+}
+
+/// A key that came out of the database; only UTF-8 was ever put there.
+pub(crate) fn text(key: Vec<u8>) -> Result<String, LedgerError> {
+    String::from_utf8(key).map_err(|_| LedgerError::damaged("a state key is not UTF-8"))
+}
+
+/// A version as Fabric prints it.
+fn shown(version: Option<Version>) -> String {
+    version.map_or_else(|| "<nil>".into(), |version| version.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_state_record_reads_back_as_it_was_written(
+            value in proptest::collection::vec(any::<u8>(), 0..100),
+            metadata in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..100)),
+            block in any::<u64>(),
+            tx in any::<u64>(),
+        ) {
+            let written = VersionedValue {
+                value: value.into(),
+                metadata: metadata.map(Bytes::from),
+                version: Version { block, tx },
+            };
+            prop_assert_eq!(VersionedValue::decode(written.encode()).unwrap(), written);
+        }
+
+        #[test]
+        fn a_damaged_state_record_is_an_error_and_no_panic(
+            record in proptest::collection::vec(any::<u8>(), 0..40),
+        ) {
+            let _ = VersionedValue::decode(record);
+        }
+    }
+}
