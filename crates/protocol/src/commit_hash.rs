@@ -60,3 +60,75 @@ pub fn commit_hash(flags: &[u8], updates: &[u8], previous: Option<&[u8]>) -> [u8
     encode_varint(flags.len() as u64, &mut length);
     sha256_parts(&[&length, flags, updates, previous.unwrap_or_default()])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use consilium_proto::txmgr;
+    use prost::Message;
+
+    fn entry<'a>(
+        namespace: &'a str,
+        collection: &'a str,
+        key: &'a str,
+        value: Option<&'a str>,
+    ) -> UpdateEntry<'a> {
+        UpdateEntry {
+            namespace,
+            collection,
+            key: key.as_bytes(),
+            value: value.map(str::as_bytes),
+            version: Version::new(45, 300),
+        }
+    }
+
+    #[test]
+    fn entries_are_sorted_and_name_their_namespace_and_collection_once() {
+        let bytes = update_bytes(vec![
+            entry("b", "c", "hash", Some("h")),
+            entry("b", "", "z", None),
+            entry("", "", "CHANNEL_CONFIG_ENV_BYTES", Some("config")),
+            entry("a", "d", "2", Some("v")),
+            entry("a", "d", "1", Some("v")),
+            entry("a", "c", "3", Some("v")),
+            entry("b", "", "y", Some("v")),
+        ]);
+        let message = txmgr::Updates::decode(bytes.clone()).unwrap();
+        let lines: Vec<String> = message
+            .kvwrites
+            .iter()
+            .map(|w| {
+                format!(
+                    "{}|{}|{}|{}",
+                    w.namespace,
+                    w.collection,
+                    String::from_utf8_lossy(&w.key),
+                    w.is_delete
+                )
+            })
+            .collect();
+        let expected = [
+            "a|c|3|false",
+            "|d|1|false",
+            "||2|false",
+            "b||y|false",
+            "||z|true",
+            "|c|hash|false",
+        ];
+        assert_eq!(lines, expected);
+        assert_eq!(message.kvwrites[0].version_bytes[..], [1, 45, 2, 1, 44]);
+        assert_eq!(
+            message.encode_to_vec(),
+            bytes,
+            "the plain protobuf encoding"
+        );
+    }
+
+    #[test]
+    fn the_hash_chains_over_length_flags_updates_and_the_previous_hash() {
+        let flags = [0_u8; 300];
+        let expected = sha256_parts(&[&[0xac, 0x02], &flags, b"updates", b"previous"]);
+        assert_eq!(commit_hash(&flags, b"updates", Some(b"previous")), expected);
+        assert_eq!(commit_hash(&[], b"", None), sha256_parts(&[&[0]]));
+    }
+}

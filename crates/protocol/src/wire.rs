@@ -3,9 +3,9 @@
 //! what Go's protobuf library would produce.
 
 use bytes::BufMut;
-use prost::encoding::{decode_varint, encode_varint};
-
-const LENGTH_DELIMITED: u64 = 2;
+use prost::encoding::{
+    DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, skip_field,
+};
 
 /// Appends `value` as length-delimited `field`, or nothing when it is empty (proto3).
 pub(crate) fn put_bytes(buffer: &mut impl BufMut, field: u32, value: &[u8]) {
@@ -17,48 +17,42 @@ pub(crate) fn put_bytes(buffer: &mut impl BufMut, field: u32, value: &[u8]) {
 
 /// Appends key and length of a length-delimited `field` whose content the caller writes next.
 pub(crate) fn put_prefix(buffer: &mut impl BufMut, field: u32, length: usize) {
-    encode_varint(u64::from(field) << 3 | LENGTH_DELIMITED, buffer);
+    encode_key(field, WireType::LengthDelimited, buffer);
     encode_varint(length as u64, buffer);
 }
 
 /// Appends a true bool as `field`, or nothing when false (proto3).
 pub(crate) fn put_bool(buffer: &mut impl BufMut, field: u32, value: bool) {
     if value {
-        encode_varint(u64::from(field) << 3, buffer);
+        encode_key(field, WireType::Varint, buffer);
         buffer.put_u8(1);
     }
 }
 
 /// One field of a message as it lies in the buffer.
 pub(crate) struct Field<'a> {
-    pub number: u64,
+    pub number: u32,
     /// The content, when the field is length-delimited.
     pub bytes: Option<&'a [u8]>,
     /// Key and content as encoded.
     pub raw: &'a [u8],
 }
 
-/// Takes the first field off `message`; `None` when what is there is not a field. Groups, which no
-/// message of this protocol family has, count as "not a field".
+/// Takes the first field off `message`; `None` when what is there is not a field.
 pub(crate) fn next_field<'a>(message: &mut &'a [u8]) -> Option<Field<'a>> {
     let start = *message;
-    let key = decode_varint(message).ok()?;
-    let mut bytes = None;
-    match key & 7 {
-        0 => {
-            decode_varint(message).ok()?;
-        }
-        1 => *message = message.get(8..)?,
-        LENGTH_DELIMITED => {
-            let length = usize::try_from(decode_varint(message).ok()?).ok()?;
-            bytes = Some(message.get(..length)?);
-            *message = &message[length..];
-        }
-        5 => *message = message.get(4..)?,
-        _ => return None,
-    }
+    let (number, wire_type) = decode_key(message).ok()?;
+    let bytes = if wire_type == WireType::LengthDelimited {
+        let length = usize::try_from(decode_varint(message).ok()?).ok()?;
+        let content = message.get(..length)?;
+        *message = &message[length..];
+        Some(content)
+    } else {
+        skip_field(wire_type, number, message, DecodeContext::default()).ok()?;
+        None
+    };
     Some(Field {
-        number: key >> 3,
+        number,
         bytes,
         raw: &start[..start.len() - message.len()],
     })

@@ -167,3 +167,6 @@ pub fn number(block: &common::Block) -> u64 {
 pub fn envelopes(block: &common::Block) -> &[Bytes] {
     block.data.as_ref().map_or(&[], |data| &data.data)
 }
+
+#[cfg(test)]
+mod tests;

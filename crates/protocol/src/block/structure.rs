@@ -104,7 +104,7 @@ fn check_envelope(index: usize, raw: &Bytes) -> Result<(), BlockError> {
             let mut expected = Vec::with_capacity(12);
             wire::put_prefix(&mut expected, number, content.len());
             wire::next_field(&mut head).is_some_and(|field| {
-                field.number == u64::from(number)
+                field.number == number
                     && field.bytes == Some(content)
                     && field.raw.starts_with(&expected)
             })

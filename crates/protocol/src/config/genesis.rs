@@ -5,6 +5,7 @@ use super::{ChannelConfig, ConfigError, capabilities};
 use crate::block;
 use crate::envelope::{self, HeaderSpec};
 use crate::hash::sha256;
+use crate::wire;
 use bytes::Bytes;
 use common::{ConfigGroup, ConfigPolicy, ConfigValue};
 use consilium_msp::dsl;
@@ -127,7 +128,8 @@ impl Organization {
             anchor_peers: Vec::new(),
             is_orderer: true,
             is_application: true,
-            orderer_policies: organization_policies(&msp_id, true),
+            // Members, so that nodes with the orderer's role may sign blocks.
+            orderer_policies: organization_policies(&msp_id, false),
             application_policies: organization_policies(&msp_id, true),
             name: msp_id,
             msp_config,
@@ -461,12 +463,19 @@ fn add(group: &mut ConfigGroup, key: &str, message: &impl Message) {
 }
 
 fn add_capability(group: &mut ConfigGroup, name: &str) {
-    if !name.is_empty() {
-        let capabilities = BTreeMap::from([(name.to_owned(), common::Capability {})]);
-        add(
-            group,
-            "Capabilities",
-            &common::Capabilities { capabilities },
-        );
+    if name.is_empty() {
+        return;
     }
+    // Map entries spelled out as Go writes them: with the value, although it is empty.
+    let mut entry = Vec::with_capacity(name.len() + 4);
+    wire::put_bytes(&mut entry, 1, name.as_bytes());
+    wire::put_prefix(&mut entry, 2, 0);
+    let mut capabilities = Vec::with_capacity(entry.len() + 2);
+    wire::put_bytes(&mut capabilities, 1, &entry);
+    let value = ConfigValue {
+        version: 0,
+        value: capabilities.into(),
+        mod_policy: ADMINS.to_owned(),
+    };
+    group.values.insert("Capabilities".to_owned(), value);
 }

@@ -170,3 +170,6 @@ fn put_messages(buffer: &mut Vec<u8>, field: u32, messages: &[impl Message]) {
         message.encode_raw(buffer);
     }
 }
+
+#[cfg(test)]
+mod tests;

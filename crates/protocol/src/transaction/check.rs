@@ -84,8 +84,10 @@ pub struct EndorserTransaction {
 /// (INVALID_ENDORSER_TRANSACTION).
 pub fn check_endorser_transaction(checked: &CheckedEnvelope) -> Result<EndorserTransaction, Code> {
     let envelope = &checked.parsed;
-    let SignatureParts { nonce, creator } = SignatureParts::of(&envelope.signature_header);
-    if envelope.channel_header.tx_id != transaction_id(nonce, creator) {
+    let signature_header = &envelope.signature_header;
+    if envelope.channel_header.tx_id
+        != transaction_id(&signature_header.nonce, &signature_header.creator)
+    {
         return Err(Code::BadProposalTxid);
     }
     let invalid = |_: ParseError| Code::InvalidEndorserTransaction;
@@ -123,23 +125,9 @@ pub fn check_endorser_transaction(checked: &CheckedEnvelope) -> Result<EndorserT
     })
 }
 
-struct SignatureParts<'a> {
-    nonce: &'a [u8],
-    creator: &'a [u8],
-}
-
-impl<'a> SignatureParts<'a> {
-    fn of(header: &'a common::SignatureHeader) -> Self {
-        Self {
-            nonce: &header.nonce,
-            creator: &header.creator,
-        }
-    }
-}
-
 /// Whether a length-delimited field is present, be it empty: Go keeps an empty byte field that was
 /// sent apart from one that was not, and so do the codes.
-fn has_field(mut message: &[u8], number: u64) -> bool {
+fn has_field(mut message: &[u8], number: u32) -> bool {
     while let Some(field) = wire::next_field(&mut message) {
         if field.number == number && field.bytes.is_some() {
             return true;
