@@ -40,6 +40,19 @@ pub(crate) struct Function {
     pub run: fn(&mut Call<'_>) -> Result<Outcome, Failure>,
 }
 
+/// A table of functions: effect, name, expected JSON, implementation.
+macro_rules! functions {
+    ($($effect:ident $name:literal $expects:literal => $run:path;)*) => {
+        &[$($crate::request::Function {
+            name: $name,
+            effect: $crate::request::Effect::$effect,
+            expects: $expects,
+            run: $run,
+        }),*]
+    };
+}
+pub(crate) use functions;
+
 /// What a function gives back.
 pub(crate) struct Outcome {
     payload: Vec<u8>,

@@ -1,27 +1,61 @@
-//! The `devices` contract: certification, custody, implants and recalls of devices.
+//! The `devices` contract: certification, custody, implants and recalls of medical devices.
+//!
+//! Files by subject: `model` (what is kept, and which states may follow which), `product`, `lot`,
+//! `scan` (verdicts on carriers, pure), `custody` (from hand to hand), `implant` (the procedure and
+//! the patient), `recall`, `trace` (questions).
+
+mod custody;
+mod implant;
+mod lot;
+mod model;
+mod product;
+mod recall;
+mod scan;
+#[cfg(test)]
+mod tests;
+mod trace;
 
 use crate::contract::{Contract, Response};
-use crate::request::{Effect, Function, dispatch};
+use crate::request::{Function, dispatch, functions};
 use crate::roles;
 use crate::stub::Stub;
 
-/// The contract `devices`; see `docs/contracts.md`.
+/// The contract `devices`; its functions are in `docs/contracts.md`.
 pub struct Devices;
 
-const FUNCTIONS: &[Function] = &[
-    Function {
-        name: "Configure",
-        effect: Effect::Submit,
-        expects: "{}",
-        run: roles::configure,
-    },
-    Function {
-        name: "ReadConfig",
-        effect: Effect::Evaluate,
-        expects: "{}",
-        run: roles::read_config,
-    },
-];
+const FUNCTIONS: &[Function] = functions! {
+    Submit "Configure" r#"{"providers":[MSP id],"makers":[],"distributors":[],"regulators":[],"payers":[],"research":[],"citizens":[]}, missing ones by default"# => roles::configure;
+    Evaluate "ReadConfig" "{}" => roles::read_config;
+    Submit "RegisterProduct" r#"{"product":{"di","issuer"?:"GS1","name","model","label":{"lot"?:bool,"serial"?:bool,"made"?:bool,"expires"?:bool}}}"# => product::register;
+    Submit "SubmitCertification" r#"{"di","certNo","type","docHashes":[SHA-256]}"# => product::submit;
+    Submit "Certify" r#"{"di","certNo","validFrom"?:seconds,"validTo":seconds}"# => product::certify;
+    Submit "Refuse" r#"{"di","reason"}"# => product::refuse;
+    Submit "SuspendProduct" r#"{"di","reason"}"# => product::suspend;
+    Submit "WithdrawProduct" r#"{"di","reason"}"# => product::withdraw;
+    Submit "RegisterPackage" r#"{"pkgDi","containsDi","qty":number}"# => product::register_package;
+    Evaluate "ReadProduct" r#"{"di"}"# => product::read;
+    Submit "RegisterLot" r#"{"di","lot"?,"mfg"?:"YYYY-MM-DD","exp"?:"YYYY-MM-DD","qty":number}"# => lot::register_lot;
+    Submit "RegisterUnits" r#"{"di","lot"?,"serials":[]} or, without serial numbers on the label, {"di","lot"?,"count":number}"# => lot::register_units;
+    Submit "Ship" r#"{"units":[{"di","lot"?,"serial"}],"to":MSP id,"sscc"?}"# => custody::ship;
+    Submit "Receive" r#"{"units":[{"di","lot"?,"serial"}],"scans":[carrier]}"# => custody::receive;
+    Submit "ScanUdi" r#"{"carrier","place"}"# => scan::scan_udi;
+    Evaluate "CheckUdi" r#"{"carrier"}"# => trace::check_udi;
+    Submit "ReleaseQuarantine" r#"{"unit":{"di","lot"?,"serial"},"finding"}"# => custody::release;
+    SubmitTransient "Implant" r#"{"unit":{"di","lot"?,"serial"},"procedureRef","patientCommit"?}"# => implant::implant;
+    Submit "Explant" r#"{"unit":{"di","lot"?,"serial"},"procedureRef"}"# => implant::explant;
+    Evaluate "ReadPatient" r#"{"unit":{"di","lot"?,"serial"}}"# => implant::read_patient;
+    Submit "ReturnUnit" r#"{"unit":{"di","lot"?,"serial"}}"# => custody::return_unit;
+    Submit "DestroyUnit" r#"{"unit":{"di","lot"?,"serial"},"bagId"}"# => custody::destroy;
+    Submit "ReportEvent" r#"{"eventId","di","lot"?,"serial"?,"severity":"death|serious|malfunction|minor","docHash"}"# => implant::report_event;
+    Submit "OpenRecall" r#"{"no","class":"I|II|III","di","scope":"all" or {"lots":[]} or {"units":[{"lot","serial"}]}}"# => recall::open;
+    Submit "ContinueRecall" r#"{"no"}"# => recall::carry_on;
+    Submit "AcknowledgeRecall" r#"{"no","unit":{"di","lot"?,"serial"},"action":"Quarantined|PatientNotified|Explanted|Returned|Destroyed"}"# => recall::acknowledge;
+    Submit "CloseRecall" r#"{"no"}"# => recall::close;
+    Evaluate "ReadRecall" r#"{"no"}"# => recall::read;
+    Evaluate "Affected" r#"{"no","bookmark"?:unit}"# => recall::affected;
+    Evaluate "TraceUnit" r#"{"unit":{"di","lot"?,"serial"}}"# => trace::trace;
+    Evaluate "UnitsHeld" r#"{"org":MSP id,"bookmark"?:unit}"# => trace::held;
+};
 
 impl Contract for Devices {
     fn name(&self) -> &'static str {

@@ -18,24 +18,12 @@ use serde::Deserialize;
 
 use crate::contract::{Contract, Response};
 use crate::failure::Failure;
-use crate::request::{Call, Effect, Function, Outcome, dispatch};
+use crate::request::{Call, Function, Outcome, dispatch, functions};
 use crate::roles::{self, LawProfile, Part, write_config};
 use crate::stub::Stub;
 
 /// The contract `records`; its functions are in `docs/contracts.md`.
 pub struct Records;
-
-macro_rules! functions {
-    ($($effect:ident $name:literal $expects:literal => $run:path;)*) => {
-        &[$(Function {
-            name: $name,
-            effect: Effect::$effect,
-            expects: $expects,
-            run: $run,
-        }),*]
-    };
-}
-pub(crate) use functions;
 
 const FUNCTIONS: &[Function] = functions! {
     Submit "Configure" r#"{"providers":[MSP id],"makers":[],"distributors":[],"regulators":[],"payers":[],"research":[],"citizens":[],"lawProfile":"HIPAA|GDPR|PIPL"}, missing ones by default"# => roles::configure;
