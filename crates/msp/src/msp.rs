@@ -14,7 +14,7 @@ use crate::identity::Identity;
 use crate::revocation::RevocationList;
 use crate::signature::{HashFamily, PublicKey};
 
-/// Which rules an MSP follows; a channel's capabilities choose it (see `MspVersion::for_channel`).
+/// Which rules an MSP follows; the capabilities of a channel choose it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MspVersion {
     /// No node organizational units.
