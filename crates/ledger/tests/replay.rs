@@ -1,0 +1,164 @@
+//! A channel recorded on Fabric peers, committed again: the same validation flags, the same commit
+//! hashes, and the same bytes when its transactions are simulated again.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use consilium_ledger::{Ledger, PreparedTransaction, mvcc::TxContent};
+use consilium_proto::common;
+use consilium_proto::protos::TxValidationCode;
+use consilium_protocol::rwset::TxRwSet;
+use consilium_protocol::{block, transaction};
+use prost::Message;
+
+const BLOCKS: u64 = 66;
+
+fn recording() -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fabric-chain");
+    if path.exists() {
+        return Some(path);
+    }
+    println!("skipped: {} is not here", path.display());
+    None
+}
+
+fn recorded_block(recording: &Path, number: u64) -> common::Block {
+    let bytes = std::fs::read(recording.join(format!("blocks/{number:05}.block"))).unwrap();
+    common::Block::decode(Bytes::from(bytes)).unwrap()
+}
+
+fn codes_of(block: &common::Block) -> Vec<TxValidationCode> {
+    block::flags(block)
+        .iter()
+        .map(|flag| TxValidationCode::try_from(i32::from(*flag)).unwrap())
+        .collect()
+}
+
+/// What validation had decided before MVCC.
+fn before_mvcc(codes: &[TxValidationCode]) -> Vec<TxValidationCode> {
+    codes
+        .iter()
+        .map(|code| match code {
+            TxValidationCode::MvccReadConflict | TxValidationCode::PhantomReadConflict => {
+                TxValidationCode::Valid
+            }
+            code => *code,
+        })
+        .collect()
+}
+
+/// Commits the recording block by block; `before` sees each block before it is committed.
+fn replay(recording: &Path, mut before: impl FnMut(&Ledger, &common::Block)) {
+    let manifest = std::fs::read(recording.join("manifest.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Ledger::create(folder.path(), &recorded_block(recording, 0)).unwrap();
+    for number in 1..BLOCKS {
+        let recorded = recorded_block(recording, number);
+        before(&ledger, &recorded);
+        let codes = codes_of(&recorded);
+        let mut delivered = recorded.clone();
+        block::set_flags(&mut delivered, Bytes::new());
+        block::set_commit_hash(&mut delivered, &[]);
+        let committed = ledger.commit(delivered, before_mvcc(&codes)).unwrap();
+
+        for (index, (got, want)) in committed.codes.iter().zip(&codes).enumerate() {
+            let case = &manifest[number as usize]["transactions"][index]["case"];
+            assert_eq!(got, want, "block {number}, transaction {index}, {case}");
+        }
+        let hash = committed.commit_hash.map(hex::encode).unwrap_or_default();
+        let want = manifest[number as usize]["commit_hash"].as_str().unwrap();
+        assert_eq!(hash, want, "commit hash of block {number}");
+        let stored = common::Block::decode(committed.block_bytes).unwrap();
+        assert_eq!(stored, recorded, "block {number} as stored");
+    }
+    assert_eq!(ledger.height(), BLOCKS);
+}
+
+#[test]
+fn a_recorded_fabric_channel_gets_the_flags_and_commit_hashes_that_fabric_gave_it() {
+    let Some(recording) = recording() else { return };
+    replay(&recording, |_, _| {});
+}
+
+#[test]
+fn simulating_recorded_transactions_gives_the_bytes_that_fabric_peers_signed() {
+    let Some(recording) = recording() else { return };
+    let mut simulated = 0;
+    let mut merkle = 0;
+    replay(&recording, |ledger, block| {
+        for (envelope, code) in block::envelopes(block).iter().zip(codes_of(block)) {
+            // What a valid transaction read did not change within its block, so the state before
+            // the block gives the versions that it recorded.
+            if code != TxValidationCode::Valid {
+                continue;
+            }
+            let prepared = PreparedTransaction::parse(envelope);
+            let TxContent::Endorsed(rwset) = &prepared.content else {
+                continue;
+            };
+            // Clear keys of collections are not in the recording.
+            if rwset.namespaces.iter().any(|ns| !ns.collections.is_empty()) {
+                continue;
+            }
+            let checked = transaction::check_syntax(envelope).unwrap();
+            let endorsed = transaction::check_endorser_transaction(&checked).unwrap();
+            let signed = endorsed.dispatch().unwrap().action.results;
+            let results = simulate_again(ledger, &prepared.tx_id, rwset);
+            assert_eq!(results, signed, "transaction {}", prepared.tx_id);
+            simulated += 1;
+            merkle += usize::from(
+                rwset
+                    .namespaces
+                    .iter()
+                    .flat_map(|ns| &ns.ranges)
+                    .any(|range| {
+                        use consilium_proto::kvrwset::range_query_info::ReadsInfo;
+                        matches!(range.reads_info, Some(ReadsInfo::ReadsMerkleHashes(_)))
+                    }),
+            );
+        }
+    });
+    assert!(simulated > 100, "only {simulated} transactions simulated");
+    assert!(merkle > 0, "no Merkle summary among them");
+}
+
+/// Does through the simulator what the read-write set says was done.
+fn simulate_again(ledger: &Ledger, tx_id: &str, rwset: &TxRwSet) -> Bytes {
+    let mut simulator = ledger.simulator(tx_id).unwrap();
+    for namespace in &rwset.namespaces {
+        let name = &namespace.name;
+        for read in &namespace.reads {
+            simulator.get_state(name, &read.key).unwrap();
+        }
+        for range in &namespace.ranges {
+            let end = if range.itr_exhausted {
+                range.end_key.as_str()
+            } else {
+                ""
+            };
+            let cursor = simulator.range(name, &range.start_key, end).unwrap();
+            while let Some((key, _)) = simulator.next(cursor).unwrap() {
+                if !range.itr_exhausted && key == range.end_key {
+                    break;
+                }
+            }
+            simulator.close(cursor);
+        }
+        for write in &namespace.writes {
+            simulator
+                .put_state(name, &write.key, write.value.clone())
+                .unwrap();
+        }
+        for write in &namespace.metadata_writes {
+            let entries = write.entries.iter();
+            let metadata = entries.map(|entry| (entry.name.clone(), entry.value.clone()));
+            simulator
+                .put_metadata(name, &write.key, metadata.collect())
+                .unwrap();
+        }
+    }
+    simulator.finish().unwrap().public
+}
