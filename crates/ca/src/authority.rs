@@ -8,9 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use consilium_msp::Certificate;
 use x509_cert::name::Name;
 
-use crate::certificate::{
-    Host, Issuer, Subject, Template, Usage, assemble, key_id, to_be_signed,
-};
+use crate::certificate::{Host, Issuer, Subject, Template, Usage, assemble, key_id, to_be_signed};
 use crate::files::{self, Access};
 use crate::keys::{KeyError, SigningKey};
 
@@ -109,7 +107,9 @@ impl Authority {
         };
         let root = Certificate::from_pem(&pem).map_err(|error| refused(error.to_string()))?;
         if !root.is_ca() {
-            return Err(refused("not a certificate of a certificate authority".into()));
+            return Err(refused(
+                "not a certificate of a certificate authority".into(),
+            ));
         }
         if root.not_after() < now() {
             return Err(refused("the root certificate has expired".into()));
@@ -148,7 +148,9 @@ impl Authority {
         let now = now();
         let serial = random_serial()?;
         let not_before = order.not_before.unwrap_or(now - BACKDATE);
-        let not_after = now.saturating_add(order.validity).min(self.root.not_after());
+        let not_after = now
+            .saturating_add(order.validity)
+            .min(self.root.not_after());
         let template = Template {
             subject: order.subject,
             public_key: order.public_key,
@@ -261,7 +263,9 @@ fn trimmed_hex(bytes: &[u8]) -> String {
 /// Unix seconds.
 pub(crate) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+    since.map_or(0, |since| {
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    })
 }
 
 /// Whether `public` (SubjectPublicKeyInfo) is the key of `certificate`.

@@ -24,7 +24,8 @@ use x509_cert::name::{Name, RdnSequence, RelativeDistinguishedName};
 use x509_cert::time::{Time, Validity};
 
 /// The extension that carries attributes as JSON (fabric-ca: `lib/attrmgr`).
-pub(crate) const ATTRIBUTES_OID: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.3.4.5.6.7.8.1");
+pub(crate) const ATTRIBUTES_OID: ObjectIdentifier =
+    ObjectIdentifier::new_unwrap("1.2.3.4.5.6.7.8.1");
 
 const ECDSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
 const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
@@ -304,12 +305,18 @@ mod tests {
     #[test]
     fn hosts_are_sorted_as_fabric_ca_sorts_them() {
         let cases = [
-            ("peer0.org1.example.com", Host::Dns("peer0.org1.example.com".into())),
+            (
+                "peer0.org1.example.com",
+                Host::Dns("peer0.org1.example.com".into()),
+            ),
             ("localhost", Host::Dns("localhost".into())),
             ("127.0.0.1", Host::Ip("127.0.0.1".parse().unwrap())),
             ("::1", Host::Ip("::1".parse().unwrap())),
             ("a@example.com", Host::Email("a@example.com".into())),
-            ("https://a.example.com/x", Host::Uri("https://a.example.com/x".into())),
+            (
+                "https://a.example.com/x",
+                Host::Uri("https://a.example.com/x".into()),
+            ),
             ("*.example.com", Host::Dns("*.example.com".into())),
         ];
         for (text, expected) in cases {

@@ -219,7 +219,9 @@ impl CaClient {
             };
             for certificate in CertificateDer::pem_slice_iter(pem) {
                 let certificate = certificate.map_err(|error| bad_root(error.to_string()))?;
-                roots.add(certificate).map_err(|error| bad_root(error.to_string()))?;
+                roots
+                    .add(certificate)
+                    .map_err(|error| bad_root(error.to_string()))?;
             }
         }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -284,7 +286,8 @@ impl CaClient {
         current: &Enrollment,
         request: &EnrollRequest,
     ) -> Result<Enrollment, CaClientError> {
-        self.certify("reenroll", request, Credentials::Token(current)).await
+        self.certify("reenroll", request, Credentials::Token(current))
+            .await
     }
 
     /// Registers an identity in the name of a registrar; gives its secret.
@@ -393,7 +396,9 @@ impl CaClient {
     }
 
     fn decode(&self, text: &str) -> Result<String, CaClientError> {
-        let bytes = STANDARD.decode(text).map_err(|error| self.malformed(error))?;
+        let bytes = STANDARD
+            .decode(text)
+            .map_err(|error| self.malformed(error))?;
         String::from_utf8(bytes).map_err(|error| self.malformed(error))
     }
 
@@ -414,9 +419,7 @@ enum Credentials<'a> {
 }
 
 /// A fresh key (PKCS#8 PEM) and a signing request for it (PEM).
-fn signing_request(
-    request: &EnrollRequest,
-) -> Result<(Zeroizing<String>, String), CaClientError> {
+fn signing_request(request: &EnrollRequest) -> Result<(Zeroizing<String>, String), CaClientError> {
     let refused = |error: rcgen::Error| CaClientError::Input {
         what: "certificate signing request",
         reason: error.to_string(),
@@ -426,9 +429,13 @@ fn signing_request(
     params.distinguished_name = DistinguishedName::new();
     if let Some(organization) = &request.organization {
         let organization = organization.as_str();
-        params.distinguished_name.push(DnType::OrganizationName, organization);
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, organization);
     }
-    params.distinguished_name.push(DnType::CommonName, request.id.as_str());
+    params
+        .distinguished_name
+        .push(DnType::CommonName, request.id.as_str());
     for host in &request.hosts {
         params.subject_alt_names.push(match host.parse() {
             Ok(address) => SanType::IpAddress(address),

@@ -132,10 +132,7 @@ fn verification(
     })
 }
 
-fn add_attribute(
-    subject: &mut Subject,
-    item: &AttributeTypeAndValue<'_>,
-) -> Result<(), CsrError> {
+fn add_attribute(subject: &mut Subject, item: &AttributeTypeAndValue<'_>) -> Result<(), CsrError> {
     let value = item
         .as_str()
         .map_err(|_| CsrError::Malformed("the subject holds a value that is not text".into()))?

@@ -67,7 +67,10 @@ impl Refusal {
         Self {
             status: 401,
             local: (code, message.into()),
-            remote: (code::AUTHENTICATION_FAILURE, "Authentication failure".into()),
+            remote: (
+                code::AUTHENTICATION_FAILURE,
+                "Authentication failure".into(),
+            ),
         }
     }
 

@@ -109,7 +109,11 @@ pub fn write_tls(dir: &Path, enrollment: &Enrollment) -> Result<(), FoldersError
     files::write(&dir.join("server.key"), key, Access::Secret)?;
     let certificate = enrollment.certificate_pem.as_bytes();
     files::write(&dir.join("server.crt"), certificate, Access::Public)?;
-    files::write(&dir.join("ca.crt"), enrollment.ca_chain_pem.as_bytes(), Access::Public)?;
+    files::write(
+        &dir.join("ca.crt"),
+        enrollment.ca_chain_pem.as_bytes(),
+        Access::Public,
+    )?;
     Ok(())
 }
 

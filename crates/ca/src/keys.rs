@@ -1,9 +1,7 @@
 //! ECDSA P-256 keys: made here, written as PKCS#8 PEM, signing with low S.
 
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _,
-};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use der::asn1::UintRef;
 use der::pem::LineEnding;
 use der::{Encode, Sequence};
@@ -116,7 +114,8 @@ mod tests {
         let (key, pem) = SigningKey::generate().unwrap();
         let again = SigningKey::from_pem(pem.as_bytes()).unwrap();
         assert_eq!(key.public_key().unwrap(), again.public_key().unwrap());
-        let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, key.pair.public_key().as_ref());
+        let public =
+            UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, key.pair.public_key().as_ref());
         for number in 0..50_u8 {
             let signature = again.sign(&[number]).unwrap();
             public.verify(&[number], &signature).unwrap();
@@ -130,7 +129,11 @@ mod tests {
 
     #[test]
     fn other_texts_are_not_keys() {
-        for text in ["", "hello", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"] {
+        for text in [
+            "",
+            "hello",
+            "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+        ] {
             assert!(SigningKey::from_pem(text.as_bytes()).is_err(), "{text}");
         }
     }

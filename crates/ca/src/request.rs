@@ -75,10 +75,17 @@ pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<Option<T>, Refusa
         return Ok(None);
     }
     // The body is not echoed as Fabric CA does: it may hold a secret, and this text is logged.
-    let refused =
-        |error| Refusal::new(400, code::BAD_BODY, format!("Invalid request body: {error}"));
+    let refused = |error| {
+        Refusal::new(
+            400,
+            code::BAD_BODY,
+            format!("Invalid request body: {error}"),
+        )
+    };
     let value = serde_json::from_slice(body).map_err(refused)?;
-    serde_json::from_value(lenient(value)).map(Some).map_err(refused)
+    serde_json::from_value(lenient(value))
+        .map(Some)
+        .map_err(refused)
 }
 
 /// Reads a body that must be there.
@@ -130,7 +137,11 @@ mod tests {
         ];
         for (body, expected) in cases {
             let refusal = require::<RegisterBody>(body).unwrap_err();
-            assert_eq!((refusal.status, refusal.remote.0), (400, expected), "{body:?}");
+            assert_eq!(
+                (refusal.status, refusal.remote.0),
+                (400, expected),
+                "{body:?}"
+            );
         }
     }
 }

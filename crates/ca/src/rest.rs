@@ -146,7 +146,11 @@ fn ca_name(query: &str) -> Option<String> {
         .ok()?;
     let pairs: axum::extract::Query<Vec<(String, String)>> =
         axum::extract::Query::try_from_uri(&uri).ok()?;
-    pairs.0.into_iter().find(|(name, _)| name == "ca").map(|(_, value)| value)
+    pairs
+        .0
+        .into_iter()
+        .find(|(name, _)| name == "ca")
+        .map(|(_, value)| value)
 }
 
 /// `{"result":…,"errors":[…],"messages":[],"success":…}`, members in Fabric CA's order.

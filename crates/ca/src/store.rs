@@ -15,9 +15,8 @@ use serde::{Deserialize, Serialize};
 const BCRYPT_COST: u32 = 10;
 
 /// Compared when the identity is unknown, so that the answer takes as long as for a known one.
-static NOBODY: LazyLock<String> = LazyLock::new(|| {
-    bcrypt::hash("nobody", BCRYPT_COST).unwrap_or_default()
-});
+static NOBODY: LazyLock<String> =
+    LazyLock::new(|| bcrypt::hash("nobody", BCRYPT_COST).unwrap_or_default());
 
 /// What the database refused.
 #[derive(Debug, thiserror::Error)]
@@ -59,8 +58,30 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
+    #[cfg(test)]
+    pub fn with_attributes(id: &str, affiliation: &str, attributes: &[(&str, &str)]) -> Self {
+        let attributes = attributes.iter().map(|(name, value)| Attribute {
+            name: (*name).into(),
+            value: (*value).into(),
+            ecert: false,
+        });
+        Self {
+            id: id.into(),
+            kind: "client".into(),
+            affiliation: affiliation.into(),
+            attributes: attributes.collect(),
+            state: 0,
+            max_enrollments: -1,
+            incorrect_password_attempts: 0,
+            password_hash: String::new(),
+        }
+    }
+
     pub fn attribute(&self, name: &str) -> Option<&str> {
-        let found = self.attributes.iter().find(|attribute| attribute.name == name);
+        let found = self
+            .attributes
+            .iter()
+            .find(|attribute| attribute.name == name);
         found.map(|attribute| attribute.value.as_str())
     }
 
@@ -367,11 +388,29 @@ mod tests {
     fn enrolments_are_counted_with_the_certificate_and_stop_at_the_limit() {
         let store = store();
         add(&store, "alice", 1);
-        assert!(store.add_certificate(&certificate("alice", "1"), Some(1)).unwrap());
-        assert!(!store.add_certificate(&certificate("alice", "2"), Some(1)).unwrap());
-        assert_eq!(store.certificate_status("1", "ab").unwrap(), CertificateStatus::Good);
-        assert_eq!(store.certificate_status("2", "ab").unwrap(), CertificateStatus::Unknown);
-        assert!(store.add_certificate(&certificate("alice", "3"), None).unwrap());
+        assert!(
+            store
+                .add_certificate(&certificate("alice", "1"), Some(1))
+                .unwrap()
+        );
+        assert!(
+            !store
+                .add_certificate(&certificate("alice", "2"), Some(1))
+                .unwrap()
+        );
+        assert_eq!(
+            store.certificate_status("1", "ab").unwrap(),
+            CertificateStatus::Good
+        );
+        assert_eq!(
+            store.certificate_status("2", "ab").unwrap(),
+            CertificateStatus::Unknown
+        );
+        assert!(
+            store
+                .add_certificate(&certificate("alice", "3"), None)
+                .unwrap()
+        );
         assert_eq!(store.identity("alice").unwrap().unwrap().state, 1);
     }
 
@@ -392,7 +431,11 @@ mod tests {
         store.count_wrong_password("alice").unwrap();
         store.count_wrong_password("alice").unwrap();
         let attempts = |store: &Store| {
-            store.identity("alice").unwrap().unwrap().incorrect_password_attempts
+            store
+                .identity("alice")
+                .unwrap()
+                .unwrap()
+                .incorrect_password_attempts
         };
         assert_eq!(attempts(&store), 2);
         store.forget_wrong_passwords("alice").unwrap();

@@ -3,9 +3,8 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
@@ -15,17 +14,16 @@ use axum::response::IntoResponse;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::Limited;
-use hyper::body::{Frame, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, Sleep, sleep};
 use tower::ServiceExt;
 
 use crate::connection::{Connection, ConnectionInfo, incoming};
+use crate::patience::{PatientBody, Prompt};
 use crate::server::ServerTls;
 use crate::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MAX_MESSAGE};
 
@@ -163,6 +161,7 @@ async fn serve_connection(
     let service = service_fn(|request: Request<hyper::body::Incoming>| {
         answer(app.clone(), request, info.clone(), limits.clone())
     });
+    let connection = Prompt::new(connection, limits.header_timeout);
     let mut serving =
         pin!(builder.serve_connection_with_upgrades(TokioIo::new(connection), service));
     let result = tokio::select! {
@@ -197,53 +196,4 @@ async fn answer(
     extensions.insert(ConnectInfo(info.remote));
     extensions.insert(info);
     app.oneshot(request).await
-}
-
-/// A body whose sender may pause only so long.
-struct PatientBody<B> {
-    inner: B,
-    pause: Duration,
-    alarm: Pin<Box<Sleep>>,
-}
-
-impl<B> PatientBody<B> {
-    fn new(inner: B, pause: Duration) -> Self {
-        Self {
-            inner,
-            pause,
-            alarm: Box::pin(sleep(pause)),
-        }
-    }
-}
-
-impl<B> HttpBody for PatientBody<B>
-where
-    B: HttpBody<Data = Bytes, Error = hyper::Error> + Unpin,
-{
-    type Data = Bytes;
-    type Error = axum::BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
-        let body = &mut *self;
-        if let Poll::Ready(frame) = Pin::new(&mut body.inner).poll_frame(cx) {
-            body.alarm.as_mut().reset(Instant::now() + body.pause);
-            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
-        }
-        ready!(body.alarm.as_mut().poll(cx));
-        let reason = "the request's body stopped arriving";
-        Poll::Ready(Some(Err(
-            io::Error::new(io::ErrorKind::TimedOut, reason).into()
-        )))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
 }

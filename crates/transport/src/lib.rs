@@ -26,7 +26,10 @@ mod client;
 mod connection;
 mod http_server;
 mod identity;
+mod patience;
 mod server;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 pub use channel::{CONNECT_TIMEOUT, ChannelPool, ConnectError, connect, connect_lazy};

@@ -24,7 +24,9 @@ pub(crate) fn may_act_on_type(registrar: &Identity, kind: &str) -> Result<(), St
     if items(roles).any(|role| role == "*" || role.eq_ignore_ascii_case(kind)) {
         return Ok(());
     }
-    Err(format!("Registrar does not have authority to act on type '{kind}'"))
+    Err(format!(
+        "Registrar does not have authority to act on type '{kind}'"
+    ))
 }
 
 /// Whether `affiliation` is the registrar's own or below it; the root sees all.
@@ -82,8 +84,7 @@ fn may_register_attribute(
             }
             if name == DELEGATE_ROLES {
                 let roles = value_of(requested, ROLES);
-                if !items(roles).any(|role| role == "*")
-                    && subset(&attribute.value, roles).is_err()
+                if !items(roles).any(|role| role == "*") && subset(&attribute.value, roles).is_err()
                 {
                     return Err("The delegateRoles field is a superset of roles".into());
                 }
@@ -120,7 +121,10 @@ fn boolean_is_owned(registrar: &Identity, attribute: &Attribute) -> Result<(), S
     let own = owned(registrar, name)?;
     match boolean(own) {
         Some(true) if attribute.value.is_empty() || boolean(&attribute.value).is_some() => Ok(()),
-        Some(true) => Err(format!("Failed to get boolean value of '{}'", attribute.value)),
+        Some(true) => Err(format!(
+            "Failed to get boolean value of '{}'",
+            attribute.value
+        )),
         Some(false) => Err(format!(
             "Caller has a value of 'false' for boolean attribute '{name}', can't perform any \
              actions on this attribute"
@@ -144,7 +148,9 @@ fn named_by(allowed: &str, attribute: &str) -> Result<(), String> {
     if items(allowed).any(fits) {
         return Ok(());
     }
-    Err(format!("Attribute is not part of caller's '{allowed}' attribute list"))
+    Err(format!(
+        "Attribute is not part of caller's '{allowed}' attribute list"
+    ))
 }
 
 fn value_of<'a>(attributes: &'a [Attribute], name: &str) -> &'a str {
@@ -161,7 +167,9 @@ fn subset(small: &str, big: &str) -> Result<(), String> {
 }
 
 fn items(list: &str) -> impl Iterator<Item = &str> {
-    list.split(',').map(str::trim).filter(|item| !item.is_empty())
+    list.split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
 }
 
 /// The spellings that Go's `strconv.ParseBool` knows.
@@ -188,5 +196,135 @@ pub(crate) fn max_enrollments(requested: i64, limit: i64) -> Result<i64, String>
             "Requested enrollments ({requested}) exceeds maximum allowable enrollments ({limit})"
         )),
         _ => Ok(requested),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attributes(list: &[(&str, &str)]) -> Vec<Attribute> {
+        Identity::with_attributes("", "", list).attributes
+    }
+
+    #[test]
+    fn roles_decide_which_types_a_registrar_may_register() {
+        let cases = [
+            (Some("*"), "orderer", true),
+            (Some("peer,Client"), "client", true),
+            (Some("peer, client"), "client", true),
+            (Some("peer"), "client", false),
+            (Some("client"), "", true),
+            (Some(""), "client", false),
+            (None, "client", false),
+        ];
+        for (roles, kind, expected) in cases {
+            let own: Vec<_> = roles.map(|roles| (ROLES, roles)).into_iter().collect();
+            let registrar = Identity::with_attributes("r", "", &own);
+            assert_eq!(
+                may_act_on_type(&registrar, kind).is_ok(),
+                expected,
+                "{roles:?} {kind}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_registrar_sees_its_own_affiliation_and_those_below() {
+        let cases = [
+            ("", "", true),
+            ("", "org1.department1", true),
+            ("org1", "org1", true),
+            ("org1", "org1.department1", true),
+            ("org1", "org10", false),
+            ("org1", "org2", false),
+            ("org1", "", false),
+            ("org1.department1", "org1", false),
+        ];
+        for (own, asked, expected) in cases {
+            let registrar = Identity::with_attributes("r", own, &[]);
+            assert_eq!(
+                may_act_on_affiliation(&registrar, asked),
+                expected,
+                "{own:?} {asked:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn attributes_are_given_only_by_those_who_may() {
+        let all = [
+            (ROLES, "peer,client"),
+            (DELEGATE_ROLES, "peer"),
+            (REGISTRAR_ATTRIBUTES, "*"),
+            (REVOKER, "true"),
+            (GEN_CRL, "false"),
+        ];
+        let some = [
+            (REGISTRAR_ATTRIBUTES, "color, size.*, hf.Revoker"),
+            (REVOKER, "true"),
+        ];
+        type List<'a> = &'a [(&'a str, &'a str)];
+        let cases: [(List<'_>, List<'_>, bool); 22] = [
+            (&all, &[], true),
+            (&[], &[], true),
+            (&[], &[("color", "blue")], false),
+            (&[(REGISTRAR_ATTRIBUTES, "")], &[("color", "blue")], false),
+            (&all, &[("color", "blue")], true),
+            (&some, &[("color", "blue")], true),
+            (&some, &[("size.x", "1")], true),
+            (&some, &[("weight", "1")], false),
+            (&all, &[(REVOKER, "true")], true),
+            (&all, &[(REVOKER, "")], true),
+            (&all, &[(REVOKER, "perhaps")], false),
+            (&all, &[(GEN_CRL, "true")], false),
+            (&all, &[(INTERMEDIATE_CA, "true")], false),
+            (&all, &[(ROLES, "Peer")], true),
+            (&all, &[(ROLES, "peer,orderer")], false),
+            (
+                &all,
+                &[(ROLES, "peer,client"), (DELEGATE_ROLES, "peer")],
+                true,
+            ),
+            (&all, &[(DELEGATE_ROLES, "peer")], false),
+            (&all, &[(ENROLLMENT_ID, "someone")], false),
+            (&all, &[("hf.Unknown", "x")], false),
+            (&all, &[(REGISTRAR_ATTRIBUTES, "color")], true),
+            (&all, &[(REGISTRAR_ATTRIBUTES, "hf.Revoker")], false),
+            (
+                &all,
+                &[(REGISTRAR_ATTRIBUTES, "hf.Revoker"), (REVOKER, "true")],
+                true,
+            ),
+        ];
+        for (own, requested, expected) in cases {
+            let registrar = Identity::with_attributes("r", "", own);
+            let verdict = may_register_attributes(&registrar, &attributes(requested));
+            assert_eq!(
+                verdict.is_ok(),
+                expected,
+                "{own:?} {requested:?} {verdict:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn enrolments_are_limited_by_the_authority() {
+        let cases = [
+            (0, -1, Ok(-1)),
+            (5, -1, Ok(5)),
+            (-1, -1, Ok(-1)),
+            (-2, -1, Err(())),
+            (0, 3, Ok(3)),
+            (3, 3, Ok(3)),
+            (4, 3, Err(())),
+            (-1, 3, Err(())),
+            (1, 0, Err(())),
+            (0, 0, Err(())),
+        ];
+        for (requested, limit, expected) in cases {
+            let verdict = max_enrollments(requested, limit).map_err(drop);
+            assert_eq!(verdict, expected, "{requested} {limit}");
+        }
     }
 }

@@ -1,0 +1,234 @@
+//! Granting a certificate to an identity that proved itself (fabric-ca: `lib/serverenroll.go`).
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+
+use crate::authenticate::used_up;
+use crate::authority::Order;
+use crate::certificate::{Host, Subject, Usage};
+use crate::csr::{CsrError, SigningRequest};
+use crate::error::{Refusal, code};
+use crate::registrar;
+use crate::request::{AttributeRequest, EnrollBody, NameBody, SubjectBody};
+use crate::server::{CaServer, Granted, seconds};
+use crate::store::{Identity, NewCertificate};
+
+impl CaServer {
+    pub(crate) fn enroll(
+        &self,
+        caller: &Identity,
+        body: &EnrollBody,
+        count: Option<i64>,
+    ) -> Result<Granted, Refusal> {
+        if body.certificate_request.is_empty() {
+            return Err(CsrError::NotPem.into());
+        }
+        let request = SigningRequest::from_pem(&body.certificate_request)?;
+        let named = body
+            .subject
+            .as_ref()
+            .is_none_or(|subject| subject.cn == caller.id);
+        if !named || request.subject.common_name != caller.id {
+            return Err(Refusal::new(
+                403,
+                code::COMMON_NAME_MISMATCH,
+                "The CSR subject common name must equal the enrollment ID",
+            ));
+        }
+        let usage = match body.profile.as_str() {
+            "" => Usage::Enrollment,
+            "tls" => Usage::Tls,
+            other => {
+                let message = format!("Invalid profile: '{other}'");
+                return Err(Refusal::new(500, code::UNKNOWN, message));
+            }
+        };
+        if request.is_ca {
+            return Err(
+                match caller
+                    .attribute(registrar::INTERMEDIATE_CA)
+                    .and_then(registrar::boolean)
+                {
+                    Some(true) => Refusal::new(
+                        500,
+                        code::UNKNOWN,
+                        "Certificate signing failure: this CA issues no CA certificates",
+                    ),
+                    _ => Refusal::authorization(
+                        code::MISSING_ATTRIBUTE,
+                        "Enrolled failed: the caller does not have the attribute 'hf.IntermediateCA'",
+                    ),
+                },
+            );
+        }
+        if !body.extensions.is_empty() {
+            // Attributes come from the register of identities, never from the requester.
+            return Err(Refusal::new(
+                400,
+                code::BAD_CSR,
+                "Certificate signing failure: extensions may not be requested",
+            ));
+        }
+        let attributes = attribute_extension(caller, body.attr_reqs.as_deref())?;
+        let hosts = match &body.hosts {
+            Some(hosts) => hosts.iter().map(|host| Host::classify(host)).collect(),
+            None => request.hosts,
+        };
+        let subject = subject(caller, request.subject, body.subject.as_ref());
+        let bad_input = |error: der::Error| {
+            Refusal::new(
+                400,
+                code::CSR_INPUT,
+                format!("CSR input validation failed: {error}"),
+            )
+        };
+        let issued = self
+            .authority
+            .issue(Order {
+                subject: subject.to_name().map_err(bad_input)?,
+                public_key: request.public_key,
+                usage,
+                hosts,
+                attributes,
+                validity: seconds(self.options.validity),
+                not_before: requested_start(body.notbefore.as_deref()),
+            })
+            .map_err(|error| {
+                Refusal::new(
+                    500,
+                    code::UNKNOWN,
+                    format!("Certificate signing failure: {error}"),
+                )
+            })?;
+        let recorded = self.store.add_certificate(
+            &NewCertificate {
+                id: &caller.id,
+                serial: &issued.serial,
+                authority_key_id: &self.authority.key_id_hex(),
+                not_after: issued.not_after,
+                pem: &issued.pem,
+            },
+            count,
+        )?;
+        if !recorded {
+            return Err(Refusal::authentication(
+                code::INVALID_PASSWORD,
+                format!(
+                    "Login failure: {}",
+                    used_up(&caller.id, count.unwrap_or(-1))
+                ),
+            ));
+        }
+        let profile = if body.profile.is_empty() {
+            "default"
+        } else {
+            &body.profile
+        };
+        let what = if count.is_some() {
+            "enroll"
+        } else {
+            "reenroll"
+        };
+        self.audit(what, &caller.id, profile, &issued.serial, issued.not_after);
+        Ok(Granted {
+            status: 201,
+            result: json!({
+                "Cert": STANDARD.encode(&issued.pem),
+                "ServerInfo": self.info(),
+            }),
+            location: None,
+        })
+    }
+}
+
+/// The certificate's subject: names from the request, units from the register, because
+/// authorization reads the units (fabric-ca: `setRequestOUs`).
+fn subject(caller: &Identity, requested: Subject, overriding: Option<&SubjectBody>) -> Subject {
+    let mut subject = requested;
+    if let Some(body) = overriding {
+        let chosen = |pick: fn(&NameBody) -> &String| {
+            let values = body
+                .names
+                .iter()
+                .map(pick)
+                .filter(|value| !value.is_empty());
+            values.cloned().collect::<Vec<_>>()
+        };
+        let replace = |field: &mut Vec<String>, values: Vec<String>| {
+            if !values.is_empty() {
+                *field = values;
+            }
+        };
+        replace(&mut subject.country, chosen(|name| &name.c));
+        replace(&mut subject.province, chosen(|name| &name.st));
+        replace(&mut subject.locality, chosen(|name| &name.l));
+        replace(&mut subject.organization, chosen(|name| &name.o));
+        if !body.serialnumber.is_empty() {
+            subject.serial_number.clone_from(&body.serialnumber);
+        }
+    }
+    let affiliation = caller
+        .affiliation
+        .split('.')
+        .filter(|part| !part.is_empty());
+    subject.organizational_units = std::iter::once(caller.kind.as_str())
+        .filter(|kind| !kind.is_empty())
+        .chain(affiliation)
+        .map(String::from)
+        .collect();
+    subject
+}
+
+/// The attribute extension's contents: what was asked for, or else what the identity carries by
+/// default, or nothing.
+fn attribute_extension(
+    caller: &Identity,
+    requested: Option<&[AttributeRequest]>,
+) -> Result<Option<Vec<u8>>, Refusal> {
+    let mut chosen: BTreeMap<&str, &str> = BTreeMap::new();
+    match requested {
+        Some(requests) => {
+            let mut missing = Vec::new();
+            for request in requests {
+                match caller.attribute(&request.name) {
+                    Some(value) => {
+                        chosen.insert(&request.name, value);
+                    }
+                    None if request.optional => {}
+                    None => missing.push(request.name.as_str()),
+                }
+            }
+            if !missing.is_empty() {
+                return Err(Refusal::new(
+                    500,
+                    code::UNKNOWN,
+                    format!(
+                        "Failed to find requested attributes: The following required attributes \
+                         are missing: [{}]",
+                        missing.join(" ")
+                    ),
+                ));
+            }
+        }
+        None => {
+            for attribute in caller.attributes.iter().filter(|attribute| attribute.ecert) {
+                chosen.entry(&attribute.name).or_insert(&attribute.value);
+            }
+            if chosen.is_empty() {
+                return Ok(None);
+            }
+        }
+    }
+    serde_json::to_vec(&json!({ "attrs": chosen }))
+        .map(Some)
+        .map_err(Refusal::internal)
+}
+
+/// A start that the requester chose, unless it is Go's zero time or unreadable.
+fn requested_start(text: Option<&str>) -> Option<i64> {
+    let moment: jiff::Timestamp = text?.parse().ok()?;
+    Some(moment.as_second()).filter(|second| *second > 0)
+}
