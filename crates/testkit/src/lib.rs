@@ -1,7 +1,7 @@
 //! Identities and fixtures for tests, made at run time: nothing here is a key that somebody else knows.
 //!
-//! Owns: in-memory organizations with their authorities, certificates of every (also flawed) form, and
-//! their folders on disk. Must not be used outside of tests and demonstrations: it panics where a test
+//! Owns: in-memory organizations with their authorities, certificates of every (also flawed) form, their
+//! folders on disk, and genesis blocks of channels over them ([`network`]). Must not be used outside of tests and demonstrations: it panics where a test
 //! would fail anyway, and guards no key.
 //!
 //! Start reading at [`Organization`]; tests about certificates themselves use [`Authority`] and
@@ -11,6 +11,7 @@ mod authority;
 mod der;
 mod folders;
 mod key;
+pub mod network;
 mod organization;
 mod pem;
 
