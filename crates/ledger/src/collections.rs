@@ -46,10 +46,8 @@ impl CollectionSet {
         self.explicit
             .config
             .iter()
-            .filter_map(|config| match &config.payload {
-                Some(Payload::StaticCollectionConfig(config)) => Some(config),
-                None => None,
-            })
+            .filter_map(|config| config.payload.as_ref())
+            .map(|Payload::StaticCollectionConfig(config)| config)
             .find(|config| config.name == name)
     }
 }

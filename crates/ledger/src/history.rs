@@ -108,8 +108,7 @@ impl Cursor {
             .iter()
             .filter(|namespace| namespace.name == self.namespace)
             .flat_map(|namespace| &namespace.writes)
-            .filter(|write| write.key == self.key)
-            .next_back()
+            .rfind(|write| write.key == self.key)
             .ok_or_else(damaged)?;
         Ok(queryresult::KeyModification {
             tx_id: header.tx_id.clone(),

@@ -161,11 +161,16 @@ fn clear_key(namespace: &str, collection: &str, key_hash: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-/// Everything staged for a transaction: records with their decoded sets.
-fn staged(
-    ledger: &Ledger,
-    tx_id: &str,
-) -> Result<Vec<(Box<[u8]>, usize, rwset::TxPvtReadWriteSet)>, LedgerError> {
+/// A set that waits for its transaction.
+struct Staged {
+    key: Box<[u8]>,
+    /// Size of the record in bytes.
+    size: u64,
+    set: rwset::TxPvtReadWriteSet,
+}
+
+/// Everything staged for a transaction.
+fn staged(ledger: &Ledger, tx_id: &str) -> Result<Vec<Staged>, LedgerError> {
     if ledger.private.transient.load(Ordering::Relaxed) == 0 {
         return Ok(Vec::new());
     }
@@ -181,7 +186,11 @@ fn staged(
             let set = record.get(8..).unwrap_or_default();
             let set = rwset::TxPvtReadWriteSet::decode(set)
                 .map_err(|error| LedgerError::damaged(format!("staged private data: {error}")))?;
-            Ok((key, record.len(), set))
+            Ok(Staged {
+                key,
+                size: record.len() as u64,
+                set,
+            })
         })
         .collect()
 }

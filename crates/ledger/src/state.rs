@@ -9,10 +9,11 @@ use consilium_proto::{protos, queryresult};
 use consilium_protocol::hash::sha256;
 use consilium_protocol::names::{hashed_namespace, private_namespace};
 use consilium_protocol::rwset::Version;
+use prost::Message;
 
 use crate::chain;
 use crate::collections::{self, CollectionSet, StateLookup};
-use crate::database::{Family, Snapshot};
+use crate::database::{Family, Record, Snapshot};
 use crate::error::LedgerError;
 use crate::history;
 
@@ -31,7 +32,6 @@ impl VersionedValue {
     /// The metadata entry called `name`. Damaged metadata is an error, as what it would have
     /// demanded is unknown.
     pub fn metadata_entry(&self, name: &str) -> Result<Option<Bytes>, LedgerError> {
-        use prost::Message;
         let Some(metadata) = &self.metadata else {
             return Ok(None);
         };
@@ -130,7 +130,7 @@ pub(crate) struct Scan {
     prefix: usize,
     next: Vec<u8>,
     end: Vec<u8>,
-    fetched: std::vec::IntoIter<(Box<[u8]>, Box<[u8]>)>,
+    fetched: std::vec::IntoIter<Record>,
     ended: bool,
 }
 

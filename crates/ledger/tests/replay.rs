@@ -4,16 +4,16 @@
 mod support;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use consilium_ledger::{Ledger, PreparedTransaction, mvcc::TxContent};
-use consilium_proto::common;
+use consilium_ledger::mvcc::{StateView, TxContent};
+use consilium_ledger::{Ledger, PreparedTransaction};
 use consilium_proto::protos::TxValidationCode;
-use consilium_protocol::rwset::TxRwSet;
+use consilium_proto::{common, privacyenabledstate};
+use consilium_protocol::rwset::{TxRwSet, Version};
 use consilium_protocol::{block, transaction};
 use prost::Message;
-
-const BLOCKS: u64 = 66;
 
 fn recording() -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fabric-chain");
@@ -50,12 +50,17 @@ fn before_mvcc(codes: &[TxValidationCode]) -> Vec<TxValidationCode> {
 }
 
 /// Commits the recording block by block; `before` sees each block before it is committed.
-fn replay(recording: &Path, mut before: impl FnMut(&Ledger, &common::Block)) {
+fn replay(
+    recording: &Path,
+    mut before: impl FnMut(&Ledger, &common::Block),
+) -> (tempfile::TempDir, Arc<Ledger>) {
     let manifest = std::fs::read(recording.join("manifest.json")).unwrap();
     let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let ledger = Ledger::create(folder.path(), &recorded_block(recording, 0)).unwrap();
-    for number in 1..BLOCKS {
+    let blocks = manifest.as_array().unwrap().len() as u64;
+    assert_eq!(blocks, 67);
+    for number in 1..blocks {
         let recorded = recorded_block(recording, number);
         before(&ledger, &recorded);
         let codes = codes_of(&recorded);
@@ -74,13 +79,66 @@ fn replay(recording: &Path, mut before: impl FnMut(&Ledger, &common::Block)) {
         let stored = common::Block::decode(committed.block_bytes).unwrap();
         assert_eq!(stored, recorded, "block {number} as stored");
     }
-    assert_eq!(ledger.height(), BLOCKS);
+    assert_eq!(ledger.height(), blocks);
+    (folder, ledger)
 }
 
 #[test]
 fn a_recorded_fabric_channel_gets_the_flags_and_commit_hashes_that_fabric_gave_it() {
     let Some(recording) = recording() else { return };
     replay(&recording, |_, _| {});
+}
+
+#[test]
+fn state_after_the_replay_is_the_state_in_the_snapshot_that_fabric_took() {
+    let Some(recording) = recording() else { return };
+    let (_folder, ledger) = replay(&recording, |_, _| {});
+    let state = ledger.reader().unwrap();
+    let mut compared = 0;
+    for file in ["public_state", "private_state_hashes"] {
+        let mut records = framed(&recording, &format!("{file}.data"));
+        let mut names = framed(&recording, &format!("{file}.metadata"));
+        let count = prost::decode_length_delimiter(&mut names).unwrap();
+        for _ in 0..count {
+            let length = prost::decode_length_delimiter(&mut names).unwrap();
+            let namespace = String::from_utf8(names.split_to(length).to_vec()).unwrap();
+            let records_in_namespace = prost::decode_length_delimiter(&mut names).unwrap();
+            let mut scan = state.scan(&namespace, b"", b"").unwrap();
+            for _ in 0..records_in_namespace {
+                let record =
+                    privacyenabledstate::SnapshotRecord::decode_length_delimited(&mut records);
+                let record = record.unwrap();
+                let (version, _) = Version::from_bytes(&record.version).unwrap();
+                let here = scan.next().expect("a key less than Fabric").unwrap();
+                assert_eq!(here, (record.key.to_vec(), version), "{namespace}");
+                let value = StateView::get(&state, &namespace, &record.key)
+                    .unwrap()
+                    .unwrap();
+                assert_eq!(value.value, record.value, "{namespace} {here:?}");
+                assert_eq!(
+                    value.metadata.unwrap_or_default(),
+                    record.metadata,
+                    "{namespace}"
+                );
+                compared += 1;
+            }
+            assert!(
+                scan.next().is_none(),
+                "a key more than Fabric in {namespace}"
+            );
+        }
+    }
+    assert!(compared > 350, "only {compared} records");
+    // All of collection `short` lived for two blocks.
+    let mut expired = state.scan("kv$$hshort", b"", b"").unwrap();
+    assert!(expired.next().is_none());
+}
+
+/// A file of a snapshot, after its format byte.
+fn framed(recording: &Path, file: &str) -> Bytes {
+    let mut bytes = Bytes::from(std::fs::read(recording.join("snapshot/66").join(file)).unwrap());
+    assert_eq!(bytes.split_to(1)[0], 1, "format of {file}");
+    bytes
 }
 
 #[test]

@@ -26,10 +26,13 @@ pub(super) fn holds(
     merkle::same_results(recorded.reads_info.as_ref(), reads)
 }
 
+/// Updates of a range in key order.
+type RangeUpdates<'a> = Box<dyn Iterator<Item = (&'a [u8], &'a Update)> + 'a>;
+
 /// What an iterator over the recorded range would give now.
 struct Merged<'a> {
     committed: std::iter::Peekable<VersionScan<'a>>,
-    updated: std::iter::Peekable<Box<dyn Iterator<Item = (&'a [u8], &'a Update)> + 'a>>,
+    updated: std::iter::Peekable<RangeUpdates<'a>>,
     /// The recorded end key itself, appended when the recording iterator stopped at it.
     last: Option<(Vec<u8>, Version)>,
 }
@@ -51,7 +54,7 @@ impl<'a> Merged<'a> {
             }
             .map(|version| (end.to_vec(), version))
         };
-        let updated: Box<dyn Iterator<Item = (&'a [u8], &'a Update)>> = match updates {
+        let updated: RangeUpdates<'a> = match updates {
             // `BTreeMap::range` panics on a start after the end.
             Some(updates) if end.is_empty() || start < end => {
                 let upper = if end.is_empty() {

@@ -11,7 +11,7 @@ use consilium_protocol::names::private_namespace;
 use consilium_protocol::rwset::{CollectionRwSet, Version};
 use prost::Message;
 
-use super::{clear_key, data_key, staged, sweep};
+use super::{Staged, clear_key, data_key, staged, sweep};
 use crate::database::{Batch, Family};
 use crate::error::LedgerError;
 use crate::ledger::Ledger;
@@ -60,7 +60,7 @@ pub(crate) fn apply(
         for (namespace, collection) in agreed {
             let found = staged
                 .iter()
-                .filter_map(|(_, _, set)| find(set, namespace, &collection.name))
+                .filter_map(|staged| find(&staged.set, namespace, &collection.name))
                 .find(|set| sha256(set)[..] == collection.pvt_rwset_hash[..]);
             if let Some(set) = found {
                 let key = data_key(block, index as u32, namespace, &collection.name);
@@ -81,9 +81,9 @@ pub(crate) fn apply(
                 purge(ledger, namespace, collection, &mut clear)?;
             }
         }
-        for (key, size, _) in staged {
+        for Staged { key, size, .. } in staged {
             batch.delete(Family::Transient, &key)?;
-            freed += size as u64;
+            freed += size;
         }
     }
     store(clear, batch)?;
