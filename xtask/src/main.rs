@@ -1,2 +1,38 @@
-//! Chores of the workspace.
-fn main() {}
+//! Chores of the workspace: `cargo xtask demo` and `cargo xtask test`.
+//!
+//! Owns: installing what a fresh machine lacks, building once, and running things in order. Must not
+//! know: anything about the ledger; the demo itself is `consilium demo`.
+
+mod data;
+mod demo;
+mod run;
+mod system;
+mod test;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Chores of the Consilium workspace")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build, start a consortium, run health data through it and leave it running.
+    Demo(demo::Demo),
+    /// Install what the tests need and run all of them.
+    Test(test::Test),
+}
+
+fn main() -> anyhow::Result<()> {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .ok_or_else(|| anyhow::anyhow!("xtask lies in the workspace"))?;
+    std::env::set_current_dir(root)?;
+    match Cli::parse().command {
+        Command::Demo(demo) => demo.run(),
+        Command::Test(test) => test.run(),
+    }
+}

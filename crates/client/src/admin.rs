@@ -1,0 +1,255 @@
+//! What an administrator sends to one peer: join, install, approve, commit, queries.
+
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+use consilium_msp::Signer;
+use consilium_proto::{
+    common, lifecycle,
+    protos::{self, endorser_client::EndorserClient},
+};
+use consilium_protocol::{envelope, proposal};
+use consilium_transport::MAX_MESSAGE;
+use prost::Message;
+use tonic::transport::Channel;
+
+use crate::{Call, ClientError, Committed, Gateway, Step};
+
+/// A chaincode definition as an organization approves it.
+#[derive(Clone, Debug, Default)]
+pub struct ApprovedDefinition {
+    /// Chaincode name.
+    pub name: String,
+    /// Version text.
+    pub version: String,
+    /// 1 for the first definition, then one more each time.
+    pub sequence: i64,
+    /// Encoded `protos.ApplicationPolicy`; empty means the channel's default endorsement policy.
+    pub policy: Bytes,
+    /// Private data collections.
+    pub collections: Option<protos::CollectionConfigPackage>,
+    /// Whether the chaincode must be initialized before use.
+    pub init_required: bool,
+}
+
+/// Sends proposals to one peer under an administrator's identity.
+#[derive(Clone)]
+pub struct Admin {
+    endorser: EndorserClient<Channel>,
+    connection: Channel,
+    signer: Arc<dyn Signer>,
+}
+
+impl Admin {
+    /// Uses `connection` to the peer.
+    pub fn new(connection: Channel, signer: Arc<dyn Signer>) -> Self {
+        Self {
+            endorser: EndorserClient::new(connection.clone())
+                .max_decoding_message_size(MAX_MESSAGE)
+                .max_encoding_message_size(MAX_MESSAGE),
+            connection,
+            signer,
+        }
+    }
+
+    /// Proposes a call to this peer alone and returns the response payload. `channel` is empty for
+    /// calls that concern the peer itself.
+    ///
+    /// # Errors
+    /// [`ClientError::Proposal`] for a response status of 400 and above.
+    pub async fn query(
+        &self,
+        channel: &str,
+        chaincode: &str,
+        args: Vec<Bytes>,
+    ) -> Result<Bytes, ClientError> {
+        let (signed, _) = proposal::create(
+            proposal::NewProposal {
+                channel,
+                chaincode,
+                args,
+                transient: BTreeMap::new(),
+                is_init: false,
+                timestamp: envelope::timestamp(SystemTime::now()),
+            },
+            self.signer.as_ref(),
+        )?;
+        let response = self
+            .endorser
+            .clone()
+            .process_proposal(signed)
+            .await
+            .map_err(|status| ClientError::refused(Step::Proposal, &status))?
+            .into_inner();
+        let answer = response.response.unwrap_or_default();
+        if !(200..400).contains(&answer.status) {
+            return Err(ClientError::Proposal {
+                status: answer.status,
+                message: answer.message,
+            });
+        }
+        Ok(answer.payload)
+    }
+
+    /// Joins the peer to the channel of `genesis` (an encoded `common.Block`).
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub async fn join(&self, genesis: Bytes) -> Result<(), ClientError> {
+        self.query("", "cscc", vec![Bytes::from_static(b"JoinChain"), genesis])
+            .await
+            .map(drop)
+    }
+
+    /// Height and hashes of the peer's copy of a channel.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub async fn chain_info(&self, channel: &str) -> Result<common::BlockchainInfo, ClientError> {
+        let args = vec![
+            Bytes::from_static(b"GetChainInfo"),
+            Bytes::copy_from_slice(channel.as_bytes()),
+        ];
+        decode(self.query(channel, "qscc", args).await?)
+    }
+
+    /// One block of the peer's copy of a channel.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub async fn block(&self, channel: &str, number: u64) -> Result<common::Block, ClientError> {
+        let args = vec![
+            Bytes::from_static(b"GetBlockByNumber"),
+            Bytes::copy_from_slice(channel.as_bytes()),
+            number.to_string().into(),
+        ];
+        decode(self.query(channel, "qscc", args).await?)
+    }
+
+    /// Installs a chaincode package and returns its id.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub async fn install(&self, package: Bytes) -> Result<String, ClientError> {
+        let args = lifecycle::InstallChaincodeArgs {
+            chaincode_install_package: package,
+        };
+        let answer = self
+            .query("", "_lifecycle", lifecycle_args("InstallChaincode", &args))
+            .await?;
+        let result: lifecycle::InstallChaincodeResult = decode(answer)?;
+        Ok(result.package_id)
+    }
+
+    /// Approves a definition for the administrator's organization and waits for the commit.
+    ///
+    /// # Errors
+    /// Those of [`Gateway::submit`].
+    pub async fn approve(
+        &self,
+        channel: &str,
+        definition: &ApprovedDefinition,
+        package_id: &str,
+    ) -> Result<Committed, ClientError> {
+        let source = if package_id.is_empty() {
+            lifecycle::chaincode_source::Type::Unavailable(
+                lifecycle::chaincode_source::Unavailable {},
+            )
+        } else {
+            lifecycle::chaincode_source::Type::LocalPackage(lifecycle::chaincode_source::Local {
+                package_id: package_id.to_owned(),
+            })
+        };
+        let args = lifecycle::ApproveChaincodeDefinitionForMyOrgArgs {
+            sequence: definition.sequence,
+            name: definition.name.clone(),
+            version: definition.version.clone(),
+            endorsement_plugin: String::new(),
+            validation_plugin: String::new(),
+            validation_parameter: definition.policy.clone(),
+            collections: definition.collections.clone(),
+            init_required: definition.init_required,
+            source: Some(lifecycle::ChaincodeSource {
+                r#type: Some(source),
+            }),
+        };
+        self.gateway(channel)
+            .submit(Call {
+                chaincode: "_lifecycle".into(),
+                args: lifecycle_args("ApproveChaincodeDefinitionForMyOrg", &args),
+                organizations: vec![self.signer.msp_id().to_owned()],
+                ..Call::default()
+            })
+            .await
+    }
+
+    /// Commits a definition that enough organizations have approved.
+    ///
+    /// # Errors
+    /// Those of [`Gateway::submit`].
+    pub async fn commit(
+        &self,
+        channel: &str,
+        definition: &ApprovedDefinition,
+        organizations: &[String],
+    ) -> Result<Committed, ClientError> {
+        let args = lifecycle::CommitChaincodeDefinitionArgs {
+            sequence: definition.sequence,
+            name: definition.name.clone(),
+            version: definition.version.clone(),
+            endorsement_plugin: String::new(),
+            validation_plugin: String::new(),
+            validation_parameter: definition.policy.clone(),
+            collections: definition.collections.clone(),
+            init_required: definition.init_required,
+        };
+        self.gateway(channel)
+            .submit(Call {
+                chaincode: "_lifecycle".into(),
+                args: lifecycle_args("CommitChaincodeDefinition", &args),
+                organizations: organizations.to_vec(),
+                ..Call::default()
+            })
+            .await
+    }
+
+    /// The committed sequence of a chaincode, `None` when it is not defined.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub async fn committed_sequence(
+        &self,
+        channel: &str,
+        name: &str,
+    ) -> Result<Option<i64>, ClientError> {
+        let args = lifecycle::QueryChaincodeDefinitionArgs {
+            name: name.to_owned(),
+        };
+        let args = lifecycle_args("QueryChaincodeDefinition", &args);
+        match self.query(channel, "_lifecycle", args).await {
+            Ok(answer) => {
+                let result: lifecycle::QueryChaincodeDefinitionResult = decode(answer)?;
+                Ok(Some(result.sequence))
+            }
+            Err(ClientError::Proposal { status: 404, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The gateway of the same peer under the same identity.
+    #[must_use]
+    pub fn gateway(&self, channel: &str) -> Gateway {
+        Gateway::new(self.connection.clone(), self.signer.clone(), channel)
+    }
+}
+
+fn lifecycle_args(function: &str, args: &impl Message) -> Vec<Bytes> {
+    vec![
+        Bytes::copy_from_slice(function.as_bytes()),
+        args.encode_to_vec().into(),
+    ]
+}
+
+fn decode<M: Message + Default>(bytes: Bytes) -> Result<M, ClientError> {
+    M::decode(bytes).map_err(|error| ClientError::Malformed(error.to_string()))
+}
