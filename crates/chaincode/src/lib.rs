@@ -1,1 +1,37 @@
-//! Running chaincode: the shim protocol, services, in-process contracts, lifecycle.
+//! Running chaincode at a peer.
+//!
+//! **Owns** how a chaincode call is carried out: which program a name stands for (definition on the
+//! ledger, approved by this organization, package installed here), the shim protocol with chaincode
+//! services, contracts compiled into this binary, and the system chaincodes `_lifecycle`, `cscc` and
+//! `qscc`. All programs read and write through the [`Simulator`](consilium_ledger::Simulator) that
+//! the endorser hands in, so all of them end up in one read-write set.
+//!
+//! **Must not know** how proposals are checked before a call or signed after it, nor how blocks are
+//! validated and committed: that is `consilium-peer`, which implements [`PeerSupport`].
+//!
+//! **Start reading** at [`Host::execute`], then `program` (from name to program), `shim` (services)
+//! and `in_process` (contracts); [`lifecycle`] for definitions.
+
+mod error;
+mod host;
+mod in_process;
+mod install;
+pub mod lifecycle;
+mod measure;
+mod outcome;
+mod package;
+mod program;
+mod service;
+mod session;
+mod shim;
+mod support;
+mod system;
+
+pub use error::ChaincodeError;
+pub use host::{Execution, Host, HostOptions};
+pub use install::{InstallError, InstalledPackage};
+pub use package::{
+    Connection, ConnectionError, ConnectionTls, IN_PROCESS_TYPE, Package, PackageError,
+    PackageMetadata, Program, ProgramError, SERVICE_TYPE,
+};
+pub use support::PeerSupport;

@@ -1,0 +1,230 @@
+//! Chaincode install packages: reading hostile ones, writing our own.
+//!
+//! A package is a `.tar.gz` with two regular files at its top level: `metadata.json`
+//! (`{"path","type","label"}`) and `code.tar.gz`. Its id is the label and the SHA-256 of the whole
+//! file, so two organizations that install the same bytes agree on the id without talking.
+//! Nothing is ever unpacked to disk: files are looked up by name in bounded memory.
+//! (fabric: core/chaincode/persistence/chaincode_package.go)
+
+mod archive;
+mod connection;
+
+pub use connection::{Connection, ConnectionError, ConnectionTls};
+
+use archive::{ArchiveError, Limits};
+use bytes::Bytes;
+use consilium_protocol::hash::sha256;
+use consilium_protocol::names::{self, NameError};
+use serde::{Deserialize, Serialize};
+
+/// What [`Package::parse`] refuses. The texts are Fabric's.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum PackageError {
+    /// Not gzip, not tar, too large, or holding something other than regular files.
+    #[error("{0}")]
+    Archive(String),
+    /// There is no `code.tar.gz`.
+    #[error("did not find a code package inside the package")]
+    NoCode,
+    /// There is no `metadata.json`.
+    #[error("did not find any package metadata (missing metadata.json)")]
+    NoMetadata,
+    /// `metadata.json` is not the JSON object that it should be.
+    #[error("could not unmarshal metadata.json as json: {0}")]
+    Metadata(String),
+    /// The label cannot be part of a file name.
+    #[error(transparent)]
+    Label(#[from] NameError),
+}
+
+impl From<ArchiveError> for PackageError {
+    fn from(error: ArchiveError) -> Self {
+        Self::Archive(error.to_string())
+    }
+}
+
+/// `metadata.json` of a package.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PackageMetadata {
+    /// Where the source came from; free text, not interpreted.
+    #[serde(default)]
+    pub path: String,
+    /// Who knows how to run it: `consilium`, `ccaas`, or another builder's word.
+    #[serde(default, rename = "type")]
+    pub kind: String,
+    /// The first part of the package id.
+    #[serde(default)]
+    pub label: String,
+}
+
+/// A package that passed the checks of an install.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Package {
+    /// `label:hex(SHA-256(file))`.
+    pub id: String,
+    /// What `metadata.json` says.
+    pub metadata: PackageMetadata,
+    /// The bytes of `code.tar.gz`.
+    code: Bytes,
+}
+
+/// What a package asks the peer to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Program {
+    /// A contract that is compiled into this binary, by its registered name.
+    InProcess(String),
+    /// A chaincode service at an address.
+    Service(Connection),
+}
+
+/// Why a well-formed package cannot be run by this peer.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ProgramError {
+    /// No builder here knows the type.
+    #[error(
+        "no builder of this peer takes packages of type '{0}', expected 'consilium' or 'ccaas'"
+    )]
+    UnknownType(String),
+    /// `code.tar.gz` lacks the file that names the program.
+    #[error("{file} not found in code.tar.gz of a package of type '{kind}'")]
+    MissingFile {
+        /// The file that was expected.
+        file: &'static str,
+        /// The package's type.
+        kind: String,
+    },
+    /// `code.tar.gz` could not be read.
+    #[error("could not read code.tar.gz: {0}")]
+    Code(String),
+    /// `contract.json` does not name a contract.
+    #[error("could not read contract.json: {0}")]
+    Contract(String),
+    /// `connection.json` does not describe a reachable service.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+}
+
+/// The content of `contract.json` in a package of type `consilium`.
+#[derive(Serialize, Deserialize)]
+struct ContractFile {
+    contract: String,
+}
+
+/// The type of packages that name a contract compiled into the peer.
+pub const IN_PROCESS_TYPE: &str = "consilium";
+/// The type of packages that name a chaincode service.
+pub const SERVICE_TYPE: &str = "ccaas";
+
+impl Package {
+    /// Reads and checks the bytes of an install package.
+    ///
+    /// # Errors
+    /// Whatever Fabric refuses, in its words, and archives that grow beyond [`Limits::INSTALL`].
+    pub fn parse(file: &[u8]) -> Result<Self, PackageError> {
+        let mut code = None;
+        let mut metadata = None;
+        archive::read(file, Limits::INSTALL, |name, content| {
+            match name {
+                "code.tar.gz" => code = Some(Bytes::from(content.read()?)),
+                "metadata.json" => metadata = Some(content.read()?),
+                other => tracing::warn!(
+                    file = other,
+                    "ignoring unexpected file in a chaincode package"
+                ),
+            }
+            Ok(())
+        })?;
+        let code = code.ok_or(PackageError::NoCode)?;
+        let metadata = metadata.ok_or(PackageError::NoMetadata)?;
+        let metadata: PackageMetadata = serde_json::from_slice(&metadata)
+            .map_err(|error| PackageError::Metadata(error.to_string()))?;
+        names::validate_label(&metadata.label)?;
+        let id = package_id(&metadata.label, file);
+        Ok(Self { id, metadata, code })
+    }
+
+    /// What this package asks to run.
+    ///
+    /// # Errors
+    /// Types that this peer has no way to run, and damaged or missing descriptions.
+    pub fn program(&self) -> Result<Program, ProgramError> {
+        let kind = self.metadata.kind.as_str();
+        if kind.eq_ignore_ascii_case(IN_PROCESS_TYPE) {
+            let content = self.code_file("contract.json")?;
+            let file: ContractFile = serde_json::from_slice(&content)
+                .map_err(|error| ProgramError::Contract(error.to_string()))?;
+            Ok(Program::InProcess(file.contract))
+        } else if kind.eq_ignore_ascii_case(SERVICE_TYPE) {
+            let content = self.code_file("connection.json")?;
+            Ok(Program::Service(Connection::parse(&content)?))
+        } else {
+            Err(ProgramError::UnknownType(kind.to_owned()))
+        }
+    }
+
+    fn code_file(&self, wanted: &'static str) -> Result<Vec<u8>, ProgramError> {
+        let mut found = None;
+        archive::read(&self.code, Limits::CODE, |name, content| {
+            if name == wanted {
+                found = Some(content.read()?);
+            }
+            Ok(())
+        })
+        .map_err(|error| ProgramError::Code(error.to_string()))?;
+        found.ok_or_else(|| ProgramError::MissingFile {
+            file: wanted,
+            kind: self.metadata.kind.clone(),
+        })
+    }
+}
+
+/// The id of the package `file` with this label.
+pub fn package_id(label: &str, file: &[u8]) -> String {
+    format!("{label}:{}", hex::encode(sha256(file)))
+}
+
+/// A package that runs the contract registered as `contract` inside the peer.
+/// The same label and contract give the same bytes everywhere, hence the same package id.
+///
+/// # Errors
+/// [`PackageError::Label`] for a label that no peer would take.
+pub fn package_in_process(label: &str, contract: &str) -> Result<Vec<u8>, PackageError> {
+    let file = ContractFile {
+        contract: contract.to_owned(),
+    };
+    package(label, IN_PROCESS_TYPE, &[("contract.json", &json(&file))])
+}
+
+/// A package that runs the chaincode service at `connection`.
+///
+/// # Errors
+/// [`PackageError::Label`] for a label that no peer would take.
+pub fn package_service(label: &str, connection: &Connection) -> Result<Vec<u8>, PackageError> {
+    package(
+        label,
+        SERVICE_TYPE,
+        &[("connection.json", &connection.to_json())],
+    )
+}
+
+fn package(label: &str, kind: &str, code: &[(&str, &[u8])]) -> Result<Vec<u8>, PackageError> {
+    names::validate_label(label)?;
+    let metadata = PackageMetadata {
+        path: String::new(),
+        kind: kind.to_owned(),
+        label: label.to_owned(),
+    };
+    let code = archive::write(code);
+    Ok(archive::write(&[
+        ("metadata.json", &json(&metadata)),
+        ("code.tar.gz", &code),
+    ]))
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    // Plain structs of strings: no map keys or numbers that could fail.
+    serde_json::to_vec(value).expect("structs of strings always serialize")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,56 @@
+//! System chaincodes: the peer's own, always there, each checking its own ACLs.
+
+mod cscc;
+mod qscc;
+
+use crate::host::Host;
+use crate::lifecycle;
+use crate::outcome::failure;
+use crate::session::Session;
+use bytes::Bytes;
+use consilium_proto::protos::Response;
+
+/// The version that endorsements of system chaincodes name.
+pub(crate) const VERSION: &str = "syscc";
+
+const CSCC: &str = "cscc";
+const QSCC: &str = "qscc";
+
+pub(crate) fn is_system(name: &str) -> bool {
+    matches!(name, lifecycle::NAMESPACE | CSCC | QSCC)
+}
+
+/// Runs a system chaincode to its end on the calling thread.
+pub(crate) fn invoke(host: &Host, session: &Session, name: &str, args: &[Bytes]) -> Response {
+    // cscc and qscc take locks of the peer that a transaction may hold already.
+    let asked_for = &session.proposal.chaincode_name;
+    if matches!(name, CSCC | QSCC) && asked_for != name {
+        let name = name.to_ascii_uppercase();
+        return failure(format!(
+            "Rejecting invoke of {name} from another chaincode because of potential for deadlocks, original invocation for '{asked_for}'"
+        ));
+    }
+    match name {
+        CSCC => cscc::invoke(host, session, args),
+        QSCC => qscc::invoke(host, session, args),
+        _ => lifecycle::invoke(host, session, args),
+    }
+}
+
+/// An argument as text.
+fn text(argument: &Bytes) -> String {
+    String::from_utf8_lossy(argument).into_owned()
+}
+
+/// Refuses what the ACL of `resource` does not allow the creator.
+fn check_access(
+    session: &Session,
+    resource: &str,
+    channel: &str,
+    function: &str,
+) -> Result<(), String> {
+    session
+        .support
+        .check_acl(resource, channel, &session.proposal)
+        .map_err(|cause| format!("access denied for [{function}][{channel}]: [{cause}]"))
+}
