@@ -10,3 +10,7 @@
 #![allow(missing_docs, clippy::all, rustdoc::all)]
 
 include!(concat!(env!("OUT_DIR"), "/all.rs"));
+
+/// All of our definitions as an encoded `google.protobuf.FileDescriptorSet`, for reflection and for
+/// comparison with Fabric's.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
