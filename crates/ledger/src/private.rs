@@ -17,10 +17,11 @@ use consilium_protocol::hash::sha256;
 use prost::Message;
 
 use crate::chain::be64;
-use crate::database::{Batch, Database, Family};
+use crate::database::{Database, Family};
 use crate::error::LedgerError;
 use crate::ledger::Ledger;
 
+use apply::Freed;
 pub(crate) use apply::apply;
 pub(crate) use expiry::expire;
 
@@ -79,7 +80,8 @@ impl Ledger {
         } else {
             let mut batch = self.database.batch();
             batch.put(Family::Transient, &key, &record)?;
-            batch.write(false)
+            // An endorsement is signed next: nobody else may ever have these values.
+            batch.write(true)
         };
         if stored.is_err() {
             self.private.transient.fetch_sub(size, Ordering::Relaxed);
@@ -195,25 +197,23 @@ fn staged(ledger: &Ledger, tx_id: &str) -> Result<Vec<Staged>, LedgerError> {
         .collect()
 }
 
-/// Drops staged sets that nobody came for. Gives back the bytes freed.
-fn sweep(ledger: &Ledger, block: u64, batch: &mut Batch<'_>) -> Result<u64, LedgerError> {
+/// Finds staged sets that nobody came for.
+fn sweep(ledger: &Ledger, block: u64, freed: &mut Freed) -> Result<(), LedgerError> {
     if !block.is_multiple_of(SWEEP) || ledger.private.transient.load(Ordering::Relaxed) == 0 {
-        return Ok(0);
+        return Ok(());
     }
-    let mut freed = 0;
     let mut next = Vec::new();
     loop {
         let records = ledger.database.scan(Family::Transient, &next, None, 256)?;
         let Some((last, _)) = records.last() else {
-            return Ok(freed);
+            return Ok(());
         };
         next = last.to_vec();
         next.push(0);
         for (key, record) in &records {
             let staged_at = record.get(..8).and_then(be64).unwrap_or_default();
             if staged_at.saturating_add(RETENTION) < block {
-                batch.delete(Family::Transient, key)?;
-                freed += record.len() as u64;
+                freed.add(key, record.len() as u64);
             }
         }
     }

@@ -8,6 +8,7 @@
 
 use bytes::Bytes;
 use consilium_proto::{common, protos::TxValidationCode};
+use consilium_protocol::hash::sha256;
 use consilium_protocol::proposal;
 use prost::Message;
 
@@ -43,8 +44,14 @@ fn claimed_or_computed(envelope: &Bytes) -> Option<String> {
     ))
 }
 
+/// Claimed ids may be of any length; the long ones, which cannot be real, are kept by their hash.
 pub(crate) fn key(tx_id: &str) -> Vec<u8> {
-    [b"t", tx_id.as_bytes()].concat()
+    const REAL: usize = 64;
+    if tx_id.len() <= REAL {
+        [b"t", tx_id.as_bytes()].concat()
+    } else {
+        [b"T".as_slice(), &sha256(tx_id.as_bytes())].concat()
+    }
 }
 
 impl TxStatus {

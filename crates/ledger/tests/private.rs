@@ -292,3 +292,21 @@ fn collections_that_are_not_defined_are_refused_with_fabrics_words() {
         );
     }
 }
+
+#[test]
+fn a_transaction_id_that_stands_twice_in_a_block_frees_its_private_data_once() {
+    let (_folder, ledger) = ledger_with_collections();
+    let results = put(&ledger, "long", "k", "secret");
+    let other = put(&ledger, "long", "k", "other");
+    ledger
+        .stage_private(&tx_id(2), results.private.clone().unwrap())
+        .unwrap();
+    let twice = vec![transaction_with_results(2, CC, results.public); 2];
+    let block = next_block(&ledger, twice);
+    ledger.commit(block, vec![Valid, DuplicateTxid]).unwrap();
+    assert_eq!(clear_value(&ledger, "long", "k"), Ok(Some("secret".into())));
+    // The count of what waits did not go below zero: there is room for more.
+    ledger
+        .stage_private(&tx_id(3), other.private.unwrap())
+        .unwrap();
+}

@@ -23,15 +23,21 @@ use crate::update_batch::UpdateBatch;
 /// Clear values as they will be after the block, by (namespace, collection, key).
 type ClearUpdates = BTreeMap<(String, String, String), Option<VersionedValue>>;
 
-/// Bytes of staged sets that leave the transient store with the batch.
+/// Staged sets that leave the transient store with the batch: record keys and sizes. A map, as one
+/// transaction id may stand in a block more than once.
 #[must_use = "to be handed to `done` once the batch is written"]
-pub(crate) struct Freed(u64);
+#[derive(Default)]
+pub(crate) struct Freed(BTreeMap<Box<[u8]>, u64>);
 
 impl Freed {
+    pub(super) fn add(&mut self, key: &[u8], size: u64) {
+        self.0.insert(key.into(), size);
+    }
+
     /// To be called once the batch is written.
     pub(crate) fn done(self, ledger: &Ledger) {
         let transient = &ledger.private.transient;
-        transient.fetch_sub(self.0, Ordering::Relaxed);
+        transient.fetch_sub(self.0.values().sum(), Ordering::Relaxed);
     }
 }
 
@@ -44,7 +50,8 @@ pub(crate) fn apply(
     updates: &UpdateBatch,
     batch: &mut Batch<'_>,
 ) -> Result<Freed, LedgerError> {
-    let mut freed = sweep(ledger, block, batch)?;
+    let mut freed = Freed::default();
+    sweep(ledger, block, &mut freed)?;
     let mut clear = ClearUpdates::new();
     for (index, (transaction, code)) in transactions.iter().zip(codes).enumerate() {
         let TxContent::Endorsed(rwset) = &transaction.content else {
@@ -82,12 +89,14 @@ pub(crate) fn apply(
             }
         }
         for Staged { key, size, .. } in staged {
-            batch.delete(Family::Transient, &key)?;
-            freed += size;
+            freed.add(&key, size);
         }
     }
+    for key in freed.0.keys() {
+        batch.delete(Family::Transient, key)?;
+    }
     store(clear, batch)?;
-    Ok(Freed(freed))
+    Ok(freed)
 }
 
 fn find<'a>(
