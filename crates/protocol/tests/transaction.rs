@@ -69,7 +69,10 @@ impl Fixture {
         let payload = endorsement::response_payload(&parsed.hash, action);
         let respond = |peer: &Arc<dyn Signer>| protos::ProposalResponse {
             version: 1,
-            response: action.response.clone(),
+            response: Some(protos::Response {
+                status: 200,
+                ..Default::default()
+            }),
             payload: payload.clone(),
             endorsement: Some(endorsement::endorse(&payload, &**peer).expect("endorsed")),
             ..Default::default()

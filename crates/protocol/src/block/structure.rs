@@ -58,10 +58,10 @@ pub fn check_envelopes(data: &common::BlockData) -> Result<(), BlockError> {
     if data.data.is_empty() {
         return Err(BlockError::Empty);
     }
-    if let [single] = &data.data[..] {
-        if is_config_envelope(single) {
-            return Ok(());
-        }
+    if let [single] = &data.data[..]
+        && is_config_envelope(single)
+    {
+        return Ok(());
     }
     data.data
         .iter()

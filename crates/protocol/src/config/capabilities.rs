@@ -58,26 +58,27 @@ impl Capabilities {
     /// Fails if anything is listed that this software does not know. Orderers need not understand
     /// the application's capabilities, peers need all three levels.
     pub fn check_supported(&self, application_too: bool) -> Result<(), ConfigError> {
-        let levels: [(&'static str, &BTreeSet<String>, &[&str]); 3] = [
-            ("Channel", &self.channel, &CHANNEL),
-            ("Orderer", &self.orderer, &ORDERER),
-            ("Application", &self.application, &APPLICATION),
-        ];
-        for (level, listed, known) in levels {
-            if level == "Application" && !application_too {
-                continue;
-            }
-            let unknown = listed.iter().find(|name| {
-                !known.contains(&name.as_str())
-                    && !(level == "Application" && APPLICATION_EXPERIMENTS.contains(&name.as_str()))
-            });
-            if let Some(name) = unknown {
-                return Err(ConfigError::UnsupportedCapability {
-                    level,
-                    name: name.clone(),
-                });
-            }
+        check_known("Channel", &self.channel, &[&CHANNEL])?;
+        check_known("Orderer", &self.orderer, &[&ORDERER])?;
+        if application_too {
+            let known: [&[&str]; 2] = [&APPLICATION, &APPLICATION_EXPERIMENTS];
+            check_known("Application", &self.application, &known)?;
         }
         Ok(())
+    }
+}
+
+fn check_known(
+    level: &'static str,
+    listed: &BTreeSet<String>,
+    known: &[&[&str]],
+) -> Result<(), ConfigError> {
+    let is_known = |name: &str| known.iter().any(|names| names.contains(&name));
+    match listed.iter().find(|name| !is_known(name)) {
+        Some(name) => Err(ConfigError::UnsupportedCapability {
+            level,
+            name: name.clone(),
+        }),
+        None => Ok(()),
     }
 }

@@ -76,17 +76,5 @@ pub(super) fn check(current: &ChannelConfig, next: &ChannelConfig) -> Result<(),
             same_msp("application", &org.group, &old.msp_id, &org.msp_id)?;
         }
     }
-    if next.channel_at_least("V3_0") && !current.channel_at_least("V3_0") {
-        if let Some(org) = next
-            .orderer_orgs()
-            .iter()
-            .find(|org| org.endpoints.is_empty())
-        {
-            return Err(ConfigError::Transition(format!(
-                "illegal orderer config update detected: endpoints of org {} are missing",
-                org.group
-            )));
-        }
-    }
     Ok(())
 }

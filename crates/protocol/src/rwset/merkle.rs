@@ -7,7 +7,7 @@ use consilium_proto::kvrwset::{
     KvRead, QueryReads, QueryReadsMerkleSummary, range_query_info::ReadsInfo,
 };
 use prost::Message;
-use std::fmt::Display;
+use thiserror::Error;
 
 /// Degree that endorsers use.
 pub const MAX_DEGREE: u32 = 50;
@@ -32,20 +32,9 @@ impl Default for RangeSummary {
 }
 
 /// A degree under which no tree can be built.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("maxDegree [{0}] should not be less than 2 in the merkle tree")]
 pub struct DegreeTooSmall(pub u32);
-
-impl Display for DegreeTooSmall {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "maxDegree [{}] should not be less than 2 in the merkle tree",
-            self.0
-        )
-    }
-}
-
-impl std::error::Error for DegreeTooSmall {}
 
 impl RangeSummary {
     /// A summary of another degree than the usual one, as a recorded one may ask for.

@@ -59,10 +59,10 @@ pub fn assemble(
         if response.payload != first.payload {
             return Err(AssembleError::Mismatch);
         }
-        if let Some(endorsement) = &response.endorsement {
-            if seen.insert(endorsement.endorser.clone()) {
-                endorsements.push(endorsement.clone());
-            }
+        if let Some(endorsement) = &response.endorsement
+            && seen.insert(endorsement.endorser.clone())
+        {
+            endorsements.push(endorsement.clone());
         }
     }
     if endorsements.is_empty() {

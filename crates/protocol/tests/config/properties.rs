@@ -37,8 +37,7 @@ enum Edit {
 
 fn edit() -> impl Strategy<Value = Edit> {
     let (group, name) = (0..GROUPS.len(), 0..NAMES.len());
-    let mod_policy =
-        prop_oneof!["Admins", "Writers", "/Channel/Admins"].prop_map(|s| s.to_string());
+    let mod_policy = prop_oneof!["Admins", "Writers", "/Channel/Admins"];
     prop_oneof![
         (group.clone(), name.clone(), vec(any::<u8>(), 0..4))
             .prop_map(|(g, n, v)| Edit::SetValue(g, n, v)),
@@ -52,7 +51,7 @@ fn edit() -> impl Strategy<Value = Edit> {
     ]
 }
 
-fn at<'a>(root: &'a mut ConfigGroup, index: usize) -> Option<&'a mut ConfigGroup> {
+fn at(root: &mut ConfigGroup, index: usize) -> Option<&mut ConfigGroup> {
     GROUPS[index]
         .iter()
         .try_fold(root, |group, name| group.groups.get_mut(*name))
