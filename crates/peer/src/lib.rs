@@ -1,1 +1,36 @@
-//! Endorse, validate, commit, and the services of a peer.
+//! A peer: it endorses proposals, pulls blocks from orderers, validates and commits them, and
+//! serves them to applications.
+//!
+//! Owns: the path of a proposal to an endorsement ([`endorse`]), the path of a block from an orderer
+//! to the ledger ([`intake`], [`pipeline`], [`validate`]), access control on a channel's resources
+//! ([`acl`]), and the services `protos.Endorser` and `protos.Deliver`.
+//!
+//! Must not know: how state is stored (`consilium-ledger`), how a chaincode runs
+//! (`consilium-chaincode`), how clients assemble transactions (`consilium-gateway`), where
+//! configuration files are.
+//!
+//! Start reading at [`Peer::open`], then follow a proposal through `endorse/mod.rs` or a block through
+//! `intake.rs`, `pipeline.rs` and `validate/mod.rs`. Validation is pure: it sees a block, the
+//! channel's configuration and a view of committed state, and answers with one code per transaction.
+
+pub mod acl;
+mod channel;
+mod crypto;
+mod deliver;
+mod endorse;
+mod events;
+mod intake;
+mod options;
+mod peer;
+mod pipeline;
+pub mod validate;
+mod verify;
+
+pub use channel::{ChannelError, PeerChannel};
+pub use crypto::{SignatureMemory, VerificationPool};
+pub use deliver::DeliverService;
+pub use endorse::{EndorseError, EndorserService};
+pub use events::{CommittedBlock, CommittedTransaction};
+pub use options::{PeerOptions, ReconnectBackoff};
+pub use peer::{Peer, PeerError};
+pub use verify::{VerifiedBlock, VerifyError, verify};

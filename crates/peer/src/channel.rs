@@ -1,0 +1,371 @@
+//! A channel at this peer: its ledger, the configuration in force, and how blocks enter it.
+
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use consilium_chaincode::lifecycle::{self, Definition};
+use consilium_deliver::BlockSource;
+use consilium_ledger::{Ledger, LedgerError};
+use consilium_msp::{Msp, SignedData};
+use consilium_proto::common;
+use consilium_protocol::{
+    block,
+    config::{ChannelConfig, ConfigError},
+};
+use moka::sync::Cache;
+use prost::Message;
+use tokio::sync::{broadcast, watch};
+
+use crate::{
+    acl::{self, Proof},
+    events::{CommittedBlock, told},
+    validate::{
+        self, ChaincodePolicy, Definitions, LedgerState, Lookup, Policies, Prepared, Terminal,
+    },
+};
+
+/// Committed blocks that a slow subscriber may lag behind before it has to read the ledger.
+const COMMITS_KEPT: usize = 256;
+/// Access decisions remembered per channel.
+const ACCESS_KEPT: u64 = 10_000;
+
+/// Why a channel does not open or does not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ChannelError {
+    /// The ledger failed.
+    #[error("ledger of channel {channel}: {source}")]
+    Ledger {
+        /// Channel id.
+        channel: String,
+        /// What failed.
+        source: LedgerError,
+    },
+    /// The ledger holds no readable configuration.
+    #[error("configuration of channel {channel}: {source}")]
+    Config {
+        /// Channel id.
+        channel: String,
+        /// What is wrong.
+        source: ConfigError,
+    },
+    /// The chain is inconsistent.
+    #[error("chain of channel {channel}: {reason}")]
+    Chain {
+        /// Channel id.
+        channel: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A block cannot be committed.
+    #[error("cannot commit block {number} of channel {channel}: {source}")]
+    Terminal {
+        /// Channel id.
+        channel: String,
+        /// Block number.
+        number: u64,
+        /// Why.
+        source: Terminal,
+    },
+    /// The channel stopped before.
+    #[error("channel {channel} has stopped: {reason}")]
+    Halted {
+        /// Channel id.
+        channel: String,
+        /// Why it stopped.
+        reason: String,
+    },
+}
+
+/// A channel that this peer has joined.
+pub struct PeerChannel {
+    name: String,
+    ledger: Arc<Ledger>,
+    local_msp: Arc<Msp>,
+    policies: ArcSwap<Policies>,
+    /// Height after everything about a block is in force: ledger, configuration.
+    applied: watch::Sender<u64>,
+    commits: broadcast::Sender<Arc<CommittedBlock>>,
+    halted: OnceLock<String>,
+    definitions: Definitions,
+    access: Cache<(u64, &'static str, Bytes), Result<(), String>>,
+}
+
+impl PeerChannel {
+    /// Takes up a channel where its ledger ends.
+    ///
+    /// # Errors
+    /// When the ledger or the configuration in it cannot be read.
+    pub fn open(ledger: Arc<Ledger>, local_msp: Arc<Msp>) -> Result<Arc<Self>, ChannelError> {
+        let name = ledger.channel_id().to_owned();
+        let config = Arc::new(read_config(&name, &ledger)?);
+        let height = ledger.height();
+        Ok(Arc::new(Self {
+            name,
+            ledger,
+            local_msp,
+            policies: ArcSwap::from_pointee(Policies::new(config)),
+            applied: watch::Sender::new(height),
+            commits: broadcast::Sender::new(COMMITS_KEPT),
+            halted: OnceLock::new(),
+            definitions: Definitions::default(),
+            access: Cache::new(ACCESS_KEPT),
+        }))
+    }
+
+    /// Channel id.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The channel's ledger.
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Arc<ChannelConfig> {
+        self.policies.load().config().clone()
+    }
+
+    /// The compiled endorsement policies of the configuration in force.
+    pub fn policies(&self) -> Arc<Policies> {
+        self.policies.load_full()
+    }
+
+    /// The committed definition of a chaincode.
+    ///
+    /// # Errors
+    /// When state cannot be read or decoded.
+    pub fn definition(&self, name: &str) -> Result<Option<Definition>, String> {
+        let reader = self.ledger.reader().map_err(|error| error.to_string())?;
+        lifecycle::definition(&reader, name).map_err(|error| error.to_string())
+    }
+
+    /// The validation rules of a chaincode as committed; `None` when it is not defined.
+    ///
+    /// # Errors
+    /// When state cannot be read.
+    pub fn chaincode_policy(&self, name: &str) -> Result<Option<Arc<ChaincodePolicy>>, String> {
+        let generation = match self.definitions.lookup(name) {
+            Lookup::Known(policy) => return Ok(policy),
+            Lookup::Unknown(generation) => generation,
+        };
+        let state = LedgerState::new(&self.ledger).map_err(|error| error.to_string())?;
+        let policy = state.read_chaincode_policy(name)?;
+        self.definitions.insert(generation, name, policy.clone());
+        Ok(policy)
+    }
+
+    /// Grows whenever a chaincode definition may have changed.
+    pub fn definitions_generation(&self) -> u64 {
+        self.definitions.generation()
+    }
+
+    /// A committed block with what its transactions tell; `None` when there is no such block.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn committed_block(&self, number: u64) -> Result<Option<CommittedBlock>, String> {
+        let Some(bytes) = BlockSource::block_bytes(self, number)? else {
+            return Ok(None);
+        };
+        let block = common::Block::decode(bytes.clone()).map_err(|error| error.to_string())?;
+        Ok(Some(CommittedBlock::from_block(&block, bytes)))
+    }
+
+    /// Committed blocks from now on. A subscriber that lags behind is told so and reads the ledger.
+    pub fn subscribe_commits(&self) -> broadcast::Receiver<Arc<CommittedBlock>> {
+        self.commits.subscribe()
+    }
+
+    /// Height whose blocks are fully in force (ledger and configuration).
+    pub fn subscribe_height(&self) -> watch::Receiver<u64> {
+        self.applied.subscribe()
+    }
+
+    /// Why the channel has stopped, if it has.
+    pub fn halted(&self) -> Option<&str> {
+        self.halted.get().map(String::as_str)
+    }
+
+    pub(crate) fn halt(&self, reason: String) {
+        tracing::error!(channel = self.name, reason, "channel has stopped");
+        let _ = self.halted.set(reason);
+    }
+
+    /// Checks a resource for a signed request; the signature is verified every time.
+    ///
+    /// # Errors
+    /// Fabric's text of the refusal.
+    pub fn check_acl(&self, resource: &str, data: &SignedData) -> Result<(), String> {
+        acl::check_channel(
+            resource,
+            &self.config(),
+            &self.local_msp,
+            &Proof::Signed(data),
+        )
+    }
+
+    /// Checks a resource for an identity whose signature over its request was verified before.
+    /// Decisions are remembered until the configuration changes.
+    ///
+    /// # Errors
+    /// Fabric's text of the refusal.
+    pub fn check_verified(&self, resource: &'static str, creator: &Bytes) -> Result<(), String> {
+        let config = self.config();
+        self.access
+            .get_with((config.sequence(), resource, creator.clone()), || {
+                acl::check_channel(
+                    resource,
+                    &config,
+                    &self.local_msp,
+                    &Proof::Verified(creator),
+                )
+            })
+    }
+
+    /// Checks a resource for a signed request: the signature first, then the remembered decision
+    /// about its identity.
+    ///
+    /// # Errors
+    /// Fabric's text of the refusal.
+    pub fn check_signed(&self, resource: &'static str, data: &SignedData) -> Result<(), String> {
+        let signed = self
+            .config()
+            .msps()
+            .deserialize(&data.identity)
+            .ok()
+            .is_some_and(|identity| identity.verify(&data.data, &data.signature).is_ok());
+        if signed {
+            self.check_verified(resource, &data.identity)
+        } else {
+            // The policy's own words for a set without a valid signature.
+            self.check_acl(resource, data)
+        }
+    }
+
+    /// Decides a prepared block and commits it. Blocks; call it off the reactor, in block order.
+    ///
+    /// # Errors
+    /// When the block cannot be committed: the channel must stop.
+    pub fn commit(&self, prepared: Prepared) -> Result<Arc<CommittedBlock>, ChannelError> {
+        let number = prepared
+            .block
+            .header
+            .as_ref()
+            .map_or(0, |header| header.number);
+        let policies = self.policies.load_full();
+        let failed = |source| ChannelError::Ledger {
+            channel: self.name.clone(),
+            source,
+        };
+        let state = LedgerState::new(&self.ledger)
+            .map_err(failed)?
+            .with_definitions(&self.definitions);
+        let decision = validate::decide(&prepared, &state, &policies).map_err(|source| {
+            ChannelError::Terminal {
+                channel: self.name.clone(),
+                number,
+                source,
+            }
+        })?;
+        let Prepared {
+            block,
+            transactions,
+        } = prepared;
+        let may_define = validate::may_define(&transactions);
+        let mut told = told(&transactions);
+        let contents = block::envelopes(&block)
+            .iter()
+            .zip(transactions)
+            .map(|(envelope, transaction)| transaction.into_commit(envelope))
+            .collect();
+        let committed = self
+            .ledger
+            .commit_prepared(block, decision.codes, contents)
+            .map_err(failed)?;
+        if may_define {
+            self.definitions.forget();
+        }
+        for (transaction, &code) in told.iter_mut().zip(&committed.codes) {
+            transaction.code = code;
+        }
+        if let Some(config) = decision.config {
+            tracing::info!(
+                channel = self.name,
+                block = number,
+                sequence = config.sequence(),
+                "configuration changed"
+            );
+            self.policies
+                .store(Arc::new(Policies::new(Arc::new(config))));
+        }
+        let committed = Arc::new(CommittedBlock {
+            number: committed.number,
+            transactions: told,
+            bytes: committed.block_bytes,
+        });
+        self.applied.send_replace(number + 1);
+        // Nobody may be listening.
+        let _ = self.commits.send(committed.clone());
+        Ok(committed)
+    }
+}
+
+impl BlockSource for PeerChannel {
+    fn channel_id(&self) -> &str {
+        &self.name
+    }
+
+    fn height(&self) -> u64 {
+        *self.applied.borrow()
+    }
+
+    fn subscribe(&self) -> watch::Receiver<u64> {
+        self.applied.subscribe()
+    }
+
+    fn block_bytes(&self, number: u64) -> Result<Option<Bytes>, String> {
+        self.ledger
+            .block_bytes(number)
+            .map_err(|error| error.to_string())
+    }
+
+    fn config(&self) -> Arc<ChannelConfig> {
+        PeerChannel::config(self)
+    }
+
+    fn healthy(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// The configuration in force: in the block that the last block names.
+fn read_config(name: &str, ledger: &Ledger) -> Result<ChannelConfig, ChannelError> {
+    let failed = |source| ChannelError::Ledger {
+        channel: name.to_owned(),
+        source,
+    };
+    let broken = |reason: String| ChannelError::Chain {
+        channel: name.to_owned(),
+        reason,
+    };
+    let height = ledger.height();
+    let last = height
+        .checked_sub(1)
+        .ok_or_else(|| broken("the ledger is empty".to_owned()))?;
+    let last = ledger
+        .block(last)
+        .map_err(failed)?
+        .ok_or_else(|| broken(format!("block {last} is missing")))?;
+    let number = block::last_config(&last).map_err(|error| broken(error.to_string()))?;
+    let stored = ledger
+        .block(number)
+        .map_err(failed)?
+        .ok_or_else(|| broken(format!("configuration block {number} is missing")))?;
+    ChannelConfig::from_block(&stored).map_err(|source| ChannelError::Config {
+        channel: name.to_owned(),
+        source,
+    })
+}

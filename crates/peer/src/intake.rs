@@ -1,0 +1,257 @@
+//! Pulls blocks from the ordering service and hands them on, verified and in order.
+//!
+//! One stream at a time to one orderer, chosen at random. A stream that ends, stalls or brings a
+//! block that does not verify is given up for the next orderer, with growing pauses while nothing
+//! comes. `fabric: internal/pkg/peer/blocksprovider`.
+
+use std::{sync::Arc, time::Duration, time::SystemTime};
+
+use consilium_msp::Signer;
+use consilium_proto::{
+    common,
+    orderer::{
+        self, atomic_broadcast_client::AtomicBroadcastClient, deliver_response, seek_position,
+    },
+};
+use consilium_protocol::envelope;
+use consilium_transport::{ClientTls, MAX_MESSAGE};
+use futures_util::{StreamExt, stream};
+use rand::seq::SliceRandom;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    channel::{ChannelError, PeerChannel},
+    crypto::VerificationPool,
+    options::ReconnectBackoff,
+    pipeline::Pipeline,
+    verify::{VerifyError, verify},
+};
+
+const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
+/// An orderer that accepts a seek answers within this time or is stuck before the first byte.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What intake needs besides the channel.
+pub(crate) struct Intake {
+    pub(crate) channel: Arc<PeerChannel>,
+    pub(crate) pipeline: Pipeline,
+    pub(crate) pool: Arc<VerificationPool>,
+    pub(crate) signer: Arc<dyn Signer>,
+    pub(crate) client_tls: Option<Arc<ClientTls>>,
+    pub(crate) backoff: ReconnectBackoff,
+    /// Told when the channel's configuration has changed.
+    pub(crate) on_config: Box<dyn Fn() + Send + Sync>,
+    pub(crate) stop: CancellationToken,
+}
+
+/// The end of the chain as far as it was handed on.
+struct Position {
+    next: u64,
+    previous: Vec<u8>,
+}
+
+/// Why one stream ended.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("cannot connect: {0}")]
+    Connect(String),
+    #[error("{0}")]
+    Stream(#[from] Box<tonic::Status>),
+    #[error("orderer answered {0}")]
+    Status(String),
+    #[error("orderer closed the stream")]
+    Closed,
+    #[error("orderer did not answer in time")]
+    Silent,
+    #[error("cannot sign the request: {0}")]
+    Sign(String),
+    #[error("{0}")]
+    Block(#[from] VerifyError),
+    #[error("orderers changed in the channel's configuration")]
+    Reconfigured,
+    #[error("{0}")]
+    Channel(#[from] ChannelError),
+}
+
+impl Intake {
+    /// Runs until told to stop or until the channel halts; then lets queued blocks finish.
+    pub(crate) async fn run(self) {
+        let info = self.channel.ledger().info();
+        let mut position = Position {
+            next: info.height,
+            previous: info.current_block_hash.to_vec(),
+        };
+        let stop = self.stop.clone();
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.pull_for_ever(&mut position) => {}
+        }
+        self.pipeline.drain().await;
+    }
+
+    async fn pull_for_ever(&self, position: &mut Position) {
+        let mut failures = 0u32;
+        let mut queue: Vec<String> = Vec::new();
+        loop {
+            if queue.is_empty() {
+                queue = self.channel.config().orderer_endpoints();
+                queue.shuffle(&mut rand::rng());
+            }
+            let Some(endpoint) = queue.pop() else {
+                tracing::error!(
+                    channel = self.channel.name(),
+                    "the channel's configuration names no orderers"
+                );
+                failures = failures.saturating_add(1);
+                tokio::time::sleep(self.backoff.pause(failures)).await;
+                continue;
+            };
+            let before = position.next;
+            let ended = self.pull(&endpoint, position).await;
+            if position.next > before {
+                failures = 0;
+            }
+            match ended {
+                Ended::Channel(error) => {
+                    // `halt` has logged why.
+                    tracing::debug!(channel = self.channel.name(), %error, "intake ends");
+                    return;
+                }
+                Ended::Reconfigured => {
+                    queue.clear();
+                    failures = 0;
+                }
+                ended => {
+                    failures = failures.saturating_add(1);
+                    tracing::warn!(
+                        channel = self.channel.name(),
+                        orderer = endpoint,
+                        next = position.next,
+                        failures,
+                        reason = %ended,
+                        "lost the stream of blocks"
+                    );
+                    // The first attempt at another orderer need not wait.
+                    if !(failures == 1 && !queue.is_empty()) {
+                        tokio::time::sleep(self.backoff.pause(failures)).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Pulls from one orderer until something goes wrong.
+    async fn pull(&self, endpoint: &str, position: &mut Position) -> Ended {
+        match self.try_pull(endpoint, position).await {
+            Ok(never) => match never {},
+            Err(ended) => ended,
+        }
+    }
+
+    async fn try_pull(
+        &self,
+        endpoint: &str,
+        position: &mut Position,
+    ) -> Result<std::convert::Infallible, Ended> {
+        let connection =
+            consilium_transport::connect(endpoint, self.client_tls.clone(), DIAL_TIMEOUT)
+                .await
+                .map_err(|error| Ended::Connect(error.to_string()))?;
+        let mut client = AtomicBroadcastClient::new(connection)
+            .max_decoding_message_size(MAX_MESSAGE)
+            .max_encoding_message_size(MAX_MESSAGE);
+        let seek = self.seek(position.next)?;
+        // The request stream stays open: an orderer may take its end for the client's leaving.
+        let requests = stream::iter([seek]).chain(stream::pending());
+        let mut blocks = tokio::time::timeout(ANSWER_TIMEOUT, client.deliver(requests))
+            .await
+            .map_err(|_| Ended::Silent)?
+            .map_err(Box::new)?
+            .into_inner();
+        tracing::info!(
+            channel = self.channel.name(),
+            orderer = endpoint,
+            next = position.next,
+            "pulling blocks"
+        );
+        let config = self.channel.config();
+        let mut sequence = config.sequence();
+        let orderers = (config.orderer_endpoints(), config.tls_roots());
+        loop {
+            let message = blocks
+                .next()
+                .await
+                .ok_or(Ended::Closed)?
+                .map_err(Box::new)?;
+            let block = match message.r#type {
+                Some(deliver_response::Type::Block(block)) => block,
+                Some(deliver_response::Type::Status(status)) => {
+                    let name = common::Status::try_from(status).map_or_else(
+                        |_| status.to_string(),
+                        |status| status.as_str_name().to_owned(),
+                    );
+                    return Err(Ended::Status(name));
+                }
+                None => return Err(Ended::Status("nothing".to_owned())),
+            };
+            self.take(block, position).await?;
+            let config = self.channel.config();
+            if config.sequence() != sequence {
+                sequence = config.sequence();
+                (self.on_config)();
+                if orderers != (config.orderer_endpoints(), config.tls_roots()) {
+                    return Err(Ended::Reconfigured);
+                }
+            }
+        }
+    }
+
+    /// Verifies a block and hands it to the pipeline.
+    async fn take(&self, block: common::Block, position: &mut Position) -> Result<(), Ended> {
+        let config = self.channel.config();
+        let expected = position.next;
+        let previous = position.previous.clone();
+        let verified = self
+            .pool
+            .run(move || verify(block, expected, &previous, &config))
+            .await
+            .ok_or(Ended::Closed)??;
+        let hash = verified.header_hash();
+        self.pipeline.submit(verified).await?;
+        position.next = expected + 1;
+        position.previous = hash.to_vec();
+        Ok(())
+    }
+
+    fn seek(&self, from: u64) -> Result<common::Envelope, Ended> {
+        let specified = |number| {
+            Some(orderer::SeekPosition {
+                r#type: Some(seek_position::Type::Specified(orderer::SeekSpecified {
+                    number,
+                })),
+            })
+        };
+        let info = orderer::SeekInfo {
+            start: specified(from),
+            stop: specified(u64::MAX),
+            behavior: orderer::seek_info::SeekBehavior::BlockUntilReady as i32,
+            error_response: orderer::seek_info::SeekErrorResponse::Strict as i32,
+            content_type: orderer::seek_info::SeekContentType::Block as i32,
+        };
+        let tls_hash = self
+            .client_tls
+            .as_ref()
+            .and_then(|tls| tls.identity_hash())
+            .map_or_else(bytes::Bytes::new, |hash| {
+                bytes::Bytes::copy_from_slice(&hash)
+            });
+        envelope::seek(
+            self.channel.name(),
+            info,
+            self.signer.as_ref(),
+            envelope::timestamp(SystemTime::now()),
+            tls_hash,
+        )
+        .map_err(|error| Ended::Sign(error.to_string()))
+    }
+}

@@ -1,0 +1,425 @@
+//! The peer as a whole: its channels, its chaincodes, and what holds them together.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Weak},
+};
+
+use bytes::Bytes;
+use consilium_chaincode::{ChaincodeError, Host, HostOptions, PeerSupport};
+use consilium_deliver::{BlockSource, Sources};
+use consilium_ledger::{Ledger, LedgerError};
+use consilium_msp::{Msp, Signer};
+use consilium_proto::common;
+use consilium_protocol::{
+    config::{ChannelConfig, ConfigError},
+    proposal::ParsedProposal,
+};
+use consilium_transport::ClientTls;
+use parking_lot::{Mutex, RwLock};
+use tokio::{runtime::Handle, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    acl::{self, Guard, Proof},
+    channel::{ChannelError, PeerChannel},
+    crypto::{SignatureMemory, VerificationPool},
+    deliver::DeliverService,
+    endorse::{Endorser, EndorserService},
+    intake::Intake,
+    options::PeerOptions,
+    pipeline::Pipeline,
+};
+
+/// Own endorsements remembered until their transactions come back in a block.
+const ENDORSEMENTS_REMEMBERED: usize = 200_000;
+/// Prefix of a ledger folder whose making has not finished.
+const UNFINISHED: &str = ".joining-";
+
+/// Why a peer does not start, or does not join a channel.
+#[derive(Debug, thiserror::Error)]
+pub enum PeerError {
+    /// A file or folder.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which one.
+        path: PathBuf,
+        /// What happened.
+        source: std::io::Error,
+    },
+    /// Threads could not be started.
+    #[error("cannot start verification threads: {0}")]
+    Threads(String),
+    /// A ledger does not open.
+    #[error("ledger {path}: {source}")]
+    Ledger {
+        /// Its folder.
+        path: PathBuf,
+        /// What happened.
+        source: LedgerError,
+    },
+    /// A channel does not open.
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+    /// Chaincodes cannot be hosted.
+    #[error("chaincode host: {0}")]
+    Chaincode(#[from] ChaincodeError),
+    /// A join block is not a channel's first block.
+    #[error("cannot join with block {0}: a channel is joined with its block 0")]
+    NotGenesis(u64),
+    /// A join block holds no usable configuration.
+    #[error("cannot join: {0}")]
+    Config(#[from] ConfigError),
+    /// The channel is joined already.
+    #[error(
+        "cannot create ledger from genesis block: ledger [{0}] already exists with state [ACTIVE]"
+    )]
+    Exists(String),
+    /// The peer is shutting down.
+    #[error("the peer is shutting down")]
+    ShuttingDown,
+}
+
+/// A running peer.
+pub struct Peer {
+    core: Arc<Core>,
+    host: Arc<Host>,
+    endorser: Arc<Endorser>,
+}
+
+/// What chaincodes and services need of the peer; [`Peer`] adds the chaincodes themselves.
+pub(crate) struct Core {
+    /// Itself, for what outlives a call.
+    me: Weak<Core>,
+    options: PeerOptions,
+    ledgers: PathBuf,
+    channels: RwLock<BTreeMap<String, Arc<PeerChannel>>>,
+    /// Held while a channel is made, so that it is made once.
+    joining: Mutex<()>,
+    intakes: Mutex<Vec<JoinHandle<()>>>,
+    pool: Arc<VerificationPool>,
+    memory: Arc<SignatureMemory>,
+    stop: CancellationToken,
+    runtime: Handle,
+}
+
+impl Peer {
+    /// Opens the data folder, takes up every channel in it and begins to pull blocks.
+    ///
+    /// Has to be called within a Tokio runtime; blocks while ledgers open.
+    ///
+    /// # Errors
+    /// When a folder, a ledger or a chaincode package cannot be read.
+    pub fn open(options: PeerOptions) -> Result<Arc<Self>, PeerError> {
+        let ledgers = options.data_dir.join("ledgers");
+        create_folder(&ledgers)?;
+        let install_dir = options.data_dir.join("chaincodes");
+        create_folder(&install_dir)?;
+        let pool =
+            VerificationPool::new(options.verification_threads).map_err(PeerError::Threads)?;
+        let host_options = HostOptions {
+            install_dir,
+            execute_timeout: options.execute_timeout,
+            ..HostOptions::default()
+        };
+        let contracts = options.contracts.clone();
+        let core = Arc::new_cyclic(|me| Core {
+            me: me.clone(),
+            ledgers,
+            channels: RwLock::default(),
+            joining: Mutex::new(()),
+            intakes: Mutex::default(),
+            pool: Arc::new(pool),
+            memory: Arc::new(SignatureMemory::new(ENDORSEMENTS_REMEMBERED)),
+            stop: CancellationToken::new(),
+            runtime: Handle::current(),
+            options,
+        });
+        let host = Host::new(host_options, contracts, core.clone())?;
+        for path in core.ledger_folders()? {
+            let ledger =
+                Ledger::open(&path).map_err(|source| PeerError::Ledger { path, source })?;
+            core.take_up(ledger)?;
+        }
+        let endorser = Arc::new(Endorser::new(core.clone(), host.clone()));
+        Ok(Arc::new(Self {
+            core,
+            host,
+            endorser,
+        }))
+    }
+
+    /// Joins a channel by its block 0.
+    ///
+    /// # Errors
+    /// When the block is not a channel's first one, or the channel is joined already.
+    pub fn join(&self, genesis: &common::Block) -> Result<Arc<PeerChannel>, PeerError> {
+        self.core.join(genesis)
+    }
+
+    /// A joined channel.
+    pub fn channel(&self, name: &str) -> Option<Arc<PeerChannel>> {
+        self.core.channel(name)
+    }
+
+    /// Names of the joined channels, in order.
+    pub fn channels(&self) -> Vec<String> {
+        self.core.channels.read().keys().cloned().collect()
+    }
+
+    /// The host of this peer's chaincodes.
+    pub fn host(&self) -> &Arc<Host> {
+        &self.host
+    }
+
+    /// MSP id of the peer's organization.
+    pub fn msp_id(&self) -> &str {
+        self.core.options.signer.msp_id()
+    }
+
+    /// `host:port` under which others reach this peer.
+    pub fn address(&self) -> &str {
+        &self.core.options.address
+    }
+
+    /// TLS towards other nodes.
+    pub fn client_tls(&self) -> Option<&Arc<ClientTls>> {
+        self.core.options.client_tls.as_ref()
+    }
+
+    /// The peer's identity.
+    pub fn signer(&self) -> &Arc<dyn Signer> {
+        &self.core.options.signer
+    }
+
+    /// The pool that signatures are checked on.
+    pub fn verification_pool(&self) -> &Arc<VerificationPool> {
+        &self.core.pool
+    }
+
+    /// The in-process endorser, with all checks of the service.
+    pub(crate) fn endorser(&self) -> &Arc<Endorser> {
+        &self.endorser
+    }
+
+    /// The `protos.Endorser` service.
+    pub fn endorser_service(&self) -> EndorserService {
+        EndorserService::new(self.endorser.clone())
+    }
+
+    /// The `protos.Deliver` service.
+    pub fn deliver_service(&self) -> DeliverService {
+        let options = &self.core.options;
+        DeliverService::new(
+            self.core.clone(),
+            options.time_window,
+            options.mutual_tls,
+            options.deliver_concurrency,
+        )
+    }
+
+    /// Stops pulling blocks, lets those in the pipeline finish, and waits for it.
+    pub async fn shutdown(&self) {
+        self.core.stop.cancel();
+        let intakes = std::mem::take(&mut *self.core.intakes.lock());
+        for intake in intakes {
+            if let Err(error) = intake.await {
+                tracing::error!(%error, "an intake task panicked");
+            }
+        }
+    }
+}
+
+impl Core {
+    pub(crate) fn options(&self) -> &PeerOptions {
+        &self.options
+    }
+
+    pub(crate) fn pool(&self) -> &Arc<VerificationPool> {
+        &self.pool
+    }
+
+    pub(crate) fn memory(&self) -> &Arc<SignatureMemory> {
+        &self.memory
+    }
+
+    pub(crate) fn channel(&self, name: &str) -> Option<Arc<PeerChannel>> {
+        self.channels.read().get(name).cloned()
+    }
+
+    /// Folders of finished ledgers; what a crash left unfinished is removed.
+    fn ledger_folders(&self) -> Result<Vec<PathBuf>, PeerError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| PeerError::Io { path, source }
+        };
+        let mut folders = Vec::new();
+        for entry in std::fs::read_dir(&self.ledgers).map_err(failed(&self.ledgers))? {
+            let path = entry.map_err(failed(&self.ledgers))?.path();
+            let name = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .unwrap_or_default();
+            if name.starts_with(UNFINISHED) {
+                std::fs::remove_dir_all(&path).map_err(failed(&path))?;
+            } else if path.is_dir() {
+                folders.push(path);
+            }
+        }
+        folders.sort();
+        Ok(folders)
+    }
+
+    fn join(&self, genesis: &common::Block) -> Result<Arc<PeerChannel>, PeerError> {
+        let number = genesis.header.as_ref().map_or(0, |header| header.number);
+        if number != 0 {
+            return Err(PeerError::NotGenesis(number));
+        }
+        let config = ChannelConfig::from_block(genesis)?;
+        let name = config.channel_id();
+        let _once = self.joining.lock();
+        if self.channel(name).is_some() {
+            return Err(PeerError::Exists(name.to_owned()));
+        }
+        // Made aside and moved into place, so that a crash leaves either a whole ledger or none.
+        let unfinished = self.ledgers.join(format!("{UNFINISHED}{name}"));
+        let path = self.ledgers.join(name);
+        let failed = |source| PeerError::Ledger {
+            path: path.clone(),
+            source,
+        };
+        if unfinished.exists() {
+            std::fs::remove_dir_all(&unfinished).map_err(|source| PeerError::Io {
+                path: unfinished.clone(),
+                source,
+            })?;
+        }
+        drop(Ledger::create(&unfinished, genesis).map_err(failed)?);
+        std::fs::rename(&unfinished, &path).map_err(|source| PeerError::Io {
+            path: path.clone(),
+            source,
+        })?;
+        let ledger = Ledger::open(&path).map_err(failed)?;
+        tracing::info!(channel = name, "joined channel");
+        self.take_up(ledger)
+    }
+
+    /// Makes an open ledger a running channel.
+    fn take_up(&self, ledger: Arc<Ledger>) -> Result<Arc<PeerChannel>, PeerError> {
+        if self.stop.is_cancelled() {
+            return Err(PeerError::ShuttingDown);
+        }
+        let channel = PeerChannel::open(ledger, self.options.local_msp.clone())?;
+        self.channels
+            .write()
+            .insert(channel.name().to_owned(), channel.clone());
+        self.trust_tls_roots();
+        let pipeline = Pipeline::start(channel.clone(), self.pool.clone(), self.memory.clone())
+            .map_err(|error| PeerError::Threads(error.to_string()))?;
+        let intake = Intake {
+            channel: channel.clone(),
+            pipeline,
+            pool: self.pool.clone(),
+            signer: self.options.signer.clone(),
+            client_tls: self.options.client_tls.clone(),
+            backoff: self.options.reconnect,
+            on_config: {
+                let core = self.me.clone();
+                Box::new(move || {
+                    if let Some(core) = core.upgrade() {
+                        core.trust_tls_roots();
+                    }
+                })
+            },
+            stop: self.stop.clone(),
+        };
+        tracing::info!(
+            channel = channel.name(),
+            height = channel.ledger().height(),
+            "channel is running"
+        );
+        self.intakes.lock().push(self.runtime.spawn(intake.run()));
+        Ok(channel)
+    }
+
+    /// Lets TLS accept every organization of every channel.
+    fn trust_tls_roots(&self) {
+        let Some(tls) = &self.options.client_tls else {
+            return;
+        };
+        let channels: Vec<_> = self.channels.read().values().cloned().collect();
+        let mut roots: Vec<Bytes> = self.options.local_msp.tls_root_pems();
+        for channel in channels {
+            for root in channel.config().tls_roots() {
+                if !roots.contains(&root) {
+                    roots.push(root);
+                }
+            }
+        }
+        if let Err(error) = tls.set_roots(&roots) {
+            tracing::error!(%error, "cannot take over TLS roots of channels");
+        }
+    }
+}
+
+impl PeerSupport for Core {
+    fn ledger(&self, channel: &str) -> Option<Arc<Ledger>> {
+        self.channel(channel)
+            .map(|channel| channel.ledger().clone())
+    }
+
+    fn config(&self, channel: &str) -> Option<Arc<ChannelConfig>> {
+        self.channel(channel).map(|channel| channel.config())
+    }
+
+    fn channels(&self) -> Vec<String> {
+        self.channels.read().keys().cloned().collect()
+    }
+
+    fn join(&self, genesis: common::Block) -> Result<(), String> {
+        Core::join(self, &genesis)
+            .map(|_| ())
+            .map_err(|error| error.to_string())
+    }
+
+    fn local_msp(&self) -> &Arc<Msp> {
+        &self.options.local_msp
+    }
+
+    fn msp_id(&self) -> &str {
+        self.options.signer.msp_id()
+    }
+
+    fn check_acl(
+        &self,
+        resource: &str,
+        channel: &str,
+        proposal: &ParsedProposal,
+    ) -> Result<(), String> {
+        // The endorser verified the proposal's signature before any chaincode sees it.
+        let proof = Proof::Verified(&proposal.signature_header.creator);
+        let local = acl::guard(resource, None);
+        if matches!(local, Guard::LocalAdmins | Guard::LocalMembers) {
+            return acl::check_local(&local, &self.options.local_msp, &proof);
+        }
+        let channel = self
+            .channel(channel)
+            .ok_or_else(|| format!("Failed to get policy manager for channel [{channel}]"))?;
+        acl::check_channel(resource, &channel.config(), &self.options.local_msp, &proof)
+    }
+}
+
+impl Sources for Core {
+    fn source(&self, channel: &str) -> Option<Arc<dyn BlockSource>> {
+        self.channel(channel)
+            .map(|channel| channel as Arc<dyn BlockSource>)
+    }
+}
+
+fn create_folder(path: &Path) -> Result<(), PeerError> {
+    std::fs::create_dir_all(path).map_err(|source| PeerError::Io {
+        path: path.to_owned(),
+        source,
+    })
+}

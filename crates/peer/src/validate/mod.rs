@@ -1,0 +1,138 @@
+//! Validation of a block: from envelopes to one code per transaction.
+//!
+//! Two steps. [`prepare`] needs only the channel's configuration: it parses every transaction and
+//! checks every signature, in parallel, and may run while the block before is being committed.
+//! [`decide`] needs the state that the block before left: duplicates in the ledger, chaincode
+//! definitions, key-level policies. It is cheap, and goes through the transactions in order, so
+//! that it gives the same codes on every peer, also where Fabric iterates a map at random.
+//!
+//! Read-write conflicts come later, in the ledger. The order of checks, and so which code wins when
+//! several apply, is Fabric's (`fabric: core/committer/txvalidator/v20`).
+
+mod dispatch;
+mod keylevel;
+mod policies;
+mod prepare;
+mod state;
+
+use std::collections::HashSet;
+
+use consilium_proto::{common, protos::TxValidationCode};
+use consilium_protocol::config::ChannelConfig;
+use prost::Message;
+
+pub use policies::Policies;
+pub use prepare::{Content, Prepared, PreparedTransaction, prepare};
+pub use state::{ChaincodePolicy, CommittedState, Definitions, LedgerState, Lookup};
+
+/// Why a block cannot be committed at all; the channel stops.
+#[derive(Debug, thiserror::Error)]
+pub enum Terminal {
+    /// Committed state could not be read.
+    #[error("cannot read committed state: {0}")]
+    State(String),
+    /// A configuration transaction does not follow from the current configuration.
+    #[error("configuration transaction {index} is invalid: {reason}")]
+    Config {
+        /// Index in the block.
+        index: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A chaincode's definition names a validation plugin that this peer does not have.
+    #[error("plugin with name {plugin} wasn't found, needed by chaincode {chaincode}")]
+    Plugin {
+        /// Plugin name in the definition.
+        plugin: String,
+        /// Chaincode that is defined so.
+        chaincode: String,
+    },
+}
+
+/// What validation says about a block.
+pub struct Decision {
+    /// One code per transaction, in order.
+    pub codes: Vec<TxValidationCode>,
+    /// The configuration that is in force from the next block on, if the block changes it.
+    pub config: Option<ChannelConfig>,
+}
+
+/// Gives every prepared transaction its code, short of read-write conflicts.
+///
+/// # Errors
+/// [`Terminal`] when the block must not be committed.
+pub fn decide(
+    prepared: &Prepared,
+    state: &dyn CommittedState,
+    policies: &Policies,
+) -> Result<Decision, Terminal> {
+    let mut decided = Decision {
+        codes: Vec::with_capacity(prepared.transactions.len()),
+        config: None,
+    };
+    let mut metadata = keylevel::ChangedMetadata::default();
+    let mut seen = HashSet::new();
+    for (index, transaction) in prepared.transactions.iter().enumerate() {
+        let code = match transaction {
+            PreparedTransaction::Rejected { code, .. } => *code,
+            PreparedTransaction::Config { envelope } => {
+                decided.config = Some(apply_config(policies.config(), envelope, index)?);
+                TxValidationCode::Valid
+            }
+            PreparedTransaction::Endorser { tx_id, content } => {
+                let code = dispatch::endorser_transaction(
+                    index,
+                    tx_id,
+                    content,
+                    state,
+                    policies,
+                    &mut metadata,
+                )?;
+                // Among transactions valid so far, the first of an id wins; an invalid first
+                // occurrence does not make the second a duplicate.
+                if code == TxValidationCode::Valid
+                    && !tx_id.is_empty()
+                    && !seen.insert(tx_id.as_str())
+                {
+                    TxValidationCode::DuplicateTxid
+                } else {
+                    code
+                }
+            }
+        };
+        decided.codes.push(code);
+    }
+    Ok(decided)
+}
+
+/// Whether a block writes where chaincode definitions are, so that remembered ones may be stale.
+pub(crate) fn may_define(transactions: &[PreparedTransaction]) -> bool {
+    transactions.iter().any(|transaction| match transaction {
+        PreparedTransaction::Endorser {
+            content: Ok(content),
+            ..
+        } => content
+            .transaction
+            .rwset
+            .namespaces
+            .iter()
+            .any(|namespace| {
+                matches!(namespace.name.as_str(), "_lifecycle" | "lscc")
+                    && !namespace.writes.is_empty()
+            }),
+        _ => false,
+    })
+}
+
+fn apply_config(
+    current: &ChannelConfig,
+    envelope: &bytes::Bytes,
+    index: usize,
+) -> Result<ChannelConfig, Terminal> {
+    let invalid = |reason: String| Terminal::Config { index, reason };
+    let envelope = common::ConfigEnvelope::decode(envelope.clone())
+        .map_err(|error| invalid(error.to_string()))?;
+    current
+        .validate(&envelope)
+        .map_err(|error| invalid(error.to_string()))
+}

@@ -1,0 +1,162 @@
+//! Endorsement policies of a channel, compiled once per configuration.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use consilium_chaincode::lifecycle;
+use consilium_msp::{Identity, Policy, signature_policy};
+use consilium_proto::{
+    common,
+    protos::{self, application_policy},
+};
+use consilium_protocol::config::ChannelConfig;
+use moka::sync::Cache;
+use prost::Message;
+
+/// Compiled policies kept per configuration.
+const COMPILED: u64 = 10_000;
+
+type Compiled = Result<Arc<dyn Policy>, String>;
+
+/// The policies that endorsements are judged by, under one channel configuration.
+pub struct Policies {
+    config: Arc<ChannelConfig>,
+    /// By the encoded `SignaturePolicyEnvelope`.
+    signature: Cache<Bytes, Compiled>,
+    /// By the encoded `ApplicationPolicy`.
+    application: Cache<Bytes, Compiled>,
+    lifecycle: Compiled,
+}
+
+impl Policies {
+    /// The policies under `config`.
+    pub fn new(config: Arc<ChannelConfig>) -> Self {
+        let lifecycle = compile(&config, &lifecycle::endorsement_policy(&config));
+        Self {
+            config,
+            signature: Cache::new(COMPILED),
+            application: Cache::new(COMPILED),
+            lifecycle,
+        }
+    }
+
+    /// The configuration that these policies belong to.
+    pub fn config(&self) -> &Arc<ChannelConfig> {
+        &self.config
+    }
+
+    /// Evaluates an encoded `ApplicationPolicy` (of a definition).
+    ///
+    /// # Errors
+    /// What is wrong with the policy or what it lacks.
+    pub fn evaluate_application(&self, policy: &Bytes, by: &[Arc<Identity>]) -> Result<(), String> {
+        evaluate(&self.application(policy), by)
+    }
+
+    /// The compiled form of an encoded `ApplicationPolicy`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn application(&self, policy: &Bytes) -> Result<Arc<dyn Policy>, String> {
+        if let Some(compiled) = self.application.get(policy) {
+            return compiled;
+        }
+        let compiled = protos::ApplicationPolicy::decode(policy.clone())
+            .map_err(|error| format!("failed to unmarshal ApplicationPolicy bytes: {error}"))
+            .and_then(|parsed| self.compile(&parsed));
+        self.application.insert(policy.clone(), compiled.clone());
+        compiled
+    }
+
+    /// Evaluates an encoded `SignaturePolicyEnvelope` (of a key).
+    ///
+    /// # Errors
+    /// What is wrong with the policy or what it lacks.
+    pub fn evaluate_signature(&self, policy: &Bytes, by: &[Arc<Identity>]) -> Result<(), String> {
+        if let Some(compiled) = self.signature.get(policy) {
+            return evaluate(&compiled, by);
+        }
+        let compiled = common::SignaturePolicyEnvelope::decode(policy.clone())
+            .map_err(|error| format!("could not translate policy: {error}"))
+            .and_then(|envelope| self.compile_signature(&envelope));
+        self.signature.insert(policy.clone(), compiled.clone());
+        evaluate(&compiled, by)
+    }
+
+    /// Evaluates the policy of namespace `_lifecycle`.
+    ///
+    /// # Errors
+    /// What is wrong with the policy or what it lacks.
+    pub fn evaluate_lifecycle(&self, by: &[Arc<Identity>]) -> Result<(), String> {
+        evaluate(&self.lifecycle, by)
+    }
+
+    /// The policy of namespace `_lifecycle`: the channel's LifecycleEndorsement, or a majority of
+    /// the organizations' members.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn lifecycle(&self) -> Result<Arc<dyn Policy>, String> {
+        self.lifecycle.clone()
+    }
+
+    /// The policy for writes to the implicit collection of an organization.
+    ///
+    /// # Errors
+    /// When no organization of the channel has this MSP id.
+    pub fn implicit_collection(&self, msp_id: &str) -> Result<Arc<dyn Policy>, String> {
+        let policy = lifecycle::implicit_collection_policy(&self.config, msp_id)
+            .ok_or_else(|| format!("no org found in channel with MSPID '{msp_id}'"))?;
+        self.compile(&policy)
+    }
+
+    /// Compiles an `ApplicationPolicy`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn compile(&self, policy: &protos::ApplicationPolicy) -> Result<Arc<dyn Policy>, String> {
+        compile(&self.config, policy)
+    }
+
+    /// Compiles a `SignaturePolicyEnvelope`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn compile_signature(
+        &self,
+        envelope: &common::SignaturePolicyEnvelope,
+    ) -> Result<Arc<dyn Policy>, String> {
+        compile_signature(&self.config, envelope)
+    }
+}
+
+fn compile(config: &ChannelConfig, policy: &protos::ApplicationPolicy) -> Compiled {
+    match &policy.r#type {
+        Some(application_policy::Type::SignaturePolicy(envelope)) => {
+            compile_signature(config, envelope)
+        }
+        Some(application_policy::Type::ChannelConfigPolicyReference(path)) => {
+            if config.policies().has(path) {
+                Ok(config.policies().policy(path))
+            } else {
+                Err(format!("failed to retrieve policy for reference {path}"))
+            }
+        }
+        None => Err("unsupported policy type <nil>".to_owned()),
+    }
+}
+
+fn compile_signature(
+    config: &ChannelConfig,
+    envelope: &common::SignaturePolicyEnvelope,
+) -> Compiled {
+    signature_policy(envelope, config.msps().clone()).map_err(|error| error.to_string())
+}
+
+fn evaluate(policy: &Compiled, by: &[Arc<Identity>]) -> Result<(), String> {
+    policy
+        .as_ref()
+        .map_err(Clone::clone)?
+        .evaluate_identities(by)
+        .map_err(|error| error.to_string())
+}

@@ -1,0 +1,188 @@
+//! The part of validation that needs no state: syntax, and every signature once.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use consilium_ledger::mvcc::TxContent;
+use consilium_msp::{Identity, MspManager};
+use consilium_proto::{common, protos::TxValidationCode};
+use consilium_protocol::{
+    config::ChannelConfig,
+    endorsement,
+    transaction::{self, CheckedEnvelope, Kind, ParsedTransaction},
+};
+use rayon::prelude::*;
+
+use crate::crypto::SignatureMemory;
+
+/// A block whose transactions are parsed and whose signatures are checked.
+pub struct Prepared {
+    /// The block as it came, metadata of peers cleared.
+    pub block: common::Block,
+    /// One per transaction, in order.
+    pub transactions: Vec<PreparedTransaction>,
+}
+
+/// A transaction after [`prepare`].
+pub enum PreparedTransaction {
+    /// It failed before anything about its content mattered.
+    Rejected {
+        /// Id in its header, as far as readable.
+        tx_id: String,
+        /// The code that it gets.
+        code: TxValidationCode,
+    },
+    /// A configuration transaction by an entitled creator.
+    Config {
+        /// Encoded `common.ConfigEnvelope`.
+        envelope: Bytes,
+    },
+    /// An endorser transaction with a good creator and id.
+    Endorser {
+        /// Its id.
+        tx_id: String,
+        /// What it carries, or the code for content that cannot be read. The id is looked up in the
+        /// ledger before that code counts.
+        content: Result<Box<Content>, TxValidationCode>,
+    },
+}
+
+/// A readable endorser transaction.
+pub struct Content {
+    /// The parsed layers.
+    pub transaction: ParsedTransaction,
+    /// Who validly endorsed it: deduplicated, in the order of the endorsements.
+    pub endorsers: Vec<Arc<Identity>>,
+}
+
+impl PreparedTransaction {
+    /// What the ledger needs to commit it; only what did not get through validation's parser is
+    /// parsed again.
+    pub(crate) fn into_commit(self, envelope: &Bytes) -> consilium_ledger::PreparedTransaction {
+        match self {
+            Self::Endorser {
+                tx_id,
+                content: Ok(content),
+            } => consilium_ledger::PreparedTransaction {
+                tx_id,
+                kind: common::HeaderType::EndorserTransaction.as_str_name(),
+                chaincode: content.transaction.chaincode_name,
+                content: TxContent::Endorsed(content.transaction.rwset),
+            },
+            _ => consilium_ledger::PreparedTransaction::parse(envelope),
+        }
+    }
+}
+
+/// Parses the transactions of `block` and checks their signatures. Parallel on the current rayon pool.
+pub fn prepare(block: common::Block, config: &ChannelConfig, memory: &SignatureMemory) -> Prepared {
+    let transactions = block.data.as_ref().map_or_else(Vec::new, |data| {
+        data.data
+            .par_iter()
+            .map(|envelope| prepare_transaction(envelope, config, memory))
+            .collect()
+    });
+    Prepared {
+        block,
+        transactions,
+    }
+}
+
+fn prepare_transaction(
+    bytes: &Bytes,
+    config: &ChannelConfig,
+    memory: &SignatureMemory,
+) -> PreparedTransaction {
+    let checked = match transaction::check_syntax(bytes) {
+        Ok(checked) => checked,
+        Err(code) => {
+            return PreparedTransaction::Rejected {
+                tx_id: String::new(),
+                code,
+            };
+        }
+    };
+    let tx_id = checked.parsed.channel_header.tx_id.clone();
+    if !is_signed_by_creator(&checked, config) {
+        return PreparedTransaction::Rejected {
+            tx_id,
+            code: TxValidationCode::BadCreatorSignature,
+        };
+    }
+    match checked.kind {
+        Kind::ConfigUpdate => PreparedTransaction::Rejected {
+            tx_id,
+            code: TxValidationCode::UnsupportedTxPayload,
+        },
+        Kind::Config => PreparedTransaction::Config {
+            envelope: checked.parsed.data.clone(),
+        },
+        Kind::Endorser => match transaction::check_endorser_transaction(&checked) {
+            Err(code) => PreparedTransaction::Rejected { tx_id, code },
+            Ok(whole) => PreparedTransaction::Endorser {
+                tx_id,
+                content: whole.dispatch().map(|transaction| {
+                    let endorsers = endorsers(config.msps(), &transaction, memory);
+                    Box::new(Content {
+                        transaction,
+                        endorsers,
+                    })
+                }),
+            },
+        },
+    }
+}
+
+/// Whether the creator is a valid identity of the channel and signed the payload.
+///
+/// An envelope for another channel fails as well: its MSPs are not ours to ask.
+fn is_signed_by_creator(checked: &CheckedEnvelope, config: &ChannelConfig) -> bool {
+    let envelope = &checked.parsed;
+    if envelope.channel_header.channel_id != config.channel_id() {
+        return false;
+    }
+    let msps = config.msps();
+    let Ok(creator) = msps.deserialize(&envelope.signature_header.creator) else {
+        return false;
+    };
+    msps.validate(&creator).is_ok()
+        && creator
+            .verify(&envelope.payload, &envelope.signature)
+            .is_ok()
+}
+
+/// The identities that validly signed, in the order of the endorsements and each once.
+///
+/// As `consilium_msp::verified_identities`, except that endorsements of this very process are not
+/// verified again (`fabric: common/policies/policy.go` SignatureSetToValidIdentities).
+fn endorsers(
+    msps: &MspManager,
+    transaction: &ParsedTransaction,
+    memory: &SignatureMemory,
+) -> Vec<Arc<Identity>> {
+    let payload = &transaction.response_payload;
+    let mut valid: Vec<Arc<Identity>> = Vec::with_capacity(transaction.endorsements.len());
+    for endorsement in &transaction.endorsements {
+        let Ok(identity) = msps.deserialize(&endorsement.endorser) else {
+            continue;
+        };
+        if valid.iter().any(|other| is_same(other, &identity)) {
+            continue;
+        }
+        let known = memory.take(payload, &endorsement.endorser, &endorsement.signature);
+        if known || {
+            let signed = endorsement::signed_data(payload, endorsement);
+            identity.verify(&signed.data, &signed.signature).is_ok()
+        } {
+            valid.push(identity);
+        }
+    }
+    valid
+}
+
+/// Two encodings of one certificate are one endorser.
+fn is_same(one: &Arc<Identity>, other: &Arc<Identity>) -> bool {
+    Arc::ptr_eq(one, other)
+        || (one.msp_id() == other.msp_id()
+            && one.certificate().digest() == other.certificate().digest())
+}
