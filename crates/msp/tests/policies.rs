@@ -205,7 +205,7 @@ fn principals_of_every_kind_are_understood() {
         ),
         (
             "all of what it is",
-            combined(&[is_peer.clone(), combined(&[this.clone()])]),
+            combined(&[is_peer.clone(), combined(std::slice::from_ref(&this))]),
             true,
         ),
         ("one that it is not", combined(&[is_peer, is_admin]), false),
