@@ -116,11 +116,9 @@ async fn decide(
         let message = format!("Failed reading request body: {error}");
         Refusal::new(413, code::READING_BODY, message)
     })?;
-    let authorization = match parts.headers.get(header::AUTHORIZATION) {
-        // Bytes beyond ASCII are no credentials of any kind; let them fail as such.
-        Some(value) => Some(String::from_utf8_lossy(value.as_bytes()).into_owned()),
-        None => None,
-    };
+    // Bytes beyond ASCII are no credentials of any kind; let them fail as such.
+    let header = parts.headers.get(header::AUTHORIZATION);
+    let authorization = header.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let call = Call {
         method: parts.method.to_string(),
         uri: parts

@@ -159,24 +159,24 @@ impl CaServer {
         for affiliation in &options.affiliations {
             store.add_affiliation(affiliation).map_err(database)?;
         }
-        if let Some((id, password)) = &options.bootstrap {
-            if store.identity(id).map_err(database)?.is_none() {
-                let limit = if options.max_enrollments == 0 {
-                    -1
-                } else {
-                    options.max_enrollments
-                };
-                let added = store.add_identity(&NewIdentity {
-                    id,
-                    password,
-                    kind: "client",
-                    affiliation: "",
-                    attributes: &registrar_attributes(id),
-                    max_enrollments: limit,
-                });
-                added.map_err(database)?;
-                tracing::info!(ca = %options.name, id, "added the first registrar");
-            }
+        if let Some((id, password)) = &options.bootstrap
+            && store.identity(id).map_err(database)?.is_none()
+        {
+            let limit = if options.max_enrollments == 0 {
+                -1
+            } else {
+                options.max_enrollments
+            };
+            let added = store.add_identity(&NewIdentity {
+                id,
+                password,
+                kind: "client",
+                affiliation: "",
+                attributes: &registrar_attributes(id),
+                max_enrollments: limit,
+            });
+            added.map_err(database)?;
+            tracing::info!(ca = %options.name, id, "added the first registrar");
         }
         Ok(Arc::new(Self {
             options,

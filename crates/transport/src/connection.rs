@@ -17,9 +17,10 @@ use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
 use crate::identity::describe;
+use crate::patience::Opening;
 use crate::server::ServerTls;
 
-/// How long a client may take for its TLS handshake.
+/// How long a client may take for its TLS handshake, and again to begin its first request.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Handshakes under way at once on one port; more callers wait in the kernel's queue.
 const HANDSHAKES: usize = 512;
@@ -56,6 +57,7 @@ pub struct ConnectionInfo {
 /// An accepted connection, after its TLS handshake if the port has TLS.
 pub struct Connection {
     stream: Io,
+    opening: Opening,
     info: ConnectionInfo,
 }
 
@@ -68,6 +70,11 @@ impl Connection {
     /// Who is at the other end.
     pub fn info(&self) -> &ConnectionInfo {
         &self.info
+    }
+
+    /// Gives the caller this long, from now, to begin its first request.
+    pub(crate) fn allow_opening(&mut self, patience: Duration) {
+        self.opening = Opening::new(patience);
     }
 }
 
@@ -197,6 +204,7 @@ async fn greet(
         };
         return Some(Connection {
             stream: Io::Plain(stream),
+            opening: Opening::new(handshake_timeout),
             info,
         });
     };
@@ -216,6 +224,7 @@ async fn greet(
             };
             Some(Connection {
                 stream: Io::Tls(Box::new(stream)),
+                opening: Opening::new(handshake_timeout),
                 info,
             })
         }
@@ -245,10 +254,13 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().stream {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        let outcome = match &mut this.stream {
             Io::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Io::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-        }
+        };
+        this.opening.watch(cx, outcome, &buf.filled()[before..])
     }
 }
 

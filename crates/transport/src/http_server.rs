@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tower::ServiceExt;
 
 use crate::connection::{Connection, ConnectionInfo, incoming};
-use crate::patience::{PatientBody, Prompt};
+use crate::patience::PatientBody;
 use crate::server::ServerTls;
 use crate::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MAX_MESSAGE};
 
@@ -137,7 +137,7 @@ pub async fn serve_http_with(
 }
 
 async fn serve_connection(
-    connection: Connection,
+    mut connection: Connection,
     app: Router,
     limits: Arc<HttpLimits>,
     mut stopping: watch::Receiver<bool>,
@@ -161,7 +161,7 @@ async fn serve_connection(
     let service = service_fn(|request: Request<hyper::body::Incoming>| {
         answer(app.clone(), request, info.clone(), limits.clone())
     });
-    let connection = Prompt::new(connection, limits.header_timeout);
+    connection.allow_opening(limits.header_timeout);
     let mut serving =
         pin!(builder.serve_connection_with_upgrades(TokioIo::new(connection), service));
     let result = tokio::select! {

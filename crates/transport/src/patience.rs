@@ -1,4 +1,4 @@
-//! How long a slow HTTP caller is waited for.
+//! How long slow callers are waited for.
 
 use std::future::Future;
 use std::io;
@@ -9,7 +9,6 @@ use std::time::Duration;
 use axum::body::HttpBody;
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
 /// A body whose sender may pause only so long.
@@ -61,13 +60,13 @@ where
     }
 }
 
-/// A connection whose caller must begin to speak in time.
+/// The first bytes of a connection, which must come in time.
 ///
-/// hyper reads until it can tell HTTP/1 from HTTP/2, and its own clocks start only then: without
-/// this, a caller that sends nothing, or the beginning of HTTP/2's preface, stays for ever.
-pub(crate) struct Prompt<S> {
-    inner: S,
-    /// How much of the preface has come; beyond its length when the version is known.
+/// HTTP servers read until they can tell HTTP/1 from HTTP/2, and their own clocks start only
+/// then: without this, a caller that sends nothing, or the beginning of HTTP/2's preface, stays
+/// for ever.
+pub(crate) struct Opening {
+    /// How much of the preface has come; its length when the version is known.
     matched: usize,
     alarm: Pin<Box<Sleep>>,
 }
@@ -75,70 +74,37 @@ pub(crate) struct Prompt<S> {
 /// RFC 9113, section 3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-impl<S> Prompt<S> {
-    pub fn new(inner: S, patience: Duration) -> Self {
+impl Opening {
+    pub fn new(patience: Duration) -> Self {
         Self {
-            inner,
             matched: 0,
             alarm: Box::pin(sleep(patience)),
         }
     }
-}
 
-impl<S: AsyncRead + Unpin> AsyncRead for Prompt<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
+    /// Looks at the outcome of a read, and at what it brought; an error if the caller took too
+    /// long.
+    pub fn watch(
+        &mut self,
         cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
+        outcome: Poll<io::Result<()>>,
+        arrived: &[u8],
     ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        let before = buf.filled().len();
-        let read = Pin::new(&mut this.inner).poll_read(cx, buf);
-        if this.matched >= PREFACE.len() {
-            return read;
+        if self.matched >= PREFACE.len() {
+            return outcome;
         }
-        if read.is_pending() {
-            ready!(this.alarm.as_mut().poll(cx));
+        if outcome.is_pending() {
+            ready!(self.alarm.as_mut().poll(cx));
             let reason = "no request in time";
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, reason)));
         }
-        for byte in &buf.filled()[before..] {
-            if PREFACE.get(this.matched) == Some(byte) {
-                this.matched += 1;
+        for byte in arrived {
+            if PREFACE.get(self.matched) == Some(byte) {
+                self.matched += 1;
             } else {
-                this.matched = PREFACE.len();
+                self.matched = PREFACE.len();
             }
         }
-        read
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Prompt<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
+        outcome
     }
 }

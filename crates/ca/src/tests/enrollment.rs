@@ -319,7 +319,8 @@ fn an_authority_does_not_start_with_files_that_do_not_fit() {
         )
         .unwrap();
     };
-    let cases: [(&dyn Fn(&std::path::Path), &str); 5] = [
+    type Damage<'a> = &'a dyn Fn(&std::path::Path);
+    let cases: [(Damage<'_>, &str); 5] = [
         (&foreign, "private key is not"),
         (
             &|path| fs::remove_dir_all(path.join("msp")).unwrap(),

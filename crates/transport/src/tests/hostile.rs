@@ -1,12 +1,12 @@
 //! Callers that do not play by the rules.
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::*;
 
 /// Reads until the other side closes; fails if it does not.
-async fn closes(mut stream: TcpStream) {
+async fn closes(mut stream: impl AsyncRead + Unpin) {
     let mut rest = Vec::new();
     // An error is a reset, which is a way of closing.
     let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest))
@@ -50,6 +50,29 @@ async fn slow_handshakes_delay_nobody_and_are_ended() {
         .unwrap();
     for stream in silent {
         closes(stream).await;
+    }
+}
+
+#[tokio::test]
+async fn callers_that_say_nothing_after_the_handshake_are_ended() {
+    let authority = Authority::new("root");
+    let tls = server_tls(authority.local(), ClientAuth::None, &[]);
+    for tls in [Some(tls), None] {
+        let encrypted = tls.is_some();
+        let server = Server::start_at("127.0.0.1:0", tls, Duration::from_millis(500)).await;
+        for beginning in ["", "PRI * HT"] {
+            let mut stream = TcpStream::connect(server.address).await.unwrap();
+            if !encrypted {
+                stream.write_all(beginning.as_bytes()).await.unwrap();
+                closes(stream).await;
+                continue;
+            }
+            let connector = tokio_rustls::TlsConnector::from(authority.client(None).config());
+            let name = "localhost".try_into().unwrap();
+            let mut stream = connector.connect(name, stream).await.unwrap();
+            stream.write_all(beginning.as_bytes()).await.unwrap();
+            closes(stream).await;
+        }
     }
 }
 
