@@ -12,6 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::access::Access;
 use crate::frame::Frame;
+use crate::metering::{CountClosed, Labels};
 use crate::positions::{self, Extent, Span};
 use crate::render::{BlockReply, Render};
 use crate::request::{self, SeekRequest, TlsBinding};
@@ -44,6 +45,8 @@ pub struct Options {
     pub tls: TlsBinding,
     /// Whether an expired creator certificate ends the stream.
     pub check_expiration: bool,
+    /// Whether filtered blocks are sent; a label of the metrics.
+    pub filtered: bool,
 }
 
 impl Options {
@@ -54,6 +57,7 @@ impl Options {
             time_window: Duration::from_secs(15 * 60),
             tls: TlsBinding::default(),
             check_expiration: true,
+            filtered: false,
         }
     }
 }
@@ -70,7 +74,9 @@ where
     S: Stream<Item = Result<Envelope, tonic::Status>> + Send + 'static,
 {
     let (frames, receiver) = mpsc::channel(BUFFERED_FRAMES);
+    metrics::counter!("deliver_streams_opened").increment(1);
     tokio::spawn(async move {
+        let _closed = CountClosed;
         let mut requests = std::pin::pin!(requests);
         let session = Session {
             sources,
@@ -144,6 +150,20 @@ impl Session {
             );
             return Ok(Status::ServiceUnavailable);
         }
+        let labels = Labels::new(&request, self.options.filtered);
+        labels.received();
+        let outcome = self.stream(request, source, strict, &labels).await;
+        labels.completed(matches!(outcome, Ok(Status::Success)));
+        outcome
+    }
+
+    async fn stream(
+        &self,
+        request: SeekRequest,
+        source: Arc<dyn BlockSource>,
+        strict: bool,
+        labels: &Labels,
+    ) -> Result<Status, Gone> {
         let access = Access::new(&request.signed, self.options.check_expiration);
         let mut stream = SeekStream {
             session: self,
@@ -151,6 +171,7 @@ impl Session {
             source,
             access: Some(access),
             strict,
+            labels,
         };
         if let Err(status) = stream.check_access().await {
             return Ok(status);
@@ -174,6 +195,7 @@ struct SeekStream<'a> {
     /// Present except while a check runs on another thread.
     access: Option<Access>,
     strict: bool,
+    labels: &'a Labels,
 }
 
 impl SeekStream<'_> {
@@ -223,6 +245,7 @@ impl SeekStream<'_> {
                     .send(Ok(frame))
                     .await
                     .map_err(|_| Gone)?;
+                self.labels.sent();
                 if number == span.stop {
                     return Ok(Status::Success);
                 }

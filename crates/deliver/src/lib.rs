@@ -14,6 +14,7 @@ mod access;
 mod engine;
 mod frame;
 mod grpc;
+mod metering;
 pub mod positions;
 mod render;
 mod request;

@@ -1,0 +1,224 @@
+//! The Broadcast stream: messages in, one answer each, in order.
+//!
+//! Checking runs ahead of ordering, and ordering ahead of the answers, each by a bounded number of
+//! messages. Signatures are verified on the CPU pool, a chunk of messages at a time.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use consilium_proto::common::{Envelope, Status};
+use consilium_proto::orderer::BroadcastResponse;
+use futures_util::{Stream, StreamExt};
+use prost::Message;
+use rayon::prelude::*;
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::chain::{Chain, NewSubmission};
+use crate::filters::{self, Route};
+use crate::metrics;
+use crate::orderer::Channels;
+use crate::refusal::Refusal;
+use crate::submission::{Answer, Budget, response};
+
+/// Messages checked together.
+const CHUNK: usize = 64;
+/// Messages of one stream that wait for their answers.
+const PIPELINE: usize = 1024;
+
+pub(crate) type ResponseStream = ReceiverStream<Result<BroadcastResponse, tonic::Status>>;
+
+/// A message that passed its checks.
+struct Checked {
+    chain: Arc<Chain>,
+    envelope: Bytes,
+    size: usize,
+    config: bool,
+    sequence: u64,
+}
+
+/// A message on its way to its answer.
+struct Pending {
+    about: About,
+    answer: Answering,
+}
+
+enum Answering {
+    Known(Answer),
+    Waiting(oneshot::Receiver<Answer>),
+}
+
+/// What metrics say about a message.
+struct About {
+    channel: String,
+    kind: i32,
+    validated: Duration,
+    queued: Instant,
+}
+
+/// Serves one Broadcast call. After the first answer that is not SUCCESS the stream ends.
+pub(crate) fn serve<S>(requests: S, channels: Arc<Channels>, budget: Budget) -> ResponseStream
+where
+    S: Stream<Item = Result<Envelope, tonic::Status>> + Send + 'static,
+{
+    let (responses, stream) = mpsc::channel(64);
+    let (pending, answers) = mpsc::channel(PIPELINE);
+    tokio::spawn(accept(requests, channels, budget, pending));
+    tokio::spawn(answer(answers, responses));
+    ReceiverStream::new(stream)
+}
+
+/// Reads, checks and queues messages.
+async fn accept<S>(
+    requests: S,
+    channels: Arc<Channels>,
+    budget: Budget,
+    pending: mpsc::Sender<Pending>,
+) where
+    S: Stream<Item = Result<Envelope, tonic::Status>> + Send + 'static,
+{
+    let mut chunks = std::pin::pin!(requests.ready_chunks(CHUNK));
+    loop {
+        let chunk = tokio::select! {
+            chunk = chunks.next() => chunk,
+            // The other half has given its last answer.
+            () = pending.closed() => return,
+        };
+        let Some(chunk) = chunk else { return };
+        let received = chunk.len();
+        let messages: Vec<Envelope> = chunk.into_iter().map_while(Result::ok).collect();
+        let broken = messages.len() < received;
+        for (about, checked) in check(messages, &channels).await {
+            let answer = match checked {
+                Err(refusal) => Answering::Known(Err(refusal)),
+                Ok(checked) => submit(checked, &budget).await,
+            };
+            let refused = matches!(answer, Answering::Known(Err(_)));
+            if pending.send(Pending { about, answer }).await.is_err() || refused {
+                // Nothing after a refused message is taken.
+                return;
+            }
+        }
+        if broken {
+            return;
+        }
+    }
+}
+
+async fn submit(checked: Checked, budget: &Budget) -> Answering {
+    match budget.take(checked.envelope.len()).await {
+        Err(refusal) => Answering::Known(Err(refusal)),
+        Ok(permit) => {
+            let submission = NewSubmission {
+                envelope: checked.envelope,
+                size: checked.size,
+                config: checked.config,
+                sequence: checked.sequence,
+                forwarded: false,
+                permit,
+            };
+            Answering::Waiting(checked.chain.submit(submission).await)
+        }
+    }
+}
+
+/// Checks messages on the CPU pool; the results are in the order of the messages.
+async fn check(
+    messages: Vec<Envelope>,
+    channels: &Arc<Channels>,
+) -> Vec<(About, Result<Checked, Refusal>)> {
+    let (sender, receiver) = oneshot::channel();
+    let channels = channels.clone();
+    rayon::spawn(move || {
+        let results = messages
+            .into_par_iter()
+            .map(|message| check_one(&message, &channels));
+        // The stream may be gone by now.
+        let _ = sender.send(results.collect());
+    });
+    // The pool drops a job only if the job panics.
+    receiver.await.unwrap_or_default()
+}
+
+fn check_one(message: &Envelope, channels: &Channels) -> (About, Result<Checked, Refusal>) {
+    let started = Instant::now();
+    let about = |channel: &str, kind| About {
+        channel: channel.to_owned(),
+        kind,
+        validated: started.elapsed(),
+        queued: Instant::now(),
+    };
+    let (parsed, route) = match filters::classify(message) {
+        Ok(classified) => classified,
+        // No label with a name that a stranger chose.
+        Err(refusal) => return (about("", 0), Err(refusal)),
+    };
+    let kind = parsed.channel_header.r#type;
+    let Some(chain) = channels.get(&parsed.channel_header.channel_id) else {
+        let refusal = if channels.is_closed() {
+            Refusal::unavailable("chain is stopped")
+        } else {
+            Refusal::bad_request("channel does not exist")
+        };
+        return (about("", kind), Err(refusal));
+    };
+    let config = chain.state.config();
+    let result = match route {
+        Route::Normal => chain
+            .checker
+            .check_normal(&config, &parsed)
+            .map(|()| Checked {
+                // Canonical: what was unknown to the decoder is gone.
+                envelope: message.encode_to_vec().into(),
+                size: filters::size(&parsed),
+                config: false,
+                sequence: config.sequence(),
+                chain: chain.clone(),
+            }),
+        Route::ConfigUpdate => chain
+            .checker
+            .make_config(&config, message, &parsed)
+            .map(|made| Checked {
+                size: made.payload.len() + made.signature.len(),
+                envelope: made.encode_to_vec().into(),
+                config: true,
+                sequence: config.sequence(),
+                chain: chain.clone(),
+            }),
+    };
+    (about(&chain.state.name, kind), result)
+}
+
+/// Sends the answers in order, until one is not SUCCESS.
+async fn answer(
+    mut answers: mpsc::Receiver<Pending>,
+    responses: mpsc::Sender<Result<BroadcastResponse, tonic::Status>>,
+) {
+    while let Some(Pending { about, answer }) = answers.recv().await {
+        let answer = match answer {
+            Answering::Known(answer) => answer,
+            Answering::Waiting(receiver) => receiver
+                .await
+                .unwrap_or_else(|_| Err(Refusal::unavailable("chain is stopped"))),
+        };
+        let (status, info) = response(&answer);
+        metrics::broadcast(
+            &about.channel,
+            about.kind,
+            status,
+            about.validated,
+            about.queued.elapsed(),
+        );
+        if status != Status::Success {
+            tracing::debug!(channel = about.channel, ?status, info, "broadcast refused");
+        }
+        let message = BroadcastResponse {
+            status: status as i32,
+            info,
+        };
+        if responses.send(Ok(message)).await.is_err() || status != Status::Success {
+            return;
+        }
+    }
+}

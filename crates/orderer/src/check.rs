@@ -1,0 +1,58 @@
+//! Checking messages with this node's clock, key and settings. CPU-heavy: it verifies signatures.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use consilium_msp::Signer;
+use consilium_proto::common;
+use consilium_protocol::config::ChannelConfig;
+use consilium_protocol::envelope::ParsedEnvelope;
+
+use crate::config_update;
+use crate::filters::{self, Rules};
+use crate::refusal::Refusal;
+
+/// Applies [`filters`] and [`config_update`].
+#[derive(Clone)]
+pub(crate) struct Checker {
+    pub(crate) signer: Arc<dyn Signer>,
+    pub(crate) check_expiration: bool,
+}
+
+impl Checker {
+    fn rules(&self, now: SystemTime) -> Rules {
+        let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = i64::try_from(seconds).unwrap_or(i64::MAX);
+        Rules {
+            check_expiration: self.check_expiration,
+            now,
+        }
+    }
+
+    /// Whether a normal message may be ordered.
+    pub(crate) fn check_normal(
+        &self,
+        config: &ChannelConfig,
+        message: &ParsedEnvelope,
+    ) -> Result<(), Refusal> {
+        filters::check_normal(config, message, &self.rules(SystemTime::now()))
+    }
+
+    /// The config message that a config update becomes.
+    pub(crate) fn make_config(
+        &self,
+        config: &ChannelConfig,
+        submitted: &common::Envelope,
+        parsed: &ParsedEnvelope,
+    ) -> Result<common::Envelope, Refusal> {
+        let now = SystemTime::now();
+        config_update::process(
+            config,
+            submitted,
+            parsed,
+            &*self.signer,
+            &self.rules(now),
+            now,
+        )
+    }
+}

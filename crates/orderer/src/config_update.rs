@@ -1,0 +1,193 @@
+//! From a submitted config update to the config message that is ordered, and from an ordered
+//! config message to the next configuration. Pure, but for the nonce and the signature.
+//!
+//! fabric: orderer/common/msgprocessor/standardchannel.go, maintenancefilter.go
+
+use std::collections::BTreeSet;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use consilium_msp::Signer;
+use consilium_proto::{common, etcdraft};
+use consilium_protocol::block;
+use consilium_protocol::config::consenters::{self, Change, MembershipChange, TlsAuthorities};
+use consilium_protocol::config::{ChannelConfig, ConfigError, check_maintenance};
+use consilium_protocol::envelope::{self, HeaderSpec, ParsedEnvelope};
+use prost::Message;
+
+use crate::filters::{self, Rules};
+use crate::refusal::Refusal;
+
+const METADATA: &str = "consensus metadata update for channel config update is invalid";
+
+/// Checks a submitted CONFIG_UPDATE against the configuration in force and makes the CONFIG
+/// envelope that is to be ordered, signed by this orderer.
+pub fn process(
+    config: &ChannelConfig,
+    submitted: &common::Envelope,
+    parsed: &ParsedEnvelope,
+    signer: &dyn Signer,
+    rules: &Rules,
+    now: SystemTime,
+) -> Result<common::Envelope, Refusal> {
+    filters::check(config, parsed, rules).map_err(|refusal| {
+        refusal.within("config update for existing channel did not pass initial checks")
+    })?;
+    let channel = config.channel_id();
+    let applying = format!("error applying config update to existing channel '{channel}'");
+    let refused = |error: String| Refusal::bad_request(error).within(&applying);
+    let proposed = config
+        .propose_envelope(submitted)
+        .map_err(|error| refused(error.to_string()))?;
+    let next = proposed.config.clone().unwrap_or_default();
+    let next = config.check_next(next).map_err(|error| {
+        Refusal::bad_request(format!("config update is not compatible: {error}"))
+    })?;
+    next.capabilities().check_supported(false).map_err(|error| {
+        let level = match &error {
+            ConfigError::UnsupportedCapability { level, .. } => level.to_ascii_lowercase(),
+            _ => String::new(),
+        };
+        Refusal::bad_request(format!(
+            "config update is not compatible: config requires unsupported {level} capabilities: {error}"
+        ))
+    })?;
+    let change = expect_same_consenters(config, &next).map_err(Refusal::bad_request)?;
+    check_added(config, &next, &change, rules.now).map_err(Refusal::bad_request)?;
+
+    let spec = HeaderSpec::new(
+        common::HeaderType::Config,
+        channel,
+        envelope::timestamp(now),
+    );
+    let message = envelope::create_signed(spec, proposed.encode_to_vec().into(), signer)
+        .map_err(|error| Refusal::unavailable(format!("cannot sign config message: {error}")))?;
+    let made = envelope::parse(&message).map_err(|error| refused(error.to_string()))?;
+    filters::check(config, &made, rules).map_err(|refusal| {
+        refusal.within("config update for existing channel did not pass final checks")
+    })?;
+    maintenance(config, &next, submitted).map_err(|reason| {
+        Refusal::bad_request(reason)
+            .within("config update for existing channel did not pass maintenance checks")
+    })?;
+    Ok(message)
+}
+
+/// The CONFIG_UPDATE inside a CONFIG message, to run it through [`process`] again.
+pub fn last_update(config_message: &ParsedEnvelope) -> Result<common::Envelope, Refusal> {
+    let wrapped = common::ConfigEnvelope::decode(config_message.data.clone())
+        .map_err(|error| Refusal::bad_request(format!("malformed config message: {error}")))?;
+    wrapped
+        .last_update
+        .ok_or_else(|| Refusal::bad_request("config message without an update"))
+}
+
+/// What an ordered CONFIG envelope makes of the configuration. The same on every node, at any time:
+/// a refusal means that no block is made of it.
+pub fn apply(config: &ChannelConfig, message: &Bytes) -> Result<ChannelConfig, String> {
+    let parsed = envelope::parse_bytes(message).map_err(|error| error.to_string())?;
+    if parsed.channel_header.r#type != common::HeaderType::Config as i32 {
+        return Err("not a config message".into());
+    }
+    if parsed.channel_header.channel_id != config.channel_id() {
+        return Err(format!(
+            "config message is for channel '{}'",
+            parsed.channel_header.channel_id
+        ));
+    }
+    let wrapped = common::ConfigEnvelope::decode(parsed.data).map_err(|error| error.to_string())?;
+    let next = config
+        .validate(&wrapped)
+        .map_err(|error| error.to_string())?;
+    maintenance(config, &next, &wrapped.last_update.unwrap_or_default())?;
+    expect_same_consenters(config, &next)?;
+    Ok(next)
+}
+
+/// The rules of maintenance mode, and that the consensus type stays: this orderer knows one.
+fn maintenance(
+    current: &ChannelConfig,
+    next: &ChannelConfig,
+    submitted: &common::Envelope,
+) -> Result<(), String> {
+    let parsed = envelope::parse(submitted).map_err(|error| error.to_string())?;
+    let update =
+        common::ConfigUpdateEnvelope::decode(parsed.data).map_err(|error| error.to_string())?;
+    let update =
+        common::ConfigUpdate::decode(update.config_update).map_err(|error| error.to_string())?;
+    check_maintenance(current, next, &update).map_err(|error| error.to_string())?;
+    let (from, to) = (&current.consensus().r#type, &next.consensus().r#type);
+    if from == to {
+        return Ok(());
+    }
+    Err(format!(
+        "attempted to change consensus type from {from} to {to}, transition not supported"
+    ))
+}
+
+/// Checks the consenter list of a new configuration, time aside: the number and the order of
+/// consenters are fixed, and one of them at a time may renew its certificates.
+fn expect_same_consenters(
+    current: &ChannelConfig,
+    next: &ChannelConfig,
+) -> Result<MembershipChange, String> {
+    let error = |error: ConfigError| error.to_string();
+    let (old, new) = (
+        current.raft_metadata().map_err(error)?,
+        next.raft_metadata().map_err(error)?,
+    );
+    consenters::check_metadata(&new, &TlsAuthorities::of_orderers(next).map_err(error)?)
+        .map_err(error)?;
+    let ids = raft_ids(old.consenters.len());
+    let change =
+        consenters::membership_change(&ids, &old.consenters, &new.consenters).map_err(error)?;
+    match change.change {
+        Change::Add(_) => Err(format!(
+            "{METADATA}: adding a consenter is not supported yet"
+        )),
+        Change::Remove(_) => Err(format!(
+            "{METADATA}: removing a consenter is not supported yet"
+        )),
+        Change::None | Change::Rotate(_) if change.ids.consenter_ids != ids.consenter_ids => Err(
+            format!("{METADATA}: changing the order of the consenters is not supported"),
+        ),
+        Change::None | Change::Rotate(_) => Ok(change),
+    }
+}
+
+/// Certificates that are new must be valid now.
+fn check_added(
+    current: &ChannelConfig,
+    next: &ChannelConfig,
+    change: &MembershipChange,
+    now: i64,
+) -> Result<(), String> {
+    if change.change == Change::None {
+        return Ok(());
+    }
+    let error = |error: ConfigError| error.to_string();
+    let count = change.ids.consenter_ids.len();
+    // Who answers at the moment is the leader's to know; for a lost quorum nothing is ordered.
+    let active: BTreeSet<u64> = change.ids.consenter_ids.iter().copied().collect();
+    consenters::check_update(current, next, &raft_ids(count), &active, now).map_err(error)?;
+    Ok(())
+}
+
+/// The Raft ids of a channel's consenters: their places in the list, from 1.
+fn raft_ids(consenters: usize) -> etcdraft::BlockMetadata {
+    let count = consenters as u64;
+    etcdraft::BlockMetadata {
+        consenter_ids: (1..=count).collect(),
+        next_consenter_id: count + 1,
+        raft_index: 0,
+    }
+}
+
+/// The consenter metadata of a block: Raft ids, and the log position that it was made from.
+pub fn block_metadata(consenters: usize, raft_index: u64) -> Bytes {
+    let raft = etcdraft::BlockMetadata {
+        raft_index,
+        ..raft_ids(consenters)
+    };
+    block::wrap_consenter_metadata(&raft)
+}

@@ -1,0 +1,70 @@
+//! Metrics, under the names that Fabric's orderer gives them.
+
+use std::time::Duration;
+
+use consilium_proto::common::{HeaderType, Status};
+use metrics::{counter, gauge, histogram};
+
+pub(crate) fn channel_opened(channel: &str, consenters: usize, height: u64) {
+    let labels = [("channel", channel.to_owned())];
+    gauge!("consensus_etcdraft_cluster_size", &labels).set(consenters as f64);
+    gauge!("consensus_etcdraft_is_leader", &labels).set(0.0);
+    gauge!("ledger_blockchain_height", &labels).set(height as f64);
+    gauge!("consensus_etcdraft_committed_block_number", &labels).set(height as f64 - 1.0);
+    // 1 is "active", and 0 in consensus_relation is "consenter".
+    gauge!("participation_status", &labels).set(1.0);
+    gauge!("participation_consensus_relation", &labels).set(0.0);
+}
+
+pub(crate) fn block_written(channel: &str, number: u64) {
+    let labels = [("channel", channel.to_owned())];
+    gauge!("ledger_blockchain_height", &labels).set(number as f64 + 1.0);
+    gauge!("consensus_etcdraft_committed_block_number", &labels).set(number as f64);
+}
+
+pub(crate) fn leadership(channel: &str, leads: bool) {
+    gauge!("consensus_etcdraft_is_leader", "channel" => channel.to_owned())
+        .set(f64::from(u8::from(leads)));
+}
+
+pub(crate) fn leader_changed(channel: &str) {
+    counter!("consensus_etcdraft_leader_changes", "channel" => channel.to_owned()).increment(1);
+}
+
+pub(crate) fn proposals_received(channel: &str, config: bool) {
+    let name = if config {
+        "consensus_etcdraft_config_proposals_received"
+    } else {
+        "consensus_etcdraft_normal_proposals_received"
+    };
+    counter!(name, "channel" => channel.to_owned()).increment(1);
+}
+
+pub(crate) fn proposal_failed(channel: &str) {
+    counter!("consensus_etcdraft_proposal_failures", "channel" => channel.to_owned()).increment(1);
+}
+
+pub(crate) fn batch_filled(channel: &str, waited: Duration) {
+    histogram!("blockcutter_block_fill_duration", "channel" => channel.to_owned())
+        .record(waited.as_secs_f64());
+}
+
+/// One Broadcast message: how long checking and ordering took, and how it was answered.
+pub(crate) fn broadcast(
+    channel: &str,
+    kind: i32,
+    status: Status,
+    validated: Duration,
+    enqueued: Duration,
+) {
+    let kind = HeaderType::try_from(kind)
+        .map_or_else(|_| kind.to_string(), |kind| kind.as_str_name().to_owned());
+    let labels = [
+        ("channel", channel.to_owned()),
+        ("type", kind),
+        ("status", status.as_str_name().to_owned()),
+    ];
+    counter!("broadcast_processed_count", &labels).increment(1);
+    histogram!("broadcast_validate_duration", &labels).record(validated.as_secs_f64());
+    histogram!("broadcast_enqueue_duration", &labels).record(enqueued.as_secs_f64());
+}

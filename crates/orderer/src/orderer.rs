@@ -1,0 +1,453 @@
+//! The node: its channels, and what it serves.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use consilium_deliver::{BlockSource, Sources};
+use consilium_msp::Signer;
+use consilium_proto::common;
+use consilium_proto::consilium::replication::replication_server::ReplicationServer;
+use consilium_protocol::block;
+use consilium_protocol::config::ChannelConfig;
+use consilium_protocol::names;
+use consilium_transport::{ClientTls, MAX_MESSAGE};
+use parking_lot::{Mutex, RwLock};
+use serde::Serialize;
+use tokio_util::task::TaskTracker;
+
+use crate::chain::{Chain, Node};
+use crate::consenters;
+use crate::error::OrdererError;
+use crate::raft::Timing;
+use crate::raft::network::Peers;
+use crate::raft::receive::ReplicationService;
+use crate::raft::store::Store;
+use crate::service::BroadcastService;
+use crate::submission::Budget;
+
+/// Bytes of messages that a node holds at a time while they are being ordered.
+const BUDGET: usize = 256 << 20;
+
+/// How a node is set up.
+#[derive(Clone)]
+pub struct OrdererOptions {
+    /// Folder for chains and Raft logs.
+    pub data_dir: PathBuf,
+    /// The node's signing identity.
+    pub signer: Arc<dyn Signer>,
+    /// DER of the leaf certificate of the node's listener.
+    pub server_certificate: Bytes,
+    /// DER of the leaf certificate that the node shows to other orderers.
+    pub client_certificate: Bytes,
+    /// For calling other orderers; shows `client_certificate`. Its roots are replaced by those of
+    /// the channels' configurations.
+    pub client_tls: Arc<ClientTls>,
+    /// The listener requires client certificates: Deliver requests must be bound to them.
+    pub mutual_tls: bool,
+    /// Accepted distance between a Deliver request's timestamp and the clock.
+    pub time_window: Duration,
+    /// Whether messages and readers with expired certificates are refused.
+    pub check_expiration: bool,
+    /// Timing of Raft.
+    pub raft: Timing,
+}
+
+impl OrdererOptions {
+    /// Fabric's defaults: no client certificates required, a window of 15 minutes, expiry checked.
+    pub fn new(
+        data_dir: impl Into<PathBuf>,
+        signer: Arc<dyn Signer>,
+        server_certificate: Bytes,
+        client_certificate: Bytes,
+        client_tls: Arc<ClientTls>,
+    ) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            signer,
+            server_certificate,
+            client_certificate,
+            client_tls,
+            mutual_tls: false,
+            time_window: Duration::from_secs(15 * 60),
+            check_expiration: true,
+            raft: Timing::default(),
+        }
+    }
+}
+
+/// What the channel participation API says about a channel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ChannelInfo {
+    /// Name of the channel.
+    pub name: String,
+    /// Its path in the REST API.
+    pub url: String,
+    /// Always `consenter`: this node only joins channels that list it.
+    #[serde(rename = "consensusRelation")]
+    pub consensus_relation: &'static str,
+    /// `active`, or `failed` once Raft has stopped with an error.
+    pub status: &'static str,
+    /// Number of blocks.
+    pub height: u64,
+}
+
+/// Why a channel cannot be joined.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The block is not the genesis block of a channel.
+    #[error("invalid join block: {0}")]
+    Block(String),
+    /// The node has the channel.
+    #[error("cannot join: channel already exists")]
+    Exists,
+    /// The node cannot take part in the channel as it is.
+    #[error("cannot join: {0}")]
+    Unsupported(String),
+    /// Opening the channel failed.
+    #[error("cannot join: {0}")]
+    Failed(#[from] OrdererError),
+}
+
+/// Why a channel cannot be removed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RemoveError {
+    /// The node does not have it.
+    #[error("cannot remove: channel does not exist")]
+    Unknown,
+    /// Deleting its data failed.
+    #[error("cannot remove: {0}")]
+    Failed(#[from] OrdererError),
+}
+
+/// The channels of a node, by name.
+#[derive(Default)]
+pub(crate) struct Channels {
+    chains: RwLock<BTreeMap<String, Arc<Chain>>>,
+    closed: AtomicBool,
+}
+
+impl Channels {
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<Chain>> {
+        self.chains.read().get(name).cloned()
+    }
+
+    /// The node is shutting down: that a channel is not there means nothing any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    fn all(&self) -> Vec<Arc<Chain>> {
+        self.chains.read().values().cloned().collect()
+    }
+}
+
+impl Sources for Channels {
+    fn source(&self, channel: &str) -> Option<Arc<dyn BlockSource>> {
+        let source: Arc<dyn BlockSource> = self.get(channel)?.state.clone();
+        Some(source)
+    }
+}
+
+type RootsListener = Box<dyn Fn(&[Bytes]) + Send + Sync>;
+
+/// An orderer node.
+pub struct Orderer {
+    options: OrdererOptions,
+    node: Node,
+    channels: Arc<Channels>,
+    budget: Budget,
+    /// Held while a channel is joined or removed.
+    changing: tokio::sync::Mutex<()>,
+    roots_listeners: Mutex<Vec<RootsListener>>,
+    tasks: TaskTracker,
+}
+
+impl Orderer {
+    /// Opens the node's storage and all channels in it.
+    pub async fn open(options: OrdererOptions) -> Result<Arc<Self>, OrdererError> {
+        std::fs::create_dir_all(chains_dir(&options.data_dir))?;
+        let store = Store::open(&options.data_dir.join("raft"))?;
+        let node = Node {
+            signer: options.signer.clone(),
+            server_certificate: options.server_certificate.clone(),
+            client_certificate: options.client_certificate.clone(),
+            check_expiration: options.check_expiration,
+            timing: options.raft,
+            store,
+            peers: Peers::new(Some(options.client_tls.clone())),
+        };
+        let orderer = Arc::new(Self {
+            node,
+            channels: Arc::default(),
+            budget: Budget::new(BUDGET),
+            changing: tokio::sync::Mutex::new(()),
+            roots_listeners: Mutex::default(),
+            tasks: TaskTracker::new(),
+            options,
+        });
+        for entry in std::fs::read_dir(chains_dir(&orderer.options.data_dir))? {
+            let path = entry?.path();
+            if path.extension() == Some("chain".as_ref()) {
+                orderer.start(&path).await?;
+            } else {
+                // What a join or a removal left when the node was killed.
+                std::fs::remove_dir_all(&path)?;
+            }
+        }
+        Ok(orderer)
+    }
+
+    /// Opens the chain in a folder and serves it.
+    async fn start(self: &Arc<Self>, path: &Path) -> Result<Arc<Chain>, OrdererError> {
+        let chain = Chain::open(path, &self.node).await?;
+        let name = chain.state.name.clone();
+        self.channels.chains.write().insert(name, chain.clone());
+        self.renew_roots();
+        let (orderer, mut configurations) = (Arc::downgrade(self), chain.state.configurations());
+        self.tasks.spawn(async move {
+            while configurations.changed().await.is_ok() {
+                let Some(orderer) = orderer.upgrade() else {
+                    return;
+                };
+                orderer.renew_roots();
+            }
+        });
+        Ok(chain)
+    }
+
+    /// Calls `listener` with the TLS roots (PEM) of all channels, now and whenever they change: the
+    /// node's listener accepts client certificates under them.
+    pub fn on_tls_roots(&self, listener: impl Fn(&[Bytes]) + Send + Sync + 'static) {
+        listener(&self.tls_roots());
+        self.roots_listeners.lock().push(Box::new(listener));
+    }
+
+    fn tls_roots(&self) -> Vec<Bytes> {
+        let chains = self.channels.all();
+        let mut roots: Vec<Bytes> = chains
+            .iter()
+            .flat_map(|chain| chain.state.config().tls_roots())
+            .collect();
+        roots.sort();
+        roots.dedup();
+        roots
+    }
+
+    fn renew_roots(&self) {
+        let roots = self.tls_roots();
+        if let Err(error) = self.options.client_tls.set_roots(&roots) {
+            tracing::error!(%error, "cannot use the TLS roots of the channels");
+        }
+        for listener in self.roots_listeners.lock().iter() {
+            listener(&roots);
+        }
+    }
+
+    /// Joins the channel whose genesis block this is.
+    pub async fn join(self: &Arc<Self>, genesis: &common::Block) -> Result<ChannelInfo, JoinError> {
+        let config = check_join_block(genesis)?;
+        let name = config.channel_id().to_owned();
+        let _turn = self.changing.lock().await;
+        if self.channels.get(&name).is_some() {
+            return Err(JoinError::Exists);
+        }
+        if block::number(genesis) != 0 {
+            return Err(JoinError::Unsupported(
+                "joining from a later config block is not supported, use the channel's genesis block"
+                    .into(),
+            ));
+        }
+        let consenters = consenters::of(&config).map_err(JoinError::Unsupported)?;
+        let (server, client) = (&self.node.server_certificate, &self.node.client_certificate);
+        if consenters::own_id(&consenters, server, client).is_none() {
+            return Err(JoinError::Unsupported(
+                "this node is not among the channel's consenters, and following a channel is not supported"
+                    .into(),
+            ));
+        }
+        let path = self.new_chain_dir(&name);
+        let staging = path.with_extension("joining");
+        let (folder, first) = (staging.clone(), genesis.clone());
+        let created = tokio::task::spawn_blocking(move || {
+            if folder.exists() {
+                std::fs::remove_dir_all(&folder)?;
+            }
+            Chain::create(&folder, &first)
+        });
+        created
+            .await
+            .map_err(|error| OrdererError::Raft(error.to_string()))??;
+        // A crash before this leaves a folder that the next join replaces.
+        std::fs::rename(&staging, &path).map_err(OrdererError::from)?;
+        self.start(&path).await?;
+        tracing::info!(channel = name, "joined channel");
+        self.channel_info(&name)
+            .ok_or_else(|| JoinError::Unsupported("the channel is gone".into()))
+    }
+
+    /// Leaves a channel and deletes its data.
+    pub async fn remove(&self, name: &str) -> Result<(), RemoveError> {
+        let _turn = self.changing.lock().await;
+        let chain = self
+            .channels
+            .chains
+            .write()
+            .remove(name)
+            .ok_or(RemoveError::Unknown)?;
+        chain.stop().await;
+        chain.forget().await?;
+        let leaving = chain.path.with_extension("removing");
+        std::fs::rename(&chain.path, &leaving).map_err(OrdererError::from)?;
+        drop(chain);
+        std::fs::remove_dir_all(&leaving).map_err(OrdererError::from)?;
+        self.renew_roots();
+        tracing::info!(channel = name, "removed channel");
+        Ok(())
+    }
+
+    /// Names of the channels, sorted.
+    pub fn channels(&self) -> Vec<String> {
+        self.channels.chains.read().keys().cloned().collect()
+    }
+
+    /// What is known about a channel.
+    pub fn channel_info(&self, name: &str) -> Option<ChannelInfo> {
+        let chain = self.channels.get(name)?;
+        Some(ChannelInfo {
+            name: name.to_owned(),
+            url: crate::participation::channel_url(name),
+            consensus_relation: "consenter",
+            status: if chain.is_running() {
+                "active"
+            } else {
+                "failed"
+            },
+            height: chain.state.store.height(),
+        })
+    }
+
+    /// The Raft id of a channel's leader, as this node knows it: the leader's place among the
+    /// consenters, from 1.
+    pub async fn leader(&self, name: &str) -> Option<u64> {
+        self.channels.get(name)?.leader().await
+    }
+
+    /// This node's own Raft id in a channel.
+    pub fn raft_id(&self, name: &str) -> Option<u64> {
+        Some(self.channels.get(name)?.state.id)
+    }
+
+    /// The configuration in force in a channel.
+    pub fn config(&self, name: &str) -> Option<Arc<ChannelConfig>> {
+        Some(self.channels.get(name)?.state.config())
+    }
+
+    /// The encoded block of a channel with that number. Blocks on the disk.
+    pub fn block_bytes(&self, name: &str, number: u64) -> Result<Option<Bytes>, OrdererError> {
+        match self.channels.get(name) {
+            Some(chain) => Ok(chain.state.store.block_bytes(number)?),
+            None => Ok(None),
+        }
+    }
+
+    /// `orderer.AtomicBroadcast`, for the node's gRPC listener.
+    pub fn broadcast_service(&self) -> BroadcastService {
+        BroadcastService {
+            channels: self.channels.clone(),
+            budget: self.budget.clone(),
+            mutual_tls: self.options.mutual_tls,
+            time_window: self.options.time_window,
+            check_expiration: self.options.check_expiration,
+        }
+    }
+
+    /// Our replication protocol, for the same listener. The listener must ask for client
+    /// certificates.
+    pub fn replication_service(&self) -> ReplicationServer<ReplicationService> {
+        let service = ReplicationService {
+            channels: self.channels.clone(),
+            budget: self.budget.clone(),
+        };
+        ReplicationServer::new(service)
+            .max_decoding_message_size(MAX_MESSAGE)
+            .max_encoding_message_size(MAX_MESSAGE)
+    }
+
+    /// The channel participation REST API, for the admin listener.
+    pub fn participation_router(self: &Arc<Self>) -> axum::Router {
+        crate::participation::router(self.clone())
+    }
+
+    /// Stops all channels. Messages that wait are answered with SERVICE_UNAVAILABLE.
+    pub async fn shutdown(&self) {
+        let _turn = self.changing.lock().await;
+        self.channels.closed.store(true, Ordering::Relaxed);
+        let chains = std::mem::take(&mut *self.channels.chains.write());
+        for chain in chains.into_values() {
+            chain.stop().await;
+        }
+        self.tasks.close();
+    }
+
+    /// A folder that no chain of this process was ever in: readers of a removed channel may hold
+    /// its old folder's database open for a while.
+    fn new_chain_dir(&self, name: &str) -> PathBuf {
+        let now = std::time::UNIX_EPOCH
+            .elapsed()
+            .unwrap_or_default()
+            .as_nanos();
+        chains_dir(&self.options.data_dir).join(format!("{name}.{now}.chain"))
+    }
+}
+
+fn chains_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("chains")
+}
+
+/// The configuration in a join block.
+fn check_join_block(join: &common::Block) -> Result<ChannelConfig, JoinError> {
+    let invalid = |reason: &str| Err(JoinError::Block(reason.to_owned()));
+    if join
+        .metadata
+        .as_ref()
+        .is_none_or(|metadata| metadata.metadata.is_empty())
+    {
+        return invalid("invalid block: does not have metadata");
+    }
+    let (Some(header), Some(data)) = (&join.header, &join.data) else {
+        return invalid("block is not a config block");
+    };
+    if header.data_hash != block::data_hash(data)[..] {
+        return invalid("invalid block: Header.DataHash is different from Hash(block.Data)");
+    }
+    if !block::is_config(join) {
+        return invalid("block is not a config block");
+    }
+    let config =
+        ChannelConfig::from_block(join).map_err(|error| JoinError::Block(error.to_string()))?;
+    if config.has_consortiums() {
+        return invalid("invalid config: contains consortiums: system channel not supported");
+    }
+    if !config.has_application() {
+        return invalid("invalid config: must contain application config");
+    }
+    names::validate_channel_id(config.channel_id())
+        .map_err(|error| JoinError::Block(error.to_string()))?;
+    config
+        .capabilities()
+        .check_supported(false)
+        .map_err(|error| JoinError::Unsupported(error.to_string()))?;
+    if config.consensus().r#type != "etcdraft" {
+        let kind = &config.consensus().r#type;
+        return Err(JoinError::Unsupported(format!(
+            "consensus type {kind:?} is not supported"
+        )));
+    }
+    Ok(config)
+}

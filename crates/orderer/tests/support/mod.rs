@@ -1,0 +1,386 @@
+//! Orderers in one process, over real TLS on free ports of this machine.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use consilium_msp::Signer;
+use consilium_orderer::{Orderer, OrdererOptions, RaftTiming};
+use consilium_proto::common::{self, Block, Envelope, HeaderType};
+use consilium_proto::orderer::atomic_broadcast_client::AtomicBroadcastClient;
+use consilium_proto::orderer::seek_info::SeekBehavior;
+use consilium_proto::orderer::{
+    BroadcastResponse, SeekInfo, SeekPosition, SeekSpecified, deliver_response, seek_position,
+};
+use consilium_protocol::block;
+use consilium_protocol::config::genesis::Profile;
+use consilium_protocol::envelope::{self, HeaderSpec};
+use consilium_testkit::{Credential, NodeOu, Organization, network};
+use consilium_transport::{ClientAuth, ClientTls, MAX_MESSAGE, ServerTls, TlsIdentity};
+use futures_util::{Stream, StreamExt};
+use prost::Message;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tonic::transport::Channel;
+
+pub const CHANNEL: &str = "mychannel";
+/// No test waits that long for one thing unless it fails.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An organization whose orderers serve one channel.
+pub struct Cluster {
+    pub organization: Organization,
+    pub genesis: Block,
+    pub nodes: Vec<Place>,
+    folder: tempfile::TempDir,
+}
+
+/// Where an orderer runs: what outlives a restart.
+pub struct Place {
+    pub tls: Credential,
+    pub port: u16,
+    index: usize,
+    running: Option<Running>,
+}
+
+struct Running {
+    orderer: Arc<Orderer>,
+    server: JoinHandle<()>,
+    stop: tokio::sync::oneshot::Sender<()>,
+}
+
+impl Cluster {
+    /// Starts `count` orderers and joins them to the channel. `adjust` changes its profile.
+    pub async fn start(count: usize, adjust: impl FnOnce(&mut Profile)) -> Self {
+        consilium_transport::install_crypto_provider();
+        let organization = Organization::new("OrdererMSP", "example.com");
+        let mut nodes = Vec::new();
+        let mut listeners = Vec::new();
+        for index in 0..count {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+            let port = listener.local_addr().expect("an address").port();
+            nodes.push(Place {
+                tls: organization.tls(&["127.0.0.1"]),
+                port,
+                index,
+                running: None,
+            });
+            listeners.push(listener);
+        }
+        let consenters = nodes
+            .iter()
+            .map(|node| network::consenter("127.0.0.1", node.port, &node.tls))
+            .collect();
+        let mut profile = network::profile(CHANNEL, &[&organization], consenters);
+        adjust(&mut profile);
+        let genesis = network::block(&profile);
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut cluster = Self {
+            organization,
+            genesis,
+            nodes,
+            folder,
+        };
+        for (index, listener) in listeners.into_iter().enumerate() {
+            cluster.run(index, listener).await;
+            let orderer = cluster.orderer(index);
+            orderer
+                .join(&cluster.genesis.clone())
+                .await
+                .expect("joined");
+        }
+        cluster
+    }
+
+    /// Starts a stopped orderer again, from its folder, on its port.
+    pub async fn restart(&mut self, index: usize) {
+        let address = format!("127.0.0.1:{}", self.nodes[index].port);
+        let listener = loop {
+            match consilium_transport::listen(&address).await {
+                Ok(listener) => break listener,
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        };
+        self.run(index, listener).await;
+    }
+
+    async fn run(&mut self, index: usize, listener: TcpListener) {
+        let data = self.folder.path().join(format!("orderer{index}"));
+        let orderer = open(&self.organization, &self.nodes[index].tls, &data).await;
+        let identity = identity(&self.nodes[index].tls);
+        let tls = ServerTls::new(identity, ClientAuth::Request, &[]).expect("a listener's TLS");
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let serving = consilium_transport::grpc_server()
+            .add_service(orderer.broadcast_service())
+            .add_service(orderer.replication_service())
+            .serve_with_incoming(consilium_transport::incoming(listener, Some(tls)));
+        let server = tokio::spawn(async move {
+            tokio::select! {
+                outcome = serving => outcome.expect("the server runs"),
+                _ = stopped => {}
+            }
+        });
+        self.nodes[index].running = Some(Running {
+            orderer,
+            server,
+            stop,
+        });
+    }
+
+    /// Takes an orderer away: its connections break at once, its files stay.
+    pub async fn kill(&mut self, index: usize) {
+        let Running {
+            orderer,
+            server,
+            stop,
+        } = self.nodes[index].running.take().expect("a running orderer");
+        drop(stop);
+        server.await.expect("the server ends");
+        orderer.shutdown().await;
+        let gone = async {
+            // Streams of clients hold the chain for a moment.
+            while Arc::strong_count(&orderer) > 1 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(5), gone).await;
+    }
+
+    pub fn orderer(&self, index: usize) -> Arc<Orderer> {
+        self.nodes[index]
+            .running
+            .as_ref()
+            .expect("a running orderer")
+            .orderer
+            .clone()
+    }
+
+    pub fn running(&self) -> Vec<usize> {
+        let running = self.nodes.iter().filter(|node| node.running.is_some());
+        running.map(|node| node.index).collect()
+    }
+
+    /// Waits until the running orderers agree on a leader, and gives its index.
+    pub async fn leader(&self) -> usize {
+        let agreed = async {
+            loop {
+                let mut leaders = Vec::new();
+                for index in self.running() {
+                    leaders.push(self.orderer(index).leader(CHANNEL).await);
+                }
+                if let Some(Some(leader)) = leaders.first().copied()
+                    && leaders.iter().all(|other| *other == Some(leader))
+                    && self.running().contains(&(leader as usize - 1))
+                {
+                    return leader as usize - 1;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, agreed)
+            .await
+            .expect("a leader")
+    }
+
+    pub async fn client(&self, index: usize) -> AtomicBroadcastClient<Channel> {
+        let roots = [self.organization.tls_root_pem()];
+        let tls = ClientTls::new(None, &roots).expect("a client's TLS");
+        let address = format!("127.0.0.1:{}", self.nodes[index].port);
+        let channel = consilium_transport::connect(&address, Some(tls), PATIENCE).await;
+        AtomicBroadcastClient::new(channel.expect("connected"))
+            .max_decoding_message_size(MAX_MESSAGE)
+            .max_encoding_message_size(MAX_MESSAGE)
+    }
+
+    /// A signed message of a client.
+    pub fn message(&self, text: &str) -> Envelope {
+        let signer = self.organization.signer("client", NodeOu::Client);
+        message_of(
+            &*signer,
+            CHANNEL,
+            HeaderType::EndorserTransaction,
+            text.as_bytes(),
+        )
+    }
+
+    /// Sends one message and gives the answer.
+    pub async fn broadcast(&self, index: usize, message: Envelope) -> BroadcastResponse {
+        let answers = self.broadcast_all(index, vec![message]).await;
+        answers.into_iter().next().expect("an answer")
+    }
+
+    /// Sends messages on one stream and gives all answers.
+    pub async fn broadcast_all(
+        &self,
+        index: usize,
+        messages: Vec<Envelope>,
+    ) -> Vec<BroadcastResponse> {
+        let mut client = self.client(index).await;
+        let requests = futures_util::stream::iter(messages);
+        let answers = async {
+            let stream = client
+                .broadcast(requests)
+                .await
+                .expect("a stream")
+                .into_inner();
+            stream
+                .map(|answer| answer.expect("an answer"))
+                .collect()
+                .await
+        };
+        tokio::time::timeout(PATIENCE, answers)
+            .await
+            .expect("answers in time")
+    }
+
+    /// All blocks of an orderer's chain, over Deliver, once it has `height` of them.
+    pub async fn blocks(&self, index: usize, height: u64) -> Vec<Block> {
+        let position = |number| {
+            Some(SeekPosition {
+                r#type: Some(seek_position::Type::Specified(SeekSpecified { number })),
+            })
+        };
+        let seek = SeekInfo {
+            start: position(0),
+            stop: position(height - 1),
+            behavior: SeekBehavior::BlockUntilReady as i32,
+            ..Default::default()
+        };
+        let mut client = self.client(index).await;
+        let requests = futures_util::stream::iter([self.seek(seek)]);
+        let read = async {
+            let mut stream = client
+                .deliver(requests)
+                .await
+                .expect("a stream")
+                .into_inner();
+            let mut blocks = Vec::new();
+            while blocks.len() < height as usize {
+                let response = stream.next().await.expect("more").expect("a response");
+                match response.r#type.expect("one of them") {
+                    deliver_response::Type::Block(block) => blocks.push(block),
+                    deliver_response::Type::Status(status) => panic!("status {status}"),
+                }
+            }
+            blocks
+        };
+        tokio::time::timeout(PATIENCE, read)
+            .await
+            .expect("blocks in time")
+    }
+
+    pub fn seek(&self, seek: SeekInfo) -> Envelope {
+        let signer = self.organization.signer("reader", NodeOu::Client);
+        let now = envelope::timestamp(SystemTime::now());
+        envelope::seek(CHANNEL, seek, &*signer, now, Bytes::new()).expect("signed")
+    }
+
+    pub fn height(&self, index: usize) -> u64 {
+        self.orderer(index)
+            .channel_info(CHANNEL)
+            .expect("the channel")
+            .height
+    }
+
+    /// Waits until all running orderers have the same number of blocks, at least `least`.
+    pub async fn settle(&self, least: u64) -> u64 {
+        let settled = async {
+            let mut before = Vec::new();
+            loop {
+                let heights: Vec<u64> = self
+                    .running()
+                    .into_iter()
+                    .map(|index| self.height(index))
+                    .collect();
+                let equal = heights.windows(2).all(|pair| pair[0] == pair[1]);
+                if equal && heights == before && heights[0] >= least {
+                    return heights[0];
+                }
+                before = heights;
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, settled)
+            .await
+            .expect("the chains become equal")
+    }
+}
+
+pub fn identity(tls: &Credential) -> TlsIdentity {
+    TlsIdentity::from_pem(tls.cert_pem.as_bytes(), tls.key_pem.as_bytes()).expect("a TLS identity")
+}
+
+pub async fn open(organization: &Organization, tls: &Credential, data: &Path) -> Arc<Orderer> {
+    let identity = identity(tls);
+    let certificate = Bytes::copy_from_slice(identity.leaf_der());
+    let client = ClientTls::new(Some(identity), &[]).expect("a client's TLS");
+    let signer = organization.signer("orderer", NodeOu::Orderer);
+    let mut options = OrdererOptions::new(data, signer, certificate.clone(), certificate, client);
+    options.raft = RaftTiming::default();
+    // A killed orderer's database is free a moment after its last stream has ended.
+    let opening = async {
+        loop {
+            match Orderer::open(options.clone()).await {
+                Ok(orderer) => return orderer,
+                Err(error) if error.to_string().contains("lock") => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                Err(error) => panic!("cannot open: {error}"),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, opening)
+        .await
+        .expect("opened in time")
+}
+
+pub fn message_of(signer: &dyn Signer, channel: &str, kind: HeaderType, data: &[u8]) -> Envelope {
+    let spec = HeaderSpec::new(kind, channel, envelope::timestamp(SystemTime::now()));
+    envelope::create_signed(spec, Bytes::copy_from_slice(data), signer).expect("signed")
+}
+
+/// The texts of all messages in the blocks, config messages left out.
+pub fn texts(blocks: &[Block]) -> Vec<String> {
+    let mut texts = Vec::new();
+    for block in blocks.iter().filter(|block| !block::is_config(block)) {
+        for bytes in block::envelopes(block) {
+            let parsed = envelope::parse_bytes(bytes).expect("an envelope");
+            texts.push(String::from_utf8(parsed.data.to_vec()).expect("text"));
+        }
+    }
+    texts
+}
+
+/// Checks that the blocks are a chain and that everything in them is as it must be.
+pub fn check_chain(blocks: &[Block], config: &consilium_protocol::config::ChannelConfig) {
+    for pair in blocks.windows(2) {
+        let previous = pair[0].header.as_ref().expect("a header");
+        block::check_successor(&pair[1], previous).expect("a chain");
+        block::check_structure(&pair[1]).expect("well formed");
+        config
+            .verify_block_signatures(&pair[1])
+            .expect("signed by an orderer");
+    }
+}
+
+pub fn header_hashes(blocks: &[Block]) -> Vec<[u8; 32]> {
+    let headers = blocks
+        .iter()
+        .map(|block| block.header.as_ref().expect("a header"));
+    headers.map(block::header_hash).collect()
+}
+
+pub fn status(response: &BroadcastResponse) -> common::Status {
+    common::Status::try_from(response.status).expect("a known status")
+}
+
+pub fn encode(block: &Block) -> Vec<u8> {
+    block.encode_to_vec()
+}
+
+/// Ends a stream of requests only when it is dropped.
+pub fn held<T>(items: Vec<T>) -> impl Stream<Item = T> {
+    futures_util::stream::iter(items).chain(futures_util::stream::pending())
+}
