@@ -178,3 +178,85 @@ impl Caller {
         &self.certificate
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, CustomExtension, DistinguishedName, DnType, KeyPair};
+
+    use super::*;
+
+    fn certificate(unit: Option<&str>, attributes: Option<&[u8]>) -> rcgen::Certificate {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, "e-1");
+        if let Some(unit) = unit {
+            params
+                .distinguished_name
+                .push(DnType::OrganizationalUnitName, unit);
+        }
+        if let Some(attributes) = attributes {
+            params.custom_extensions = vec![CustomExtension::from_oid_content(
+                &[1, 2, 3, 4, 5, 6, 7, 8, 1],
+                attributes.to_vec(),
+            )];
+        }
+        let key = KeyPair::generate().unwrap();
+        params.self_signed(&key).unwrap()
+    }
+
+    fn serialized(id_bytes: &[u8]) -> Vec<u8> {
+        SerializedIdentity {
+            mspid: "HospitalMSP".into(),
+            id_bytes: Bytes::copy_from_slice(id_bytes),
+        }
+        .encode_to_vec()
+    }
+
+    #[test]
+    fn attributes_and_node_role_come_from_the_certificate() {
+        let attributes = br#"{"attrs":{"hc.role":"physician","hf.Affiliation":""}}"#;
+        let certificate = certificate(Some("client"), Some(attributes));
+        for id_bytes in [certificate.pem().into_bytes(), certificate.der().to_vec()] {
+            let caller = Caller::from_serialized(&serialized(&id_bytes)).unwrap();
+            assert_eq!(caller.msp_id(), "HospitalMSP");
+            assert_eq!(caller.attribute("hc.role"), Some("physician"));
+            assert_eq!(caller.attribute("hc.sid"), None);
+            assert_eq!(caller.node_role(), Some(NodeRole::Client));
+            assert!(caller.id().starts_with("x509::") && caller.id().contains("CN=e-1"));
+            assert_eq!(caller.certificate(), &certificate.der().to_vec());
+        }
+    }
+
+    #[test]
+    fn a_certificate_without_attributes_has_none() {
+        let caller = Caller::from_certificate("M", certificate(None, None).der()).unwrap();
+        assert_eq!(
+            (caller.attribute("hc.role"), caller.node_role()),
+            (None, None)
+        );
+        let none = certificate(Some("admin"), Some(b"{}"));
+        let caller = Caller::from_certificate("M", none.der()).unwrap();
+        assert_eq!(caller.node_role(), Some(NodeRole::Admin));
+    }
+
+    #[test]
+    fn what_does_not_parse_says_which_layer() {
+        let certificate = certificate(None, Some(b"attrs"));
+        assert!(matches!(
+            Caller::from_serialized(b"\xff\xff"),
+            Err(CallerError::Identity(_))
+        ));
+        assert!(matches!(
+            Caller::from_serialized(&serialized(b"")),
+            Err(CallerError::Certificate { .. })
+        ));
+        assert!(matches!(
+            Caller::from_serialized(&serialized(b"-----BEGIN CERT")),
+            Err(CallerError::Certificate { .. })
+        ));
+        assert!(matches!(
+            Caller::from_certificate("M", certificate.der()),
+            Err(CallerError::Attributes { .. })
+        ));
+    }
+}

@@ -212,3 +212,118 @@ fn range(stub: &mut dyn Stub, start: &str, end: &str, limit: usize) -> Result<Re
         .collect();
     Ok(Response::success(to_json(&entries)))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::caller::Caller;
+    use crate::testing::{Proposal, TestLedger, Validity};
+
+    fn call(args: &[&str]) -> Proposal {
+        let caller = Caller::for_tests("Org1MSP", "user", &[]);
+        args[1..]
+            .iter()
+            .fold(Proposal::new("kv", args[0], &caller), |p, arg| p.arg(arg))
+    }
+
+    #[test]
+    fn each_function_does_what_it_says() {
+        let mut ledger = TestLedger::new();
+        let steps: &[(&[&str], i32, &str)] = &[
+            (&["get", "a"], 404, ""),
+            (&["put", "a", "1"], 200, ""),
+            (&["get", "a"], 200, "1"),
+            (&["putMany", "b", "2", "c", "3"], 200, ""),
+            (
+                &["range", "a", "c"],
+                200,
+                r#"[{"key":"a","value":"1"},{"key":"b","value":"2"}]"#,
+            ),
+            (
+                &["range", "a", "", "1"],
+                200,
+                r#"[{"key":"a","value":"1"}]"#,
+            ),
+            (&["range", "a", "", "0"], 400, ""),
+            (&["increment", "a"], 200, "2"),
+            (&["put", "text", "x"], 200, ""),
+            (&["increment", "text"], 422, ""),
+            (&["del", "a"], 200, ""),
+            (&["get", "a"], 404, ""),
+            (&["put", "a", ""], 400, ""),
+            (&["put", "", "1"], 400, ""),
+            (&["putMany", "b"], 400, ""),
+            (&["fail", "422", "SORRY: not today"], 422, ""),
+            (&["fail", "200", "no failure"], 400, ""),
+            (&["fly"], 400, ""),
+        ];
+        for (args, status, payload) in steps {
+            let response = ledger.submit(call(args));
+            assert_eq!(response.status, *status, "{args:?}: {}", response.message);
+            assert_eq!(response.payload, payload.as_bytes(), "{args:?}");
+        }
+        let history = ledger.evaluate(call(&["history", "a"])).payload;
+        let history: serde_json::Value = serde_json::from_slice(&history).unwrap();
+        assert_eq!(history[0]["deleted"], true);
+        assert_eq!(
+            (&history[1]["value"], &history[2]["value"]),
+            (&"2".into(), &"1".into())
+        );
+    }
+
+    #[test]
+    fn concurrent_increments_conflict() {
+        let mut ledger = TestLedger::new();
+        let (one, two) = (
+            ledger.endorse(call(&["increment", "n"])),
+            ledger.endorse(call(&["increment", "n"])),
+        );
+        assert_eq!(ledger.commit(one), Validity::Valid);
+        assert_eq!(ledger.commit(two), Validity::MvccReadConflict);
+    }
+
+    #[test]
+    fn events_private_values_and_calls_pass_through() {
+        let mut ledger = TestLedger::new();
+        ledger.submit(call(&["put", "a", "1", "changed"]));
+        assert_eq!(ledger.events()[0], ("changed".to_owned(), "1".into()));
+        let missing = ledger.submit(call(&["putPrivate", "secret", "k"]));
+        assert_eq!(missing.status, 400);
+        assert_eq!(
+            ledger
+                .submit(call(&["putPrivate", "secret", "k"]).transient("value", "v"))
+                .status,
+            200
+        );
+        assert_eq!(
+            ledger
+                .evaluate(call(&["getPrivate", "secret", "k"]))
+                .payload,
+            "v"
+        );
+        assert_eq!(
+            ledger
+                .evaluate(call(&["privateHash", "secret", "k"]))
+                .payload
+                .len(),
+            64
+        );
+        ledger.hide_collection("secret", true);
+        let elsewhere = ledger.evaluate(call(&["getPrivate", "secret", "k"]));
+        assert!(
+            elsewhere.status == 404 && elsewhere.message.starts_with("PRIVATE_DATA_NOT_HERE: ")
+        );
+        assert_eq!(
+            ledger.submit(call(&["purgePrivate", "secret", "k"])).status,
+            200
+        );
+        assert_eq!(
+            ledger
+                .evaluate(call(&["privateHash", "secret", "k"]))
+                .status,
+            404
+        );
+        let other = ledger.evaluate(call(&["invoke", "records", "ReadConfig"]));
+        assert_eq!(other.status, 200, "{}", other.message);
+        assert_eq!(ledger.evaluate(call(&["invoke", "nowhere"])).status, 500);
+    }
+}

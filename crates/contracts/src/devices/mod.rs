@@ -2,8 +2,9 @@
 //!
 //! Files by subject: `model` (what is kept, and which states may follow which), `product`, `lot`,
 //! `scan` (verdicts on carriers, pure), `custody` (from hand to hand), `implant` (the procedure and
-//! the patient), `recall`, `trace` (questions).
+//! the patient), `recall` and `affected` (whom it concerns), `trace` (questions).
 
+mod affected;
 mod custody;
 mod implant;
 mod lot;
@@ -52,7 +53,7 @@ const FUNCTIONS: &[Function] = functions! {
     Submit "AcknowledgeRecall" r#"{"no","unit":{"di","lot"?,"serial"},"action":"Quarantined|PatientNotified|Explanted|Returned|Destroyed"}"# => recall::acknowledge;
     Submit "CloseRecall" r#"{"no"}"# => recall::close;
     Evaluate "ReadRecall" r#"{"no"}"# => recall::read;
-    Evaluate "Affected" r#"{"no","bookmark"?:unit}"# => recall::affected;
+    Evaluate "Affected" r#"{"no","bookmark"?:unit}"# => affected::affected;
     Evaluate "TraceUnit" r#"{"unit":{"di","lot"?,"serial"}}"# => trace::trace;
     Evaluate "UnitsHeld" r#"{"org":MSP id,"bookmark"?:unit}"# => trace::held;
 };

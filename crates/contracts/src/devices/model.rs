@@ -301,9 +301,12 @@ pub(crate) enum RecallState {
 /// How bad the consequences may be: I the worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum RecallClass {
-    I,
-    II,
-    III,
+    #[serde(rename = "I")]
+    One,
+    #[serde(rename = "II")]
+    Two,
+    #[serde(rename = "III")]
+    Three,
 }
 
 /// `recall~no`.

@@ -5,23 +5,16 @@ use serde::{Deserialize, Serialize};
 use super::consent::{active, voice};
 use super::decision::{self, Requester, Verdict, decide};
 use super::model::{Access, AccessState, Item, Kind, Purpose, Record, RecordState};
-use super::register::{MAX_PAGE, ids_after, last_attribute, load as load_record};
+use super::register::{MAX_PAGE, ids_after, load as load_record};
 use crate::failure::Failure;
 use crate::fields;
-use crate::key::{composite_key, split_composite_key};
 use crate::request::{Call, Outcome};
 use crate::roles::Part;
-use crate::stub::StubError;
-
-/// How long after the decision a key may be released, in seconds.
-pub(crate) const RELEASE_WINDOW: i64 = 15 * 60;
-/// When the review of an emergency access is due, in seconds.
-pub(crate) const REVIEW_WINDOW: i64 = 72 * 3600;
 
 /// Records by id, or all current ones of a subject at one custodian.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Target {
+pub(super) struct Target {
     #[serde(default)]
     records: Vec<String>,
     #[serde(default)]
@@ -33,7 +26,7 @@ struct Target {
 }
 
 /// The records that a target means: not empty, of one subject and one custodian.
-fn resolve(call: &mut Call<'_>, target: &Target) -> Result<Vec<Record>, Failure> {
+pub(super) fn resolve(call: &mut Call<'_>, target: &Target) -> Result<Vec<Record>, Failure> {
     let records = match (&target.sid, target.records.is_empty()) {
         (None, false) if target.kinds.is_empty() && target.custodian.is_none() => {
             fields::count("target.records", target.records.len(), MAX_PAGE)?;
@@ -231,7 +224,7 @@ pub(super) fn request(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     commit_decision(call, &access, "AccessDecided")
 }
 
-fn refuse_duplicate(call: &mut Call<'_>, id: &str) -> Result<(), Failure> {
+pub(super) fn refuse_duplicate(call: &mut Call<'_>, id: &str) -> Result<(), Failure> {
     if call.exists("access", &[id])? {
         return Err(Failure::conflict(
             "DUPLICATE",
@@ -241,7 +234,7 @@ fn refuse_duplicate(call: &mut Call<'_>, id: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn entry(
+pub(super) fn entry(
     call: &Call<'_>,
     id: String,
     records: &[Record],
@@ -275,7 +268,7 @@ fn entry(
 }
 
 /// Writes the evidence and answers with the verdict (R4).
-fn commit_decision(
+pub(super) fn commit_decision(
     call: &mut Call<'_>,
     access: &Access,
     event: &'static str,
@@ -326,13 +319,17 @@ pub(super) fn evaluate(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     }))
 }
 
-fn load(call: &mut Call<'_>, id: &str) -> Result<Access, Failure> {
+pub(super) fn load(call: &mut Call<'_>, id: &str) -> Result<Access, Failure> {
     fields::id("accessId", id)?;
     call.load("access", &[id])?
         .ok_or_else(|| Failure::not_found(format!("no access {id}")))
 }
 
-fn need_state(call: &Call<'_>, access: &Access, needed: AccessState) -> Result<(), Failure> {
+pub(super) fn need_state(
+    call: &Call<'_>,
+    access: &Access,
+    needed: AccessState,
+) -> Result<(), Failure> {
     if access.state == needed {
         return Ok(());
     }
@@ -346,321 +343,4 @@ fn need_state(call: &Call<'_>, access: &Access, needed: AccessState) -> Result<(
             needed.name()
         ),
     ))
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ConfirmRelease {
-    access_id: String,
-    key_fingerprint: String,
-}
-
-pub(super) fn confirm_release(call: &mut Call<'_>) -> Result<Outcome, Failure> {
-    call.require(&[Part::Provider, Part::Research], &["records", "dpo"])?;
-    let args: ConfirmRelease = call.args()?;
-    fields::hash("keyFingerprint", &args.key_fingerprint)?;
-    let mut access = load(call, &args.access_id)?;
-    if access.custodian != call.msp() {
-        return Err(Failure::forbidden(
-            "NOT_CUSTODIAN",
-            format!(
-                "access {} is to documents of {}",
-                access.id, access.custodian
-            ),
-        ));
-    }
-    need_state(call, &access, AccessState::Permitted)?;
-    if call.now.saturating_sub(access.at) > RELEASE_WINDOW {
-        return Err(Failure::rule(
-            "GRANT_EXPIRED",
-            format!(
-                "access {} was decided more than {RELEASE_WINDOW} s ago",
-                access.id
-            ),
-        ));
-    }
-    if let Some(id) = &access.consent {
-        // Read again, so that a revocation committed meanwhile stops the key (R5).
-        let in_force = active(call, &access.sid)?
-            .iter()
-            .any(|consent| consent.id == *id && consent.period.holds(call.now));
-        if !in_force {
-            return Err(Failure::forbidden(
-                "NO_CONSENT",
-                format!(
-                    "the consent that access {} rests on is no longer active",
-                    access.id
-                ),
-            ));
-        }
-    }
-    access.state = AccessState::Released;
-    access.key_fingerprint = Some(args.key_fingerprint);
-    call.store("access", &[&access.id], &access)?;
-    Ok(Outcome::changed(&access.id, "Released").event(
-        call,
-        "KeyReleased",
-        &access.id,
-        "Released",
-        "",
-    ))
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ConfirmReceipt {
-    access_id: String,
-    received: Vec<Received>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Received {
-    id: String,
-    ct_hash: String,
-}
-
-pub(super) fn confirm_receipt(call: &mut Call<'_>) -> Result<Outcome, Failure> {
-    let args: ConfirmReceipt = call.args()?;
-    fields::count("received", args.received.len(), MAX_PAGE)?;
-    for received in &args.received {
-        fields::hash("ctHash", &received.ct_hash)?;
-    }
-    let mut access = load(call, &args.access_id)?;
-    let pid = call.stub.creator().attribute("hc.pid");
-    if access.org != call.msp() || access.pid.as_deref() != pid {
-        return Err(Failure::forbidden(
-            "NOT_REQUESTER",
-            format!("access {} was requested by another", access.id),
-        ));
-    }
-    need_state(call, &access, AccessState::Released)?;
-    let complete = args.received.len() == access.items.len()
-        && access
-            .items
-            .iter()
-            .all(|item| args.received.iter().any(|received| received.id == item.id));
-    if !complete {
-        return Err(Failure::rule(
-            "INCOMPLETE",
-            format!(
-                "access {} is to {} documents, each is received once",
-                access.id,
-                access.items.len()
-            ),
-        ));
-    }
-    access.tampered = access
-        .items
-        .iter()
-        .filter(|item| {
-            args.received
-                .iter()
-                .any(|received| received.id == item.id && received.ct_hash != item.ct_hash)
-        })
-        .map(|item| item.id.clone())
-        .collect();
-    let (state, event, decision, code) = if access.tampered.is_empty() {
-        (AccessState::Received, "ReceiptConfirmed", "Intact", "OK")
-    } else {
-        (
-            AccessState::Tampered,
-            "TamperDetected",
-            "Tampered",
-            "TAMPERED",
-        )
-    };
-    access.state = state;
-    call.store("access", &[&access.id], &access)?;
-    let custodian = access.custodian.clone();
-    Ok(
-        Outcome::verdict(&access.id, state.name(), decision, code).event(
-            call,
-            event,
-            &access.id,
-            state.name(),
-            &custodian,
-        ),
-    )
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct BreakGlass {
-    access_id: String,
-    target: Target,
-    reason_code: String,
-    place_ref: String,
-}
-
-pub(super) fn break_glass(call: &mut Call<'_>) -> Result<Outcome, Failure> {
-    let args: BreakGlass = call.args()?;
-    fields::id("accessId", &args.access_id)?;
-    fields::code("reasonCode", &args.reason_code)?;
-    fields::code("placeRef", &args.place_ref)?;
-    refuse_duplicate(call, &args.access_id)?;
-    let records = resolve(call, &args.target)?;
-    let msp = call.msp().to_owned();
-    let may = call.config()?.plays(&msp, Part::Provider) && call.role() == Some("physician");
-    let code = if !may {
-        "CREDENTIAL"
-    } else if records.iter().any(|r| r.state == RecordState::Erased) {
-        "ERASED"
-    } else {
-        "EMERGENCY"
-    };
-    let state = if code == "EMERGENCY" {
-        AccessState::Emergency
-    } else {
-        AccessState::Denied
-    };
-    let mut access = entry(call, args.access_id, &records, Purpose::Etreat, state);
-    access.code = code.to_owned();
-    access.profile = call.config()?.law_profile.name().to_owned();
-    access.reason = Some(args.reason_code);
-    access.place = Some(args.place_ref);
-    access.items = records
-        .iter()
-        .map(|record| Item {
-            id: record.id.clone(),
-            version: record.version,
-            ct_hash: record.ct_hash.clone(),
-            code: code.to_owned(),
-        })
-        .collect();
-    if state == AccessState::Emergency {
-        let due = call.now.saturating_add(REVIEW_WINDOW);
-        access.review_due = Some(due);
-        call.index("openReview", &[&fields::sortable(due), &access.id])?;
-    } else {
-        access.decision = "Denied".to_owned();
-    }
-    commit_decision(call, &access, "GlassBroken")
-}
-
-#[derive(Deserialize)]
-enum ReviewVerdict {
-    Justified,
-    Abuse,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Review {
-    access_id: String,
-    verdict: ReviewVerdict,
-}
-
-pub(super) fn review(call: &mut Call<'_>) -> Result<Outcome, Failure> {
-    call.require(&[Part::Regulator], &["auditor"])?;
-    let args: Review = call.args()?;
-    let mut access = load(call, &args.access_id)?;
-    need_state(call, &access, AccessState::Emergency)?;
-    if access.org == call.msp() {
-        return Err(Failure::forbidden(
-            "SELF_REVIEW",
-            "an organization does not review its own emergency access",
-        ));
-    }
-    access.state = match args.verdict {
-        ReviewVerdict::Justified => AccessState::Justified,
-        ReviewVerdict::Abuse => AccessState::Abuse,
-    };
-    let due = fields::sortable(access.review_due.unwrap_or_default());
-    call.unindex("openReview", &[&due, &access.id])?;
-    call.store("access", &[&access.id], &access)?;
-    let state = access.state.name();
-    Ok(Outcome::changed(&access.id, state).event(call, "GlassReviewed", &access.id, state, ""))
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ReadAccess {
-    access_id: String,
-}
-
-/// For the requester's organization, the custodian, regulators and the subject; to all others the
-/// entry does not exist.
-pub(super) fn read(call: &mut Call<'_>) -> Result<Outcome, Failure> {
-    let args: ReadAccess = call.args()?;
-    let access = load(call, &args.access_id)?;
-    let msp = call.msp().to_owned();
-    let person = matches!(call.role(), Some("patient" | "guardian"));
-    let visible = if person {
-        voice(call, &access.sid)?.is_some()
-    } else {
-        access.org == msp || access.custodian == msp || call.config()?.plays(&msp, Part::Regulator)
-    };
-    if !visible {
-        return Err(Failure::not_found(format!("no access {}", args.access_id)));
-    }
-    Ok(Outcome::of(&access))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Accounting {
-    sid: String,
-    #[serde(default)]
-    from: Option<i64>,
-    #[serde(default)]
-    to: Option<i64>,
-    #[serde(default)]
-    bookmark: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Accounts {
-    entries: Vec<Access>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bookmark: Option<String>,
-}
-
-/// Every decision about a subject's documents, oldest first.
-pub(super) fn accounting(call: &mut Call<'_>) -> Result<Outcome, Failure> {
-    let args: Accounting = call.args()?;
-    fields::sid("sid", &args.sid)?;
-    if voice(call, &args.sid)?.is_none() {
-        call.require(&[Part::Regulator], &["auditor"])?;
-    }
-    let from = fields::sortable(args.from.unwrap_or(0));
-    let to = fields::sortable(args.to.unwrap_or(999_999_999_999));
-    let mut start = composite_key("accessOf", &[&args.sid, &from])?;
-    if let Some(bookmark) = &args.bookmark {
-        let (time, id) = bookmark
-            .split_once('~')
-            .ok_or_else(|| Failure::malformed("bookmark is what the page before gave"))?;
-        start = composite_key("accessOf", &[&args.sid, time, id])?;
-        start.push('\u{0}');
-    }
-    let end = composite_key("accessOf", &[&args.sid, &to])?;
-    let mut found = call.stub.range(&start, &end, MAX_PAGE + 1)?;
-    let more = found.len() > MAX_PAGE;
-    found.truncate(MAX_PAGE);
-    let mut entries = Vec::with_capacity(found.len());
-    let mut last = None;
-    for entry in &found {
-        let (_, attributes) = split_composite_key(&entry.key).map_err(StubError::from)?;
-        if let [_, time, id] = attributes[..] {
-            entries.push(load(call, id)?);
-            last = Some(format!("{time}~{id}"));
-        }
-    }
-    let bookmark = if more { last } else { None };
-    Ok(Outcome::of(&Accounts { entries, bookmark }))
-}
-
-/// Emergency accesses that nobody has reviewed, the most overdue first.
-pub(super) fn open_reviews(call: &mut Call<'_>) -> Result<Outcome, Failure> {
-    call.require(&[Part::Regulator], &["auditor"])?;
-    let found = call.stub.range_composite("openReview", &[], MAX_PAGE)?;
-    let mut entries = Vec::with_capacity(found.len());
-    for entry in found {
-        let id = last_attribute(&entry.key)?;
-        entries.push(load(call, &id)?);
-    }
-    Ok(Outcome::of(&Accounts {
-        entries,
-        bookmark: None,
-    }))
 }

@@ -240,6 +240,23 @@ mod tests {
         }
     }
 
+    type Case = (
+        &'static str,
+        Requester,
+        Record,
+        Vec<Consent>,
+        LawProfile,
+        Purpose,
+        &'static str,
+    );
+
+    /// Rows of a decision table.
+    macro_rules! table {
+        ($($name:literal: $who:expr, $what:expr, $consents:expr, $profile:expr, $purpose:expr => $code:literal;)*) => {
+            [$(($name, $who.clone(), $what.clone(), $consents.clone(), $profile, $purpose, $code)),*]
+        };
+    }
+
     #[test]
     fn the_first_rule_that_applies_decides() {
         let permit = || vec![consent(vec![provision(Rule::Permit)])];
@@ -297,288 +314,40 @@ mod tests {
         }])];
         let treat = Purpose::Treat;
         let pipl = LawProfile::Pipl;
-        let cases: Vec<(
-            &str,
-            &Requester,
-            Record,
-            Vec<Consent>,
-            LawProfile,
-            Purpose,
-            &str,
-        )> = vec![
-            (
-                "1 no role for it",
-                &requester("HospitalMSP", "supply"),
-                record(),
-                permit(),
-                pipl,
-                treat,
-                "CREDENTIAL",
-            ),
-            (
-                "1 a role of another kind of organization",
-                &requester("InsurerMSP", "physician"),
-                record(),
-                permit(),
-                pipl,
-                treat,
-                "CREDENTIAL",
-            ),
-            (
-                "2 erased",
-                &physician,
-                erased.clone(),
-                permit(),
-                pipl,
-                treat,
-                "ERASED",
-            ),
-            (
-                "2 erased even for the subject",
-                &subject,
-                erased,
-                vec![],
-                pipl,
-                Purpose::Patrqt,
-                "ERASED",
-            ),
-            (
-                "2 in error",
-                &physician,
-                in_error,
-                permit(),
-                pipl,
-                treat,
-                "ENTERED_IN_ERROR",
-            ),
-            (
-                "3 the subject",
-                &subject,
-                record(),
-                vec![],
-                pipl,
-                Purpose::Patrqt,
-                "SUBJECT",
-            ),
-            (
-                "3 the subject, very restricted",
-                &subject,
-                secret.clone(),
-                vec![],
-                pipl,
-                Purpose::Patrqt,
-                "SUBJECT",
-            ),
-            (
-                "3 another patient of a permitted organization",
-                &requester("HospitalMSP", "patient"),
-                record(),
-                permit(),
-                pipl,
-                treat,
-                "NO_CONSENT",
-            ),
-            (
-                "4 deny beats permit",
-                &physician,
-                record(),
-                both.clone(),
-                pipl,
-                treat,
-                "CONSENT_DENY",
-            ),
-            (
-                "4 deny beats the law",
-                &physician,
-                record(),
-                both,
-                LawProfile::Hipaa,
-                treat,
-                "CONSENT_DENY",
-            ),
-            (
-                "5 permitted",
-                &physician,
-                record(),
-                permit(),
-                pipl,
-                treat,
-                "CONSENT",
-            ),
-            (
-                "5 permitted by role only",
-                &requester("HospitalMSP", "nurse"),
-                record(),
-                role_only,
-                pipl,
-                treat,
-                "CONSENT",
-            ),
-            (
-                "5 another kind",
-                &physician,
-                imaging,
-                permit(),
-                pipl,
-                treat,
-                "NO_CONSENT",
-            ),
-            (
-                "5 another purpose",
-                &physician,
-                record(),
-                permit(),
-                pipl,
-                Purpose::Hresch,
-                "NO_CONSENT",
-            ),
-            (
-                "5 another organization",
-                &requester("InsurerMSP", "adjudicator"),
-                record(),
-                permit(),
-                pipl,
-                treat,
-                "NO_CONSENT",
-            ),
-            (
-                "5 revoked",
-                &physician,
-                record(),
-                revoked,
-                pipl,
-                treat,
-                "NO_CONSENT",
-            ),
-            (
-                "5 expired at that second",
-                &physician,
-                record(),
-                expired,
-                pipl,
-                treat,
-                "NO_CONSENT",
-            ),
-            (
-                "5 not yet",
-                &physician,
-                record(),
-                future,
-                pipl,
-                treat,
-                "NO_CONSENT",
-            ),
-            (
-                "5 of another subject",
-                &physician,
-                record(),
-                others,
-                pipl,
-                treat,
-                "NO_CONSENT",
-            ),
-            (
-                "5 V not named",
-                &physician,
-                secret.clone(),
-                permit(),
-                LawProfile::Hipaa,
-                treat,
-                "NO_CONSENT",
-            ),
-            (
-                "5 V named",
-                &physician,
-                secret.clone(),
-                named,
-                pipl,
-                treat,
-                "CONSENT",
-            ),
-            (
-                "6 PIPL, the custodian",
-                &own,
-                record(),
-                vec![],
-                pipl,
-                treat,
-                "LAW",
-            ),
-            (
-                "6 PIPL, the custodian, V",
-                &own,
-                secret,
-                vec![],
-                pipl,
-                treat,
-                "NO_CONSENT",
-            ),
-            (
-                "6 PIPL, research",
-                &own,
-                record(),
-                vec![],
-                pipl,
-                Purpose::Hresch,
-                "NO_CONSENT",
-            ),
-            (
-                "6 GDPR, care team",
-                &own,
-                record(),
-                vec![],
-                LawProfile::Gdpr,
-                treat,
-                "LAW",
-            ),
-            (
-                "6 GDPR, billing",
-                &requester("ClinicMSP", "billing"),
-                record(),
-                vec![],
-                LawProfile::Gdpr,
-                Purpose::Hpaymt,
-                "NO_CONSENT",
-            ),
-            (
-                "6 HIPAA, provider",
-                &physician,
-                record(),
-                vec![],
-                LawProfile::Hipaa,
-                treat,
-                "LAW",
-            ),
-            (
-                "6 HIPAA, payer",
-                &requester("InsurerMSP", "adjudicator"),
-                record(),
-                vec![],
-                LawProfile::Hipaa,
-                Purpose::Hpaymt,
-                "LAW",
-            ),
-            (
-                "6 HIPAA, research",
-                &requester("ResearchMSP", "investigator"),
-                record(),
-                vec![],
-                LawProfile::Hipaa,
-                Purpose::Hresch,
-                "NO_CONSENT",
-            ),
-            (
-                "7 nothing",
-                &physician,
-                record(),
-                vec![],
-                pipl,
-                treat,
-                "NO_CONSENT",
-            ),
+        let cases: [Case; 30] = table![
+            "1 no role for it": requester("HospitalMSP", "supply"), record(), permit(), pipl, treat => "CREDENTIAL";
+            "1 a role of another kind of organization": requester("InsurerMSP", "physician"), record(), permit(), pipl, treat => "CREDENTIAL";
+            "2 erased": physician, erased, permit(), pipl, treat => "ERASED";
+            "2 erased even for the subject": subject, erased, vec![], pipl, Purpose::Patrqt => "ERASED";
+            "2 in error": physician, in_error, permit(), pipl, treat => "ENTERED_IN_ERROR";
+            "3 the subject": subject, record(), vec![], pipl, Purpose::Patrqt => "SUBJECT";
+            "3 the subject, very restricted": subject, secret, vec![], pipl, Purpose::Patrqt => "SUBJECT";
+            "3 another patient of a permitted organization": requester("HospitalMSP", "patient"), record(), permit(), pipl, treat => "NO_CONSENT";
+            "4 deny beats permit": physician, record(), both, pipl, treat => "CONSENT_DENY";
+            "4 deny beats the law": physician, record(), both, LawProfile::Hipaa, treat => "CONSENT_DENY";
+            "5 permitted": physician, record(), permit(), pipl, treat => "CONSENT";
+            "5 permitted by role only": requester("HospitalMSP", "nurse"), record(), role_only, pipl, treat => "CONSENT";
+            "5 another kind": physician, imaging, permit(), pipl, treat => "NO_CONSENT";
+            "5 another purpose": physician, record(), permit(), pipl, Purpose::Hresch => "NO_CONSENT";
+            "5 another organization": requester("InsurerMSP", "adjudicator"), record(), permit(), pipl, treat => "NO_CONSENT";
+            "5 revoked": physician, record(), revoked, pipl, treat => "NO_CONSENT";
+            "5 expired at that second": physician, record(), expired, pipl, treat => "NO_CONSENT";
+            "5 not yet": physician, record(), future, pipl, treat => "NO_CONSENT";
+            "5 of another subject": physician, record(), others, pipl, treat => "NO_CONSENT";
+            "5 V not named": physician, secret, permit(), LawProfile::Hipaa, treat => "NO_CONSENT";
+            "5 V named": physician, secret, named, pipl, treat => "CONSENT";
+            "6 PIPL, the custodian": own, record(), vec![], pipl, treat => "LAW";
+            "6 PIPL, the custodian, V": own, secret, vec![], pipl, treat => "NO_CONSENT";
+            "6 PIPL, research": own, record(), vec![], pipl, Purpose::Hresch => "NO_CONSENT";
+            "6 GDPR, care team": own, record(), vec![], LawProfile::Gdpr, treat => "LAW";
+            "6 GDPR, billing": requester("ClinicMSP", "billing"), record(), vec![], LawProfile::Gdpr, Purpose::Hpaymt => "NO_CONSENT";
+            "6 HIPAA, provider": physician, record(), vec![], LawProfile::Hipaa, treat => "LAW";
+            "6 HIPAA, payer": requester("InsurerMSP", "adjudicator"), record(), vec![], LawProfile::Hipaa, Purpose::Hpaymt => "LAW";
+            "6 HIPAA, research": requester("ResearchMSP", "investigator"), record(), vec![], LawProfile::Hipaa, Purpose::Hresch => "NO_CONSENT";
+            "7 nothing": physician, record(), vec![], pipl, treat => "NO_CONSENT";
         ];
         for (name, who, what, consents, profile, purpose, code) in cases {
-            let verdict = decide(who, &what, &consents, profile, purpose, NOW);
+            let verdict = decide(&who, &what, &consents, profile, purpose, NOW);
             assert_eq!(verdict.code, code, "{name}");
             assert_eq!(
                 verdict.permit,

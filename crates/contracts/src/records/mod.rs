@@ -3,14 +3,18 @@
 //! Documents stay encrypted in their custodian's vault ([`crate::vault`]); the ledger has their
 //! hashes, the subject's pseudonym and coarse codes. Files by what happens to a document:
 //! `register` (it exists), `consent` (who may), `decision` (the rules, pure), `access` (who asked,
-//! and what was decided), `erasure` (it goes).
+//! and what was decided), `release` (it is handed over), `emergency` (without asking), `accounting`
+//! (who sees all that), `erasure` (it goes).
 
 mod access;
+mod accounting;
 mod consent;
 mod decision;
+mod emergency;
 mod erasure;
 mod model;
 mod register;
+mod release;
 #[cfg(test)]
 mod tests;
 
@@ -44,13 +48,13 @@ const FUNCTIONS: &[Function] = functions! {
     Evaluate "ListConsents" r#"{"sid"}"# => consent::list;
     Submit "RequestAccess" r#"{"accessId","target":{"records":[id]} or {"sid","kinds"?:[],"custodian"?},"purpose":"TREAT|HPAYMT|HOPERAT|HRESCH|PUBHLTH|PATRQT","purposeRef"?}"# => access::request;
     Evaluate "EvaluateAccess" r#"{"target","purpose"}, as in RequestAccess"# => access::evaluate;
-    Submit "ConfirmRelease" r#"{"accessId","keyFingerprint"}"# => access::confirm_release;
-    Submit "ConfirmReceipt" r#"{"accessId","received":[{"id","ctHash"}]}"# => access::confirm_receipt;
-    Submit "BreakGlass" r#"{"accessId","target","reasonCode","placeRef"}"# => access::break_glass;
-    Submit "ReviewBreakGlass" r#"{"accessId","verdict":"Justified|Abuse"}"# => access::review;
-    Evaluate "OpenReviews" "{}" => access::open_reviews;
-    Evaluate "ReadAccess" r#"{"accessId"}"# => access::read;
-    Evaluate "Accounting" r#"{"sid","from"?:seconds,"to"?:seconds,"bookmark"?}"# => access::accounting;
+    Submit "ConfirmRelease" r#"{"accessId","keyFingerprint"}"# => release::confirm_release;
+    Submit "ConfirmReceipt" r#"{"accessId","received":[{"id","ctHash"}]}"# => release::confirm_receipt;
+    Submit "BreakGlass" r#"{"accessId","target","reasonCode","placeRef"}"# => emergency::break_glass;
+    Submit "ReviewBreakGlass" r#"{"accessId","verdict":"Justified|Abuse"}"# => emergency::review;
+    Evaluate "OpenReviews" "{}" => emergency::open_reviews;
+    Evaluate "ReadAccess" r#"{"accessId"}"# => accounting::read;
+    Evaluate "Accounting" r#"{"sid","from"?:seconds,"to"?:seconds,"bookmark"?}"# => accounting::accounting;
     Submit "RequestErasure" r#"{"eraseId","sid","custodian"}"# => erasure::request;
     Submit "DecideErasure" r#"{"eraseId","verdict":"Accepted|Retained","ground"?,"until"?:seconds}"# => erasure::decide;
     Submit "AttestErasure" r#"{"eraseId","ids":[],"keyIds":[],"method"}"# => erasure::attest;
