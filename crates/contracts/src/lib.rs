@@ -47,3 +47,32 @@ pub fn built_in() -> Vec<Arc<dyn Contract>> {
         Arc::new(kv::Kv),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_documentation_names_every_function_and_no_other() {
+        let text = include_str!("../../../docs/contracts.md");
+        let functions: Vec<_> = [super::records::FUNCTIONS, super::devices::FUNCTIONS]
+            .into_iter()
+            .flatten()
+            .map(|function| function.name)
+            .collect();
+        for name in &functions {
+            assert!(text.contains(&format!("`{name}`")), "{name} is missing");
+        }
+        let first_cells = text.lines().filter_map(|line| {
+            let cell = line.strip_prefix("| `")?.split(" | ").next()?;
+            cell.starts_with(|c: char| c.is_ascii_uppercase())
+                .then_some(cell)
+        });
+        for cell in first_cells {
+            let names = cell.split('`').filter(|part| {
+                part.len() > 3 && part.chars().all(|c: char| c.is_ascii_alphabetic())
+            });
+            for name in names {
+                assert!(functions.contains(&name), "{name} is no function");
+            }
+        }
+    }
+}

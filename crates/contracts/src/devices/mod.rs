@@ -24,7 +24,7 @@ use crate::stub::Stub;
 /// The contract `devices`; its functions are in `docs/contracts.md`.
 pub struct Devices;
 
-const FUNCTIONS: &[Function] = functions! {
+pub(crate) const FUNCTIONS: &[Function] = functions! {
     Submit "Configure" r#"{"providers":[MSP id],"makers":[],"distributors":[],"regulators":[],"payers":[],"research":[],"citizens":[]}, missing ones by default"# => roles::configure;
     Evaluate "ReadConfig" "{}" => roles::read_config;
     Submit "RegisterProduct" r#"{"product":{"di","issuer"?:"GS1","name","model","label":{"lot"?:bool,"serial"?:bool,"made"?:bool,"expires"?:bool}}}"# => product::register;

@@ -29,7 +29,7 @@ use crate::stub::Stub;
 /// The contract `records`; its functions are in `docs/contracts.md`.
 pub struct Records;
 
-const FUNCTIONS: &[Function] = functions! {
+pub(crate) const FUNCTIONS: &[Function] = functions! {
     Submit "Configure" r#"{"providers":[MSP id],"makers":[],"distributors":[],"regulators":[],"payers":[],"research":[],"citizens":[],"lawProfile":"HIPAA|GDPR|PIPL"}, missing ones by default"# => roles::configure;
     Evaluate "ReadConfig" "{}" => roles::read_config;
     Submit "SetLawProfile" r#"{"profile":"HIPAA|GDPR|PIPL"}"# => set_law_profile;
