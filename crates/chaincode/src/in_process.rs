@@ -190,12 +190,15 @@ impl Stub for SessionStub<'_> {
     }
 
     fn history(&mut self, key: &str) -> Result<Vec<HistoryEntry>, StubError> {
+        let limit = self.host.options.total_query_limit as usize;
         let chaincode = self.chaincode;
         self.session
             .with_simulator(|simulator| {
                 let cursor = simulator.history(chaincode, key)?;
                 let mut found = Vec::new();
-                while let Some(change) = simulator.next_modification(cursor)? {
+                while found.len() < limit
+                    && let Some(change) = simulator.next_modification(cursor)?
+                {
                     let timestamp = change.timestamp.unwrap_or_default();
                     found.push(HistoryEntry {
                         tx_id: change.tx_id,

@@ -37,18 +37,24 @@ impl Services {
         patience: Duration,
         host: Weak<Host>,
     ) -> Result<Arc<ShimStream>, String> {
-        let launch = {
+        let launch = || {
             let mut launches = self.0.lock();
             match launches.get(ccid) {
                 Some(launch) if is_usable(launch) => launch.clone(),
                 _ => {
-                    let launch = launch(ccid, connection, limits, patience, host);
+                    let launch = launch(ccid, connection, limits, patience, host.clone());
                     launches.insert(ccid.to_owned(), launch.clone());
                     launch
                 }
             }
         };
-        launch.await.map_err(|error| error.to_string())
+        let stream = launch().await;
+        // A stream that was made while nobody waited may have ended unnoticed.
+        let stream = match stream {
+            Ok(stream) if !stream.is_open() => launch().await,
+            stream => stream,
+        };
+        stream.map_err(|error| error.to_string())
     }
 
     /// Ends all streams.

@@ -200,6 +200,3 @@ fn check_change(committed: &Definition, proposed: &Definition) -> Result<(), Def
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

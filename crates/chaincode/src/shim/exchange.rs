@@ -66,9 +66,4 @@ impl Exchange {
             let _ = finish.send(outcome);
         }
     }
-
-    /// Releases what the chaincode left open. Touches the database.
-    pub(super) fn close(&self) {
-        self.iterators.lock().close_all(&self.session);
-    }
 }

@@ -31,7 +31,7 @@ struct Open {
     paginated: bool,
 }
 
-/// The iterators that a chaincode has open during one call.
+/// The iterators that a chaincode has open during one call; what it leaves open ends with the call.
 #[derive(Debug, Default)]
 pub(super) struct Iterators(HashMap<String, Open>);
 
@@ -141,17 +141,6 @@ impl Iterators {
             id: id.to_owned(),
             ..QueryResponse::default()
         })
-    }
-
-    /// Closes everything that the chaincode left open.
-    pub(super) fn close_all(&mut self, session: &Session) {
-        // Without a ledger there is nothing left to close.
-        let _ = session.with_simulator(|simulator| {
-            self.0
-                .drain()
-                .for_each(|(_, open)| simulator.close(open.cursor));
-            Ok::<_, LedgerError>(())
-        });
     }
 
     fn keep(

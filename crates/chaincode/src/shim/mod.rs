@@ -11,4 +11,4 @@ mod requests;
 mod stream;
 
 pub(crate) use exchange::{Exchange, Limits};
-pub(crate) use stream::{ExecuteError, ShimStream};
+pub(crate) use stream::ShimStream;

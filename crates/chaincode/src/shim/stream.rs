@@ -30,8 +30,6 @@ pub(crate) enum ExecuteError {
     Timeout,
     #[error("chaincode stream terminated")]
     Terminated,
-    #[error("failed to unmarshal response for transaction {0}")]
-    Response(String),
 }
 
 /// An established connection with one chaincode.
@@ -317,7 +315,6 @@ impl ShimStream {
 struct Entry<'a> {
     stream: &'a ShimStream,
     key: Key,
-    exchange: Arc<Exchange>,
 }
 
 impl<'a> Entry<'a> {
@@ -331,19 +328,14 @@ impl<'a> Entry<'a> {
             let (channel, tx_id) = key;
             return Err(ExecuteError::Exists { tx_id, channel });
         }
-        exchanges.insert(key.clone(), exchange.clone());
-        Ok(Self {
-            stream,
-            key,
-            exchange,
-        })
+        exchanges.insert(key.clone(), exchange);
+        Ok(Self { stream, key })
     }
 }
 
 impl Drop for Entry<'_> {
     fn drop(&mut self) {
         self.stream.exchanges.lock().remove(&self.key);
-        self.exchange.close();
     }
 }
 
