@@ -97,6 +97,7 @@ async fn refused_messages_get_fabrics_statuses_and_end_the_stream() {
         ),
         (
             "orderer transaction",
+            #[allow(deprecated, reason = "what is refused here")]
             message_of(&*signer, CHANNEL, HeaderType::OrdererTransaction, b""),
             Status::BadRequest,
             "message is of type that is no longer supported",

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use consilium_msp::Signer;
-use consilium_orderer::{Orderer, OrdererOptions, RaftTiming};
+use consilium_orderer::{Orderer, OrdererOptions};
 use consilium_proto::common::{self, Block, Envelope, HeaderType};
 use consilium_proto::orderer::atomic_broadcast_client::AtomicBroadcastClient;
 use consilium_proto::orderer::seek_info::SeekBehavior;
@@ -22,7 +22,7 @@ use consilium_transport::{ClientAuth, ClientTls, MAX_MESSAGE, ServerTls, TlsIden
 use futures_util::{Stream, StreamExt};
 use prost::Message;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::runtime::Runtime;
 use tonic::transport::Channel;
 
 pub const CHANNEL: &str = "mychannel";
@@ -45,10 +45,20 @@ pub struct Place {
     running: Option<Running>,
 }
 
+/// An orderer has a runtime of its own: dropping that is as near to a kill as one process allows.
 struct Running {
     orderer: Arc<Orderer>,
-    server: JoinHandle<()>,
-    stop: tokio::sync::oneshot::Sender<()>,
+    runtime: Runtime,
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for node in &mut self.nodes {
+            if let Some(running) = node.running.take() {
+                running.runtime.shutdown_background();
+            }
+        }
+    }
 }
 
 impl Cluster {
@@ -85,11 +95,7 @@ impl Cluster {
         };
         for (index, listener) in listeners.into_iter().enumerate() {
             cluster.run(index, listener).await;
-            let orderer = cluster.orderer(index);
-            orderer
-                .join(&cluster.genesis.clone())
-                .await
-                .expect("joined");
+            cluster.join(index).await;
         }
         cluster
     }
@@ -108,44 +114,49 @@ impl Cluster {
 
     async fn run(&mut self, index: usize, listener: TcpListener) {
         let data = self.folder.path().join(format!("orderer{index}"));
-        let orderer = open(&self.organization, &self.nodes[index].tls, &data).await;
-        let identity = identity(&self.nodes[index].tls);
-        let tls = ServerTls::new(identity, ClientAuth::Request, &[]).expect("a listener's TLS");
-        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let serving = consilium_transport::grpc_server()
-            .add_service(orderer.broadcast_service())
-            .add_service(orderer.replication_service())
-            .serve_with_incoming(consilium_transport::incoming(listener, Some(tls)));
-        let server = tokio::spawn(async move {
-            tokio::select! {
-                outcome = serving => outcome.expect("the server runs"),
-                _ = stopped => {}
-            }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let signer = self.organization.signer("orderer", NodeOu::Orderer);
+        let tls = self.nodes[index].tls.clone();
+        // The socket belongs to the runtime that serves it.
+        let listener = listener.into_std().expect("a socket");
+        let starting = runtime.spawn(async move {
+            let orderer = open(signer, &tls, &data).await;
+            let tls = ServerTls::new(identity(&tls), ClientAuth::Request, &[]).expect("TLS");
+            let listener = TcpListener::from_std(listener).expect("a listener");
+            let serving = consilium_transport::grpc_server()
+                .add_service(orderer.broadcast_service())
+                .add_service(orderer.replication_service())
+                .serve_with_incoming(consilium_transport::incoming(listener, Some(tls)));
+            tokio::spawn(serving);
+            orderer
         });
-        self.nodes[index].running = Some(Running {
-            orderer,
-            server,
-            stop,
-        });
+        let orderer = starting.await.expect("started");
+        self.nodes[index].running = Some(Running { orderer, runtime });
     }
 
-    /// Takes an orderer away: its connections break at once, its files stay.
+    /// Joins an orderer to the channel.
+    async fn join(&self, index: usize) {
+        let running = self.nodes[index]
+            .running
+            .as_ref()
+            .expect("a running orderer");
+        let (orderer, genesis) = (running.orderer.clone(), self.genesis.clone());
+        let joining = running
+            .runtime
+            .spawn(async move { orderer.join(&genesis).await });
+        joining.await.expect("no panic").expect("joined");
+    }
+
+    /// Takes an orderer away: everything of it stops where it is, its files stay.
     pub async fn kill(&mut self, index: usize) {
-        let Running {
-            orderer,
-            server,
-            stop,
-        } = self.nodes[index].running.take().expect("a running orderer");
-        drop(stop);
-        server.await.expect("the server ends");
-        orderer.shutdown().await;
-        let gone = async {
-            // Streams of clients hold the chain for a moment.
-            while Arc::strong_count(&orderer) > 1 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        let _ = tokio::time::timeout(Duration::from_secs(5), gone).await;
+        let Running { orderer, runtime } =
+            self.nodes[index].running.take().expect("a running orderer");
+        drop(orderer);
+        runtime.shutdown_background();
     }
 
     pub fn orderer(&self, index: usize) -> Arc<Orderer> {
@@ -312,13 +323,11 @@ pub fn identity(tls: &Credential) -> TlsIdentity {
     TlsIdentity::from_pem(tls.cert_pem.as_bytes(), tls.key_pem.as_bytes()).expect("a TLS identity")
 }
 
-pub async fn open(organization: &Organization, tls: &Credential, data: &Path) -> Arc<Orderer> {
+async fn open(signer: Arc<dyn Signer>, tls: &Credential, data: &Path) -> Arc<Orderer> {
     let identity = identity(tls);
     let certificate = Bytes::copy_from_slice(identity.leaf_der());
     let client = ClientTls::new(Some(identity), &[]).expect("a client's TLS");
-    let signer = organization.signer("orderer", NodeOu::Orderer);
-    let mut options = OrdererOptions::new(data, signer, certificate.clone(), certificate, client);
-    options.raft = RaftTiming::default();
+    let options = OrdererOptions::new(data, signer, certificate.clone(), certificate, client);
     // A killed orderer's database is free a moment after its last stream has ended.
     let opening = async {
         loop {
