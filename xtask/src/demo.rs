@@ -49,10 +49,10 @@ impl Demo {
 /// The program that [`build`] makes.
 pub const BINARY: &str = "target/debug/consilium";
 
-/// Builds the binary.
+/// Builds the binary, with the features that the tests build with, so that nothing is built twice.
 ///
 /// # Errors
 /// It does not compile.
 pub fn build() -> anyhow::Result<()> {
-    run(&mut command("cargo", ["build", "--package", "consilium"]))
+    run(&mut command("cargo", ["build", "--workspace"]))
 }

@@ -19,7 +19,7 @@ pub struct Test {
 
 type Stage = (&'static str, fn() -> anyhow::Result<()>);
 
-const STAGES: [Stage; 8] = [
+const STAGES: [Stage; 9] = [
     ("system packages", || {
         system::for_build()?;
         system::for_tests()
@@ -47,6 +47,7 @@ const STAGES: [Stage; 8] = [
     ("manifests", manifests),
     ("a network under real clients", node),
     ("faults", faults),
+    ("demo", demo),
 ];
 
 impl Test {
@@ -82,6 +83,44 @@ fn manifests() -> anyhow::Result<()> {
 
 /// npm's Fabric SDK, shim and CA client against a network of our processes.
 fn node() -> anyhow::Result<()> {
+    with_network(|network| {
+        let mut tests = command("npm", ["test", "--prefix", "tests/node"]);
+        run(tests
+            .env("CONSILIUM", absolute(BINARY)?)
+            .env("NETWORK_DIR", network))
+    })
+}
+
+/// `kill -9` at random points.
+fn faults() -> anyhow::Result<()> {
+    with_network(|network| {
+        let mut tests = command("node", ["tests/faults/kill.mjs"]);
+        run(tests
+            .env("CONSILIUM", absolute(BINARY)?)
+            .env("NETWORK_DIR", network))
+    })
+}
+
+/// The demo, on other ports than a person's.
+fn demo() -> anyhow::Result<()> {
+    let data = data::population()?;
+    run(&mut command(
+        BINARY,
+        [
+            "demo",
+            "--fresh",
+            "--once",
+            "--free-ports",
+            "--dir",
+            "target/test/demo",
+            "--data",
+            &data.to_string_lossy(),
+        ],
+    ))
+}
+
+/// Starts a network on free ports, lends it to `work`, and removes it whatever happens.
+fn with_network(work: impl FnOnce(&std::path::Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
     run(&mut command(
         "npm",
         [
@@ -93,15 +132,35 @@ fn node() -> anyhow::Result<()> {
             "--loglevel=error",
         ],
     ))?;
-    run(command("npm", ["test", "--prefix", "tests/node"]).env("CONSILIUM", absolute(BINARY)?))
-}
-
-/// `kill -9` at random points.
-fn faults() -> anyhow::Result<()> {
-    let data = data::population()?;
-    run(command("tests/faults/kill.sh", [])
-        .env("CONSILIUM", absolute(BINARY)?)
-        .env("DATA", data))
+    let folder = absolute("target/test/network")?;
+    let dir = folder.to_string_lossy().into_owned();
+    let down = || {
+        run(&mut command(
+            BINARY,
+            ["network", "down", "--clean", "--dir", &dir],
+        ))
+    };
+    if folder.join("network.json").is_file() {
+        down()?;
+    }
+    let outcome = run(&mut command(
+        BINARY,
+        ["network", "up", "--free-ports", "--dir", &dir],
+    ))
+    .and_then(|()| work(&folder));
+    if outcome.is_err() {
+        // What the nodes said is the first thing to look at.
+        let _ = run(&mut command(
+            "sh",
+            ["-c", &format!("tail -n 15 {dir}/logs/*.log")],
+        ));
+    }
+    let stopped = if folder.join("network.json").is_file() {
+        down()
+    } else {
+        Ok(())
+    };
+    outcome.and(stopped)
 }
 
 fn absolute(path: &str) -> anyhow::Result<std::path::PathBuf> {

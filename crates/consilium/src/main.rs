@@ -1,2 +1,59 @@
-//! The consilium binary.
-fn main() {}
+//! The `consilium` binary: command lines, configuration and wiring.
+//!
+//! Owns: how a person starts, stops and calls things, and how the crates are put together into
+//! nodes. Must not know: any rule of the ledger. Start reading at [`cli`]; `node/` starts nodes,
+//! `network/` builds a consortium on one machine, `commands/` are the client commands, `demo/` runs
+//! health data through a network.
+
+mod cli;
+mod commands;
+mod config;
+mod demo;
+mod network;
+mod node;
+mod operations;
+mod telemetry;
+
+use clap::Parser;
+use cli::{CaCommand, Cli, Command, NetworkCommand, OrdererCommand, PeerCommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    let cli = Cli::parse();
+    consilium_transport::install_crypto_provider();
+    let run = async move {
+        match cli.command {
+            Command::Ca(CaCommand::Start(args)) => node::ca::start(args).await,
+            Command::Orderer(OrdererCommand::Start(args)) => node::orderer::start(args).await,
+            Command::Peer(PeerCommand::Start(args)) => node::peer::start(args).await,
+            Command::Network(NetworkCommand::Up(args)) => network::up(args).await.map(drop),
+            Command::Network(NetworkCommand::Down(args)) => network::down(&args),
+            Command::Network(NetworkCommand::Status(args)) => network::status(&args).await,
+            Command::Network(NetworkCommand::Deploy(args)) => network::deploy(&args).await,
+            Command::Invoke(args) => commands::call::invoke(args).await,
+            Command::Query(args) => commands::call::query(args).await,
+            Command::Events(args) => commands::events::run(args).await,
+            Command::Bench(args) => commands::bench::run(args).await,
+            Command::Demo(args) => demo::run(args).await,
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("Error: cannot start the runtime: {error}");
+            return std::process::ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run) {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("Error: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

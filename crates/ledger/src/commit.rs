@@ -122,7 +122,7 @@ impl Ledger {
         self.tip.read().check_next(&block)?;
         let transactions: Vec<_> = block::envelopes(&block)
             .iter()
-            .map(PreparedTransaction::parse)
+            .map(PreparedTransaction::parse_genesis)
             .collect();
         let mut codes = vec![TxValidationCode::Valid; transactions.len()];
         let contents = transactions.iter().map(|transaction| &transaction.content);

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use consilium_proto::common;
+use consilium_protocol::envelope;
 use consilium_protocol::transaction::{self, Kind, ParsedTransaction};
 
 use crate::mvcc::TxContent;
@@ -50,6 +51,19 @@ impl PreparedTransaction {
             Kind::ConfigUpdate => {
                 prepared.kind = common::HeaderType::ConfigUpdate.as_str_name();
             }
+        }
+        prepared
+    }
+
+    /// The transaction of a genesis block, which nobody has created or signed: its header has no
+    /// creator, so that [`Self::parse`] would refuse it.
+    pub(crate) fn parse_genesis(envelope: &Bytes) -> Self {
+        let mut prepared = Self::parse(envelope);
+        if let Ok(parsed) = envelope::parse_bytes(envelope)
+            && parsed.kind() == Some(common::HeaderType::Config)
+        {
+            prepared.kind = common::HeaderType::Config.as_str_name();
+            prepared.content = TxContent::Config(parsed.data);
         }
         prepared
     }

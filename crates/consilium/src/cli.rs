@@ -1,0 +1,195 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands::{bench::BenchArgs, call::CallArgs, events::EventsArgs};
+
+/// A consortium ledger, wire-compatible with Hyperledger Fabric, for healthcare.
+#[derive(Debug, Parser)]
+#[command(
+    name = "consilium",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+#[command(after_help = "\
+Examples:
+  consilium network up                          start a local consortium of three organizations
+  consilium network status                      what runs, at which height
+  consilium invoke --as hospital/User1 kv put color blue
+  consilium query  --as hospital/User1 kv get color
+  consilium network down --clean                stop it and delete its data")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run an organization's certificate authority.
+    #[command(subcommand)]
+    Ca(CaCommand),
+    /// Run an ordering node.
+    #[command(subcommand)]
+    Orderer(OrdererCommand),
+    /// Run a peer.
+    #[command(subcommand)]
+    Peer(PeerCommand),
+    /// Start, stop and look at a consortium on this machine.
+    #[command(subcommand)]
+    Network(NetworkCommand),
+    /// Submit a transaction and wait until it is committed.
+    #[command(after_help = "\
+Examples:
+  consilium invoke kv put color blue
+  consilium invoke --as regulator/User1 devices Certify '{\"di\":\"09504000059118\",…}'
+  consilium invoke --transient key=value records RegisterRecords '[…]'")]
+    Invoke(CallArgs),
+    /// Evaluate a contract on one peer; nothing is ordered.
+    #[command(after_help = "Example:\n  consilium query kv get color")]
+    Query(CallArgs),
+    /// Print the events of a chaincode as they are committed.
+    #[command(after_help = "Example:\n  consilium events devices --from 0")]
+    Events(EventsArgs),
+    /// Measure throughput and latency of a gateway, Consilium's or Fabric's.
+    #[command(after_help = "\
+Examples:
+  consilium bench --clients 50 --duration 30s
+  consilium bench --clients 500 --payload 100 --pid 4711 --pid 4712
+  consilium bench --mode evaluate --clients 100")]
+    Bench(BenchArgs),
+    /// Run real health data through a consortium that is up, and show what happened.
+    Demo(crate::demo::DemoArgs),
+}
+
+/// `consilium ca`.
+#[derive(Debug, Subcommand)]
+pub enum CaCommand {
+    /// Start the server; the first start makes the root certificates.
+    #[command(after_help = "\
+Example:
+  consilium ca start --home ./ca --name ca-hospital --organization hospital.example \\
+    --listen 127.0.0.1:7054 --admin admin --admin-secret-file ./secret --host localhost")]
+    Start(CaStart),
+}
+
+/// Arguments of `consilium ca start`.
+#[derive(Debug, Args)]
+pub struct CaStart {
+    /// Folder of keys, certificates and the database.
+    #[arg(long, env = "CONSILIUM_CA_HOME", default_value = "ca")]
+    pub home: PathBuf,
+    /// Name of the CA.
+    #[arg(long)]
+    pub name: String,
+    /// Organization (O) in the root certificate's subject.
+    #[arg(long)]
+    pub organization: String,
+    /// Address to listen on.
+    #[arg(long, default_value = "127.0.0.1:7054")]
+    pub listen: String,
+    /// Enrollment id of the bootstrap registrar.
+    #[arg(long, default_value = "admin")]
+    pub admin: String,
+    /// File with the registrar's secret.
+    #[arg(long)]
+    pub admin_secret_file: PathBuf,
+    /// Host name or address in the server's TLS certificate; repeat for more.
+    #[arg(long = "host", default_values = ["localhost", "127.0.0.1"])]
+    pub hosts: Vec<String>,
+}
+
+/// `consilium orderer`.
+#[derive(Debug, Subcommand)]
+pub enum OrdererCommand {
+    /// Start the node.
+    #[command(after_help = "Example:\n  consilium orderer start --config ./orderer.yaml")]
+    Start(NodeStart),
+}
+
+/// `consilium peer`.
+#[derive(Debug, Subcommand)]
+pub enum PeerCommand {
+    /// Start the node.
+    #[command(after_help = "Example:\n  consilium peer start --config ./core.yaml")]
+    Start(NodeStart),
+}
+
+/// Arguments of `start` of an orderer or a peer.
+#[derive(Debug, Args)]
+pub struct NodeStart {
+    /// Configuration file; otherwise searched in FABRIC_CFG_PATH, the current folder and
+    /// /etc/hyperledger/fabric.
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+}
+
+/// `consilium network`.
+#[derive(Debug, Subcommand)]
+pub enum NetworkCommand {
+    /// Start a consortium: per organization a CA, an orderer and a peer; one channel; contracts.
+    Up(NetworkUp),
+    /// Stop it.
+    Down(NetworkDown),
+    /// What runs, and where each node stands.
+    Status(NetworkDir),
+    /// Put another chaincode on the channel: install at every peer, approve, commit.
+    #[command(after_help = "\
+Example:
+  consilium network deploy notes --service localhost:9999 \\
+    --policy \"AND('HospitalMSP.peer','MakerMSP.peer')\"")]
+    Deploy(NetworkDeploy),
+}
+
+/// Arguments of `consilium network deploy`.
+#[derive(Debug, Args)]
+pub struct NetworkDeploy {
+    /// Where the network lives.
+    #[command(flatten)]
+    pub dir: NetworkDir,
+    /// Endorsement policy.
+    #[arg(long)]
+    pub policy: String,
+    /// Address of a chaincode that runs as a service; it registers under the package id printed.
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "contract")]
+    pub service: Option<String>,
+    /// Built-in contract; by default the one called like the chaincode.
+    #[arg(long)]
+    pub contract: Option<String>,
+    /// Chaincode name.
+    pub name: String,
+}
+
+/// Where a network lives.
+#[derive(Debug, Clone, Args)]
+pub struct NetworkDir {
+    /// Folder of the network.
+    #[arg(long, env = "CONSILIUM_NETWORK", default_value = "consilium-network")]
+    pub dir: PathBuf,
+}
+
+/// Arguments of `consilium network up`.
+#[derive(Debug, Args)]
+pub struct NetworkUp {
+    /// Where the network lives.
+    #[command(flatten)]
+    pub dir: NetworkDir,
+    /// Take any free ports instead of 7050 to 9056.
+    #[arg(long)]
+    pub free_ports: bool,
+}
+
+/// Arguments of `consilium network down`.
+#[derive(Debug, Args)]
+pub struct NetworkDown {
+    /// Where the network lives.
+    #[command(flatten)]
+    pub dir: NetworkDir,
+    /// Delete its folder too: ledgers, keys, everything.
+    #[arg(long)]
+    pub clean: bool,
+}

@@ -1,0 +1,89 @@
+//! Configuration files of nodes: Fabric's key names, read once into plain structs. A key that is
+//! not known is an error that names the file, the place and what was expected.
+
+mod orderer;
+mod peer;
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::Context;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+
+pub use orderer::OrdererConfig;
+pub use peer::PeerConfig;
+
+/// Reads `path`; relative paths inside are relative to the file.
+///
+/// # Errors
+/// Says which file and, for a key, which line and what was expected.
+pub fn read<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the configuration file {}", path.display()))?;
+    serde_saphyr::from_str(&text).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
+}
+
+/// The file of `--config`, or `name` in `FABRIC_CFG_PATH`, the current folder or
+/// `/etc/hyperledger/fabric`.
+///
+/// # Errors
+/// No such file: the message lists where it was looked for.
+pub fn locate(given: Option<&Path>, name: &str) -> anyhow::Result<PathBuf> {
+    if let Some(path) = given {
+        anyhow::ensure!(path.is_file(), "{} is not a file", path.display());
+        return Ok(path.to_owned());
+    }
+    let mut tried = Vec::new();
+    let folders = std::env::var_os("FABRIC_CFG_PATH")
+        .map(PathBuf::from)
+        .into_iter()
+        .chain([PathBuf::from("."), PathBuf::from("/etc/hyperledger/fabric")]);
+    for folder in folders {
+        let path = folder.join(name);
+        if path.is_file() {
+            return Ok(path);
+        }
+        tried.push(path.display().to_string());
+    }
+    anyhow::bail!(
+        "found no {name}; looked for {}; name one with --config",
+        tried.join(", ")
+    )
+}
+
+/// `path` as seen from the folder of `file`.
+pub fn relative(file: &Path, path: &Path) -> PathBuf {
+    file.parent().unwrap_or(Path::new(".")).join(path)
+}
+
+/// Reads a file that a configuration key names.
+///
+/// # Errors
+/// Says which key of which file, and which path.
+pub fn read_named(file: &Path, key: &str, path: &Path) -> anyhow::Result<Vec<u8>> {
+    anyhow::ensure!(
+        !path.as_os_str().is_empty(),
+        "{}: {key} is missing: expected the path of a file",
+        file.display()
+    );
+    let path = relative(file, path);
+    std::fs::read(&path).with_context(|| {
+        format!(
+            "{}: {key} names {}, which cannot be read",
+            file.display(),
+            path.display()
+        )
+    })
+}
+
+/// A duration in Go's form (`10s`, `1m30s`).
+pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    humantime::parse_duration(&text).map_err(|error| {
+        serde::de::Error::custom(format!(
+            "`{text}` is not a duration such as 10s or 1m30s: {error}"
+        ))
+    })
+}

@@ -1,0 +1,169 @@
+//! `core.yaml`.
+
+use std::{path::PathBuf, time::Duration};
+
+use serde::Deserialize;
+
+use super::duration;
+
+/// The keys of `core.yaml` that are supported.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct PeerConfig {
+    /// Listener, identity, TLS, gateway.
+    pub peer: Peer,
+    /// Execution of chaincode.
+    #[serde(default)]
+    pub chaincode: Chaincode,
+    /// Health and metrics.
+    #[serde(default)]
+    pub operations: Operations,
+}
+
+/// `peer`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Peer {
+    /// Name in logs.
+    pub id: String,
+    /// Network name in logs.
+    #[serde(default = "dev")]
+    pub network_id: String,
+    /// `host:port` to listen on.
+    pub listen_address: String,
+    /// `host:port` under which others reach this peer.
+    pub address: String,
+    /// Local MSP folder.
+    pub msp_config_path: PathBuf,
+    /// Local MSP id.
+    pub local_msp_id: String,
+    /// Folder of the node's data.
+    pub file_system_path: PathBuf,
+    /// Server TLS.
+    pub tls: Tls,
+    /// Gateway service.
+    #[serde(default)]
+    pub gateway: Gateway,
+    /// Limits.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+fn dev() -> String {
+    "dev".into()
+}
+
+/// `peer.tls`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Tls {
+    /// Must be true.
+    pub enabled: bool,
+    /// Whether clients must present a certificate.
+    #[serde(default)]
+    pub client_auth_required: bool,
+    /// Server certificate.
+    pub cert: File,
+    /// Server key.
+    pub key: File,
+    /// Root of the own TLS certificates.
+    pub rootcert: File,
+    /// Whose clients to trust, besides the channels' organizations.
+    #[serde(default, rename = "clientRootCAs")]
+    pub client_root_cas: Files,
+}
+
+/// A file named by a key.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// Its path.
+    pub file: PathBuf,
+}
+
+/// Files named by a key.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Files {
+    /// Their paths.
+    pub files: Vec<PathBuf>,
+}
+
+/// `peer.gateway`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Gateway {
+    /// Whether the service is offered.
+    pub enabled: bool,
+    /// Per endorser.
+    #[serde(deserialize_with = "duration")]
+    pub endorsement_timeout: Duration,
+    /// Per orderer.
+    #[serde(deserialize_with = "duration")]
+    pub broadcast_timeout: Duration,
+}
+
+impl Default for Gateway {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            endorsement_timeout: Duration::from_secs(10),
+            broadcast_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// `peer.limits`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Limits {
+    /// Concurrent calls per service.
+    pub concurrency: Concurrency,
+}
+
+/// `peer.limits.concurrency`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Concurrency {
+    /// `protos.Endorser`.
+    pub endorser_service: usize,
+    /// `protos.Deliver`.
+    pub deliver_service: usize,
+    /// `gateway.Gateway`.
+    pub gateway_service: usize,
+}
+
+impl Default for Concurrency {
+    fn default() -> Self {
+        Self {
+            endorser_service: 2500,
+            deliver_service: 2500,
+            gateway_service: 2500,
+        }
+    }
+}
+
+/// `chaincode`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Chaincode {
+    /// Longest run of one call.
+    #[serde(deserialize_with = "duration")]
+    pub executetimeout: Duration,
+}
+
+impl Default for Chaincode {
+    fn default() -> Self {
+        Self {
+            executetimeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// `operations`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Operations {
+    /// `host:port`; nothing listens when it is empty.
+    pub listen_address: String,
+}

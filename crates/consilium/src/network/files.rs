@@ -1,0 +1,111 @@
+//! Configuration files of the nodes of a local network.
+
+use std::{fs, path::Path};
+
+use anyhow::Context;
+
+use super::plan::{Network, Organization};
+
+/// Writes `orderer.yaml`.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_orderer(network: &Network, organization: &Organization) -> anyhow::Result<()> {
+    let ports = organization.ports;
+    let roots = root_files(network, organization, "      ");
+    let yaml = format!(
+        "General:
+  ListenAddress: 127.0.0.1
+  ListenPort: {listen}
+  LocalMSPDir: msp
+  LocalMSPID: {msp_id}
+  TLS:
+    Enabled: true
+    Certificate: tls/server.crt
+    PrivateKey: tls/server.key
+    ClientAuthRequired: true
+    RootCAs:
+{roots}
+    ClientRootCAs:
+{roots}
+FileLedger:
+  Location: data
+Admin:
+  ListenAddress: 127.0.0.1:{admin}
+  TLS:
+    Enabled: true
+    Certificate: tls/server.crt
+    PrivateKey: tls/server.key
+    ClientAuthRequired: true
+    ClientRootCAs:
+      - tls/ca.crt
+Operations:
+  ListenAddress: 127.0.0.1:{operations}
+",
+        listen = ports.orderer,
+        msp_id = organization.msp_id,
+        admin = ports.orderer_admin,
+        operations = ports.orderer_operations,
+    );
+    write(
+        &network.orderer_dir(organization).join("orderer.yaml"),
+        &yaml,
+    )
+}
+
+/// Writes `core.yaml`.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_peer(network: &Network, organization: &Organization) -> anyhow::Result<()> {
+    let ports = organization.ports;
+    let yaml = format!(
+        "peer:
+  id: peer0.{domain}
+  networkId: {channel}
+  listenAddress: 127.0.0.1:{listen}
+  address: localhost:{listen}
+  mspConfigPath: msp
+  localMspId: {msp_id}
+  fileSystemPath: data
+  tls:
+    enabled: true
+    clientAuthRequired: true
+    cert: {{file: tls/server.crt}}
+    key: {{file: tls/server.key}}
+    rootcert: {{file: tls/ca.crt}}
+    clientRootCAs:
+      files:
+{roots}
+operations:
+  listenAddress: 127.0.0.1:{operations}
+",
+        domain = organization.domain,
+        channel = network.channel,
+        listen = ports.peer,
+        msp_id = organization.msp_id,
+        roots = root_files(network, organization, "        "),
+        operations = ports.peer_operations,
+    );
+    write(&network.peer_dir(organization).join("core.yaml"), &yaml)
+}
+
+/// The TLS roots of all organizations, relative to a node's folder, the own first.
+fn root_files(network: &Network, own: &Organization, indent: &str) -> String {
+    let mut members: Vec<_> = network.organizations.iter().collect();
+    members.sort_by_key(|member| member.name != own.name);
+    let lines: Vec<_> = members
+        .iter()
+        .map(|member| {
+            format!(
+                "{indent}- ../../../{}/msp/tlscacerts/tlsca-cert.pem",
+                member.domain
+            )
+        })
+        .collect();
+    lines.join("\n")
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}

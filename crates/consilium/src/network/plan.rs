@@ -1,0 +1,239 @@
+//! What a local consortium consists of: a plain description, saved as `network.json`.
+
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+/// Name of the ledger channel.
+pub const CHANNEL: &str = "health";
+
+/// A consortium on one machine.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Network {
+    /// Folder of the network.
+    #[serde(skip)]
+    pub dir: PathBuf,
+    /// Ledger channel.
+    pub channel: String,
+    /// Members.
+    pub organizations: Vec<Organization>,
+}
+
+/// A member: one CA, one orderer, one peer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Organization {
+    /// Short name, as in `--as hospital/User1`.
+    pub name: String,
+    /// What it is.
+    pub title: String,
+    /// MSP id.
+    pub msp_id: String,
+    /// Domain of its nodes.
+    pub domain: String,
+    /// Ports on 127.0.0.1.
+    pub ports: Ports,
+}
+
+/// Ports of one organization's nodes.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Ports {
+    /// Orderer: Broadcast, Deliver, replication.
+    pub orderer: u16,
+    /// Peer: gateway, endorser, deliver.
+    pub peer: u16,
+    /// Orderer: channel participation.
+    pub orderer_admin: u16,
+    /// CA.
+    pub ca: u16,
+    /// Orderer: health and metrics.
+    pub orderer_operations: u16,
+    /// Peer: health and metrics.
+    pub peer_operations: u16,
+}
+
+impl Network {
+    /// The hospital, the manufacturer and the regulator.
+    ///
+    /// # Errors
+    /// No free ports.
+    pub fn standard(dir: &Path, free_ports: bool) -> anyhow::Result<Self> {
+        let members = [
+            ("hospital", "Hospital", "HospitalMSP"),
+            ("maker", "Device manufacturer", "MakerMSP"),
+            ("regulator", "Regulator", "RegulatorMSP"),
+        ];
+        let mut organizations = Vec::new();
+        let mut base = 7050;
+        for (name, title, msp_id) in members {
+            let ports = if free_ports {
+                Ports::free()?
+            } else {
+                Ports::from_base(base)
+            };
+            base += 1000;
+            organizations.push(Organization {
+                name: name.into(),
+                title: title.into(),
+                msp_id: msp_id.into(),
+                domain: format!("{name}.example"),
+                ports,
+            });
+        }
+        Ok(Self {
+            dir: dir.to_owned(),
+            channel: CHANNEL.into(),
+            organizations,
+        })
+    }
+
+    /// Reads the description in `dir`.
+    ///
+    /// # Errors
+    /// There is no network in that folder.
+    pub fn load(dir: &Path) -> anyhow::Result<Self> {
+        let path = dir.join("network.json");
+        let text = std::fs::read(&path).with_context(|| {
+            format!(
+                "there is no network in {} (cannot read {}); start one with `consilium network up`",
+                dir.display(),
+                path.display()
+            )
+        })?;
+        let mut network: Self = serde_json::from_slice(&text)
+            .with_context(|| format!("{} is damaged", path.display()))?;
+        network.dir = std::path::absolute(dir)?;
+        Ok(network)
+    }
+
+    /// Writes the description.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn save(&self) -> anyhow::Result<()> {
+        std::fs::create_dir_all(&self.dir)?;
+        let text = serde_json::to_vec_pretty(self)?;
+        std::fs::write(self.dir.join("network.json"), text)
+            .with_context(|| format!("cannot write to {}", self.dir.display()))
+    }
+
+    /// The organization called `name`.
+    ///
+    /// # Errors
+    /// Lists the names there are.
+    pub fn organization(&self, name: &str) -> anyhow::Result<&Organization> {
+        self.organizations
+            .iter()
+            .find(|organization| organization.name == name || organization.msp_id == name)
+            .with_context(|| {
+                let names: Vec<_> = self
+                    .organizations
+                    .iter()
+                    .map(|organization| organization.name.as_str())
+                    .collect();
+                format!("no organization `{name}`; there are {}", names.join(", "))
+            })
+    }
+
+    /// Folder of an organization.
+    pub fn organization_dir(&self, organization: &Organization) -> PathBuf {
+        self.dir.join("organizations").join(&organization.domain)
+    }
+
+    /// Folder of a user's `msp` and `tls`.
+    pub fn user_dir(&self, organization: &Organization, user: &str) -> PathBuf {
+        self.organization_dir(organization)
+            .join("users")
+            .join(format!("{user}@{}", organization.domain))
+    }
+
+    /// Folder of an organization's peer.
+    pub fn peer_dir(&self, organization: &Organization) -> PathBuf {
+        self.organization_dir(organization)
+            .join("peers")
+            .join(format!("peer0.{}", organization.domain))
+    }
+
+    /// Folder of an organization's orderer.
+    pub fn orderer_dir(&self, organization: &Organization) -> PathBuf {
+        self.organization_dir(organization)
+            .join("orderers")
+            .join(format!("orderer0.{}", organization.domain))
+    }
+
+    /// Folder of an organization's CA.
+    pub fn ca_dir(&self, organization: &Organization) -> PathBuf {
+        self.organization_dir(organization).join("ca")
+    }
+
+    /// The channel's genesis block.
+    pub fn genesis_path(&self) -> PathBuf {
+        self.dir
+            .join("channel")
+            .join(format!("{}.block", self.channel))
+    }
+}
+
+impl Organization {
+    /// Where applications reach the peer.
+    pub fn peer_endpoint(&self) -> String {
+        format!("localhost:{}", self.ports.peer)
+    }
+
+    /// Where clients reach the orderer.
+    pub fn orderer_endpoint(&self) -> String {
+        format!("localhost:{}", self.ports.orderer)
+    }
+
+    /// Where the CA listens.
+    pub fn ca_url(&self) -> String {
+        format!("https://localhost:{}", self.ports.ca)
+    }
+}
+
+impl Ports {
+    fn from_base(base: u16) -> Self {
+        Self {
+            orderer: base,
+            peer: base + 1,
+            orderer_admin: base + 3,
+            ca: base + 4,
+            orderer_operations: base + 5,
+            peer_operations: base + 6,
+        }
+    }
+
+    fn free() -> anyhow::Result<Self> {
+        let listeners = (0..6)
+            .map(|_| TcpListener::bind(("127.0.0.1", 0)))
+            .collect::<Result<Vec<_>, _>>()
+            .context("no free port on 127.0.0.1")?;
+        let ports = listeners
+            .iter()
+            .map(|listener| Ok(listener.local_addr()?.port()))
+            .collect::<std::io::Result<Vec<_>>>()?;
+        Ok(Self {
+            orderer: ports[0],
+            peer: ports[1],
+            orderer_admin: ports[2],
+            ca: ports[3],
+            orderer_operations: ports[4],
+            peer_operations: ports[5],
+        })
+    }
+
+    /// All of them.
+    pub fn all(&self) -> [u16; 6] {
+        [
+            self.orderer,
+            self.peer,
+            self.orderer_admin,
+            self.ca,
+            self.orderer_operations,
+            self.peer_operations,
+        ]
+    }
+}

@@ -1,0 +1,172 @@
+//! An ordering node.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::Context;
+use bytes::Bytes;
+use consilium_orderer::{Orderer, OrdererOptions};
+use consilium_transport::{ClientAuth, ClientTls, ServerTls, TlsIdentity};
+
+use super::pems;
+use crate::{
+    cli::NodeStart,
+    commands::connect::signer,
+    config::{self, OrdererConfig},
+    operations::{self, Operations},
+    telemetry,
+};
+
+/// Runs until SIGTERM.
+///
+/// # Errors
+/// Which key of which file is wrong, or what could not be opened.
+pub async fn start(args: NodeStart) -> anyhow::Result<()> {
+    let log_filter = telemetry::init("info")?;
+    let metrics = telemetry::metrics()?;
+    let file = config::locate(args.config.as_deref(), "orderer.yaml")?;
+    let config: OrdererConfig = config::read(&file)?;
+    let general = &config.general;
+    anyhow::ensure!(
+        general.tls.enabled,
+        "{}: General.TLS.Enabled is false; an orderer only serves over TLS, set it to true",
+        file.display()
+    );
+
+    let msp_dir = config::relative(&file, &general.local_msp_dir);
+    let server = pair(
+        &file,
+        "General.TLS.Certificate",
+        &general.tls.certificate,
+        &general.tls.private_key,
+    )?;
+    let cluster = &general.cluster;
+    let client = if cluster.client_certificate.as_os_str().is_empty() {
+        server.clone()
+    } else {
+        pair(
+            &file,
+            "General.Cluster.ClientCertificate",
+            &cluster.client_certificate,
+            &cluster.client_private_key,
+        )?
+    };
+    let mut roots = pems(&file, "General.TLS.RootCAs", &general.tls.root_cas)?;
+    roots.extend(pems(&file, "General.Cluster.RootCAs", &cluster.root_cas)?);
+    let client_roots = pems(
+        &file,
+        "General.TLS.ClientRootCAs",
+        &general.tls.client_root_cas,
+    )?;
+    let client_auth = if general.tls.client_auth_required {
+        ClientAuth::Require
+    } else {
+        ClientAuth::Request
+    };
+    let server_tls = ServerTls::new(server.clone(), client_auth, &client_roots)?;
+    let certificate = |identity: &TlsIdentity| Bytes::copy_from_slice(identity.leaf_der());
+    let mut options = OrdererOptions::new(
+        config::relative(&file, &config.file_ledger.location),
+        signer(&msp_dir, &general.local_msp_id)?,
+        certificate(&server),
+        certificate(&client),
+        ClientTls::new(Some(client), &roots)?,
+    );
+    options.mutual_tls = general.tls.client_auth_required;
+    let orderer = Orderer::open(options).await?;
+    let tls = server_tls.clone();
+    orderer.on_tls_roots(move |channels| {
+        let mut all = client_roots.clone();
+        all.extend_from_slice(channels);
+        if let Err(error) = tls.set_client_roots(&all) {
+            tracing::error!(%error, "cannot use the TLS roots of the channels for clients");
+        }
+    });
+
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let address = format!("{}:{}", general.listen_address, general.listen_port);
+    let listener = consilium_transport::listen(&address)
+        .await
+        .with_context(|| {
+            format!(
+                "{}: General.ListenAddress and ListenPort: cannot listen on {address}",
+                file.display()
+            )
+        })?;
+    if !config.admin.listen_address.is_empty() {
+        let tls = &config.admin.tls;
+        anyhow::ensure!(
+            tls.enabled && tls.client_auth_required,
+            "{}: Admin.TLS: the admin listener needs Enabled and ClientAuthRequired true; whoever \
+             reaches it may join and remove channels",
+            file.display()
+        );
+        let identity = pair(
+            &file,
+            "Admin.TLS.Certificate",
+            &tls.certificate,
+            &tls.private_key,
+        )?;
+        let roots = pems(&file, "Admin.TLS.ClientRootCAs", &tls.client_root_cas)?;
+        let tls = ServerTls::new(identity, ClientAuth::Require, &roots)?;
+        let listener = listen(&file, "Admin.ListenAddress", &config.admin.listen_address).await?;
+        tokio::spawn(consilium_transport::serve_http(
+            listener,
+            Some(tls),
+            orderer.participation_router(),
+            super::told(stopped.clone()),
+        ));
+    }
+    if !config.operations.listen_address.is_empty() {
+        let key = "Operations.ListenAddress";
+        let listener = listen(&file, key, &config.operations.listen_address).await?;
+        let operations = Operations {
+            metrics,
+            log_filter,
+            health: Arc::new(|| Ok(())),
+            routes: axum::Router::new(),
+        };
+        tokio::spawn(operations::serve(
+            listener,
+            None,
+            operations,
+            super::told(stopped.clone()),
+        ));
+    }
+
+    let mut routes = tonic::service::RoutesBuilder::default();
+    routes.add_service(orderer.broadcast_service());
+    routes.add_service(orderer.replication_service());
+    let (health_reporter, health) = tonic_health::server::health_reporter();
+    health_reporter
+        .set_service_status("", tonic_health::ServingStatus::Serving)
+        .await;
+    routes.add_service(health);
+    let serving = tokio::spawn(
+        consilium_transport::grpc_server()
+            .add_routes(routes.routes())
+            .serve_with_incoming_shutdown(
+                consilium_transport::incoming(listener, Some(server_tls)),
+                super::told(stopped),
+            ),
+    );
+    // Scripts wait for this line.
+    tracing::info!(address, channels = ?orderer.channels(), "Beginning to serve requests");
+    super::stop_signal().await?;
+    tracing::info!("stopping");
+    stop.send_replace(true);
+    orderer.shutdown().await;
+    super::drain(serving).await
+}
+
+fn pair(file: &Path, key: &str, certificate: &Path, private: &Path) -> anyhow::Result<TlsIdentity> {
+    let certificate = config::read_named(file, key, certificate)?;
+    let private = config::read_named(file, &key.replace("Certificate", "PrivateKey"), private)?;
+    TlsIdentity::from_pem(&certificate, &private)
+        .with_context(|| format!("{}: {key} and its key", file.display()))
+}
+
+async fn listen(file: &Path, key: &str, address: &str) -> anyhow::Result<tokio::net::TcpListener> {
+    consilium_transport::listen(address)
+        .await
+        .with_context(|| format!("{}: {key}: cannot listen on {address}", file.display()))
+}

@@ -1,0 +1,174 @@
+//! A peer with its gateway.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use axum::{Json, Router, extract::Path, http::StatusCode, routing::get};
+use consilium_ca::folders;
+use consilium_gateway::{Gateway, GatewayOptions};
+use consilium_msp::{Msp, MspVersion};
+use consilium_peer::{Peer, PeerOptions};
+use consilium_transport::{ClientAuth, ClientTls, ServerTls, TlsIdentity};
+
+use super::pems;
+use crate::{
+    cli::NodeStart,
+    commands::connect::signer,
+    config::{self, PeerConfig},
+    operations::{self, Operations},
+    telemetry,
+};
+
+/// Runs until SIGTERM.
+///
+/// # Errors
+/// Which key of which file is wrong, or what could not be opened.
+pub async fn start(args: NodeStart) -> anyhow::Result<()> {
+    let log_filter = telemetry::init("info")?;
+    let metrics = telemetry::metrics()?;
+    let file = config::locate(args.config.as_deref(), "core.yaml")?;
+    let config: PeerConfig = config::read(&file)?;
+    let settings = &config.peer;
+    anyhow::ensure!(
+        settings.tls.enabled,
+        "{}: peer.tls.enabled is false; a peer only serves over TLS, set it to true",
+        file.display()
+    );
+
+    let msp_dir = config::relative(&file, &settings.msp_config_path);
+    let msp_config = folders::read_msp_config(&msp_dir, &settings.local_msp_id)
+        .with_context(|| format!("{}: peer.mspConfigPath", file.display()))?;
+    let local_msp = Arc::new(
+        Msp::new(&msp_config, MspVersion::V3_0)
+            .with_context(|| format!("the local MSP in {} is not valid", msp_dir.display()))?,
+    );
+    let certificate = config::read_named(&file, "peer.tls.cert.file", &settings.tls.cert.file)?;
+    let key = config::read_named(&file, "peer.tls.key.file", &settings.tls.key.file)?;
+    let identity = TlsIdentity::from_pem(&certificate, &key)
+        .with_context(|| format!("{}: peer.tls", file.display()))?;
+    let mut roots = vec![
+        config::read_named(&file, "peer.tls.rootcert.file", &settings.tls.rootcert.file)?.into(),
+    ];
+    roots.extend(pems(
+        &file,
+        "peer.tls.clientRootCAs.files",
+        &settings.tls.client_root_cas.files,
+    )?);
+    let client_auth = if settings.tls.client_auth_required {
+        ClientAuth::Require
+    } else {
+        ClientAuth::Request
+    };
+    let server_tls = ServerTls::new(identity.clone(), client_auth, &roots)?;
+    let client_tls = ClientTls::new(Some(identity), &roots)?;
+
+    let mut options = PeerOptions::new(
+        config::relative(&file, &settings.file_system_path),
+        signer(&msp_dir, &settings.local_msp_id)?,
+        local_msp,
+    );
+    options.client_tls = Some(client_tls);
+    options.address.clone_from(&settings.address);
+    options.contracts = consilium_contracts::built_in();
+    options.execute_timeout = config.chaincode.executetimeout;
+    options.mutual_tls = settings.tls.client_auth_required;
+    options.endorser_concurrency = settings.limits.concurrency.endorser_service;
+    options.deliver_concurrency = settings.limits.concurrency.deliver_service;
+    let peer = Peer::open(options)?;
+
+    let mut routes = tonic::service::RoutesBuilder::default();
+    routes.add_service(peer.endorser_service().into_server());
+    routes.add_service(peer.deliver_service());
+    if settings.gateway.enabled {
+        let options = GatewayOptions {
+            endorsement_timeout: settings.gateway.endorsement_timeout,
+            broadcast_timeout: settings.gateway.broadcast_timeout,
+            concurrency: settings.limits.concurrency.gateway_service,
+            ..GatewayOptions::default()
+        };
+        routes.add_service(Gateway::new(peer.clone(), options).service());
+    }
+    let (health_reporter, health) = tonic_health::server::health_reporter();
+    health_reporter
+        .set_service_status("", tonic_health::ServingStatus::Serving)
+        .await;
+    routes.add_service(health);
+
+    let listener = consilium_transport::listen(&settings.listen_address)
+        .await
+        .with_context(|| {
+            format!(
+                "{}: peer.listenAddress: cannot listen on {}",
+                file.display(),
+                settings.listen_address
+            )
+        })?;
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    if !config.operations.listen_address.is_empty() {
+        let listener = consilium_transport::listen(&config.operations.listen_address)
+            .await
+            .with_context(|| {
+                format!(
+                    "{}: operations.listenAddress: cannot listen on {}",
+                    file.display(),
+                    config.operations.listen_address
+                )
+            })?;
+        let operations = Operations {
+            metrics,
+            log_filter,
+            health: Arc::new(|| Ok(())),
+            routes: state_route(&peer),
+        };
+        tokio::spawn(operations::serve(
+            listener,
+            None,
+            operations,
+            super::told(stopped.clone()),
+        ));
+    }
+    // Scripts wait for this line.
+    tracing::info!(
+        "Started peer with ID=[{}], network ID=[{}], address=[{}]",
+        settings.id,
+        settings.network_id,
+        settings.address
+    );
+    let serving = tokio::spawn(
+        consilium_transport::grpc_server()
+            .add_routes(routes.routes())
+            .serve_with_incoming_shutdown(
+                consilium_transport::incoming(listener, Some(server_tls)),
+                super::told(stopped),
+            ),
+    );
+    super::stop_signal().await?;
+    tracing::info!("stopping");
+    stop.send_replace(true);
+    peer.shutdown().await;
+    super::drain(serving).await
+}
+
+/// `GET /channels/{channel}/state`: height and fingerprint of the peer's state, so that operators can
+/// compare peers without reading their databases.
+fn state_route(peer: &Arc<Peer>) -> Router {
+    let peer = peer.clone();
+    Router::new().route(
+        "/channels/{channel}/state",
+        get(async move |Path(channel): Path<String>| {
+            let Some(channel) = peer.channel(&channel) else {
+                return Err((StatusCode::NOT_FOUND, "channel does not exist".to_owned()));
+            };
+            let ledger = channel.ledger().clone();
+            let (height, fingerprint) =
+                tokio::task::spawn_blocking(move || (ledger.height(), ledger.state_fingerprint()))
+                    .await
+                    .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+            let fingerprint = fingerprint
+                .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+            Ok(Json(serde_json::json!({
+                "height": height, "fingerprint": hex::encode(fingerprint),
+            })))
+        }),
+    )
+}
