@@ -168,8 +168,7 @@ impl Reader {
                             return Ok(());
                         }
                     }
-                    // A block to come was asked for, or some were missed.
-                    Ok(block) if self.next > height && block.number < self.next => {}
+                    // Some were missed.
                     Ok(_) | Err(RecvError::Lagged(_)) => break,
                     Err(RecvError::Closed) => return Err(Status::aborted("channel has stopped")),
                 }

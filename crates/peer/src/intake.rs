@@ -132,7 +132,7 @@ impl Intake {
                         "lost the stream of blocks"
                     );
                     // The first attempt at another orderer need not wait.
-                    if !(failures == 1 && !queue.is_empty()) {
+                    if failures != 1 || queue.is_empty() {
                         tokio::time::sleep(self.backoff.pause(failures)).await;
                     }
                 }

@@ -210,7 +210,10 @@ impl Endorser {
         let failed = response.status >= ERROR_THRESHOLD;
         let interest = match (&results, channel) {
             (Some(results), Some(_)) => {
-                Some(interest::of(results, |name| self.host.is_system(name)))
+                Some(interest::of(results, |name| {
+                    // Nobody can call `lscc` here, but definitions are looked up in its namespace.
+                    name == "lscc" || self.host.is_system(name)
+                }))
             }
             _ => None,
         };
@@ -402,12 +405,12 @@ fn required_peers(package: Option<&protos::CollectionConfigPackage>) -> BTreeMap
     package
         .into_iter()
         .flat_map(|package| &package.config)
-        .filter_map(|config| match &config.payload {
-            Some(protos::collection_config::Payload::StaticCollectionConfig(config)) => {
-                Some((config.name.as_str(), config.required_peer_count))
-            }
-            None => None,
-        })
+        .filter_map(|config| config.payload.as_ref())
+        .map(
+            |protos::collection_config::Payload::StaticCollectionConfig(config)| {
+                (config.name.as_str(), config.required_peer_count)
+            },
+        )
         .collect()
 }
 

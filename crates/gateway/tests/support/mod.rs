@@ -1,0 +1,532 @@
+//! A consortium in one process: real orderers, peers and gateways over mutual TLS on free ports.
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use consilium_contracts::built_in;
+use consilium_gateway::{Gateway, GatewayOptions};
+use consilium_msp::Signer;
+use consilium_orderer::{Orderer, OrdererOptions};
+use consilium_peer::{Peer, PeerOptions};
+use consilium_proto::{
+    common,
+    gateway::{self, gateway_client::GatewayClient},
+    lifecycle::{
+        ApproveChaincodeDefinitionForMyOrgArgs, ChaincodeSource, CommitChaincodeDefinitionArgs,
+        InstallChaincodeArgs, InstallChaincodeResult, chaincode_source,
+    },
+    protos::{self, TxValidationCode},
+};
+use consilium_protocol::{
+    config::genesis::Profile,
+    envelope,
+    proposal::{self, NewProposal},
+    transaction,
+};
+use consilium_testkit::{Credential, NodeOu, Organization, network};
+use consilium_transport::{
+    ClientAuth, ClientTls, MAX_MESSAGE, ServerTls, TlsIdentity, grpc_server, incoming,
+};
+use prost::Message;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tonic::{Code, Status, transport::Channel};
+
+pub const CHANNEL: &str = "mychannel";
+/// No test waits that long for one thing unless it fails.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+pub struct Network {
+    pub orderer_organization: Organization,
+    pub orderers: Vec<RunningOrderer>,
+    pub members: Vec<Member>,
+    pub genesis: common::Block,
+    folder: tempfile::TempDir,
+}
+
+pub struct RunningOrderer {
+    pub orderer: Arc<Orderer>,
+    pub address: String,
+    server: JoinHandle<()>,
+}
+
+/// An organization with its peer.
+pub struct Member {
+    pub organization: Organization,
+    pub peer: Arc<Peer>,
+    pub address: String,
+    pub client: Client,
+    pub admin: Client,
+    server: JoinHandle<()>,
+}
+
+/// Somebody with a signing identity, connected to a gateway.
+#[derive(Clone)]
+pub struct Client {
+    pub signer: Arc<dyn Signer>,
+    pub gateway: GatewayClient<Channel>,
+    pub channel: Channel,
+}
+
+fn identity(tls: &Credential) -> TlsIdentity {
+    TlsIdentity::from_pem(tls.cert_pem.as_bytes(), tls.key_pem.as_bytes()).expect("a TLS identity")
+}
+
+async fn listener() -> (TcpListener, u16) {
+    let listener = consilium_transport::listen("127.0.0.1:0")
+        .await
+        .expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    (listener, port)
+}
+
+impl Network {
+    pub async fn start(orderers: usize, members: usize) -> Self {
+        Self::start_with(orderers, members, |_| {}).await
+    }
+
+    /// Starts everything and joins one channel; `adjust` changes its profile.
+    pub async fn start_with(
+        orderers: usize,
+        members: usize,
+        adjust: impl FnOnce(&mut Profile),
+    ) -> Self {
+        consilium_transport::install_crypto_provider();
+        let folder = tempfile::tempdir().expect("a folder");
+        let orderer_organization = Organization::new("OrdererMSP", "example.com");
+        let organizations: Vec<Organization> = (1..=members)
+            .map(|n| Organization::new(&format!("Org{n}MSP"), &format!("org{n}.example.com")))
+            .collect();
+        let mut ordering = Vec::new();
+        for _ in 0..orderers {
+            let (listener, port) = listener().await;
+            ordering.push((listener, port, orderer_organization.tls(&["127.0.0.1"])));
+        }
+        let mut peering = Vec::new();
+        for organization in &organizations {
+            let (listener, port) = listener().await;
+            peering.push((listener, port, organization.tls(&["127.0.0.1"])));
+        }
+        let consenters = ordering
+            .iter()
+            .map(|(_, port, tls)| network::consenter("127.0.0.1", *port, tls))
+            .collect();
+        let all: Vec<&Organization> = std::iter::once(&orderer_organization)
+            .chain(&organizations)
+            .collect();
+        let mut profile = network::profile(CHANNEL, &all, consenters);
+        for (index, organization) in profile.organizations.iter_mut().enumerate() {
+            organization.is_application = index > 0;
+            if index > 0 {
+                organization.anchor_peers = vec![("127.0.0.1".to_owned(), peering[index - 1].1)];
+            }
+        }
+        adjust(&mut profile);
+        let genesis = network::block(&profile);
+        let mut running = Vec::new();
+        for (index, (listener, port, tls)) in ordering.into_iter().enumerate() {
+            let data = folder.path().join(format!("orderer{index}"));
+            running.push(
+                start_orderer(&orderer_organization, &tls, &data, listener, port, &genesis).await,
+            );
+        }
+        let mut joined = Vec::new();
+        for (organization, (listener, port, tls)) in organizations.into_iter().zip(peering) {
+            let data = folder.path().join(organization.msp_id());
+            joined.push(start_peer(organization, &tls, &data, listener, port, &genesis).await);
+        }
+        Self {
+            orderer_organization,
+            orderers: running,
+            members: joined,
+            genesis,
+            folder,
+        }
+    }
+
+    /// Installs, approves and commits a built-in contract; `policy` as in the policy language, or
+    /// the channel's default.
+    pub async fn deploy(&self, name: &str, policy: Option<&str>) {
+        self.deploy_with(name, policy, None).await;
+    }
+
+    pub async fn deploy_with(
+        &self,
+        name: &str,
+        policy: Option<&str>,
+        collections: Option<protos::CollectionConfigPackage>,
+    ) {
+        let package =
+            consilium_chaincode::lifecycle::package_in_process(&format!("{name}_1"), name)
+                .expect("a good label");
+        let validation_parameter = policy.map_or_else(Bytes::new, |text| {
+            let envelope = consilium_msp::dsl::parse(text).expect("a policy");
+            protos::ApplicationPolicy {
+                r#type: Some(protos::application_policy::Type::SignaturePolicy(envelope)),
+            }
+            .encode_to_vec()
+            .into()
+        });
+        for member in &self.members {
+            let args = InstallChaincodeArgs {
+                chaincode_install_package: package.clone().into(),
+            };
+            let installed = member
+                .admin
+                .endorse_locally(
+                    &member.peer,
+                    "",
+                    "_lifecycle",
+                    &[b"InstallChaincode", &args.encode_to_vec()],
+                )
+                .await;
+            let response = installed.response.expect("a response");
+            assert_eq!(response.status, 200, "{}", response.message);
+            let installed = InstallChaincodeResult::decode(response.payload).expect("a result");
+            let approval = ApproveChaincodeDefinitionForMyOrgArgs {
+                name: name.to_owned(),
+                version: "1.0".to_owned(),
+                sequence: 1,
+                validation_parameter: validation_parameter.clone(),
+                collections: collections.clone(),
+                source: Some(ChaincodeSource {
+                    r#type: Some(chaincode_source::Type::LocalPackage(
+                        chaincode_source::Local {
+                            package_id: installed.package_id,
+                        },
+                    )),
+                }),
+                ..Default::default()
+            };
+            let own = vec![member.organization.msp_id().to_owned()];
+            let code = member
+                .admin
+                .submit_to(
+                    own,
+                    "_lifecycle",
+                    &[
+                        b"ApproveChaincodeDefinitionForMyOrg",
+                        &approval.encode_to_vec(),
+                    ],
+                )
+                .await
+                .expect("approved");
+            assert_eq!(code, TxValidationCode::Valid);
+        }
+        let commit = CommitChaincodeDefinitionArgs {
+            name: name.to_owned(),
+            version: "1.0".to_owned(),
+            sequence: 1,
+            validation_parameter,
+            collections,
+            ..Default::default()
+        };
+        // A peer that has not seen the last approval yet would refuse.
+        self.level().await;
+        let code = self.members[0]
+            .admin
+            .submit(
+                "_lifecycle",
+                &[b"CommitChaincodeDefinition", &commit.encode_to_vec()],
+            )
+            .await
+            .expect("committed");
+        assert_eq!(code, TxValidationCode::Valid);
+        self.level().await;
+    }
+
+    /// Waits until all peers have the same height.
+    pub async fn level(&self) {
+        let level = async {
+            loop {
+                let heights: Vec<u64> = self
+                    .members
+                    .iter()
+                    .map(|member| *member.channel().subscribe_height().borrow())
+                    .collect();
+                if heights.windows(2).all(|pair| pair[0] == pair[1]) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, level)
+            .await
+            .expect("peers catch up");
+    }
+}
+
+async fn start_orderer(
+    organization: &Organization,
+    tls: &Credential,
+    data: &Path,
+    listener: TcpListener,
+    port: u16,
+    genesis: &common::Block,
+) -> RunningOrderer {
+    let own = identity(tls);
+    let certificate = Bytes::copy_from_slice(own.leaf_der());
+    let client = ClientTls::new(Some(own), &[]).expect("a client's TLS");
+    let signer = organization.signer("orderer", NodeOu::Orderer);
+    let options = OrdererOptions::new(data, signer, certificate.clone(), certificate, client);
+    let orderer = Orderer::open(options).await.expect("an orderer");
+    let server_tls = ServerTls::new(identity(tls), ClientAuth::Request, &[]).expect("TLS");
+    let serving = grpc_server()
+        .add_service(orderer.broadcast_service())
+        .add_service(orderer.replication_service())
+        .serve_with_incoming(incoming(listener, Some(server_tls)));
+    let server = tokio::spawn(async move { serving.await.expect("the server runs") });
+    orderer.join(genesis).await.expect("joined");
+    RunningOrderer {
+        orderer,
+        address: format!("127.0.0.1:{port}"),
+        server,
+    }
+}
+
+async fn start_peer(
+    organization: Organization,
+    tls: &Credential,
+    data: &Path,
+    listener: TcpListener,
+    port: u16,
+    genesis: &common::Block,
+) -> Member {
+    let address = format!("127.0.0.1:{port}");
+    let options = PeerOptions {
+        client_tls: Some(ClientTls::new(Some(identity(tls)), &[]).expect("a client's TLS")),
+        address: address.clone(),
+        contracts: built_in(),
+        ..PeerOptions::new(
+            data.to_owned(),
+            organization.signer("peer0", NodeOu::Peer),
+            organization.msp(),
+        )
+    };
+    let peer = Peer::open(options).expect("a peer");
+    peer.join(genesis).expect("joined");
+    let gateway = Gateway::new(peer.clone(), GatewayOptions::default());
+    let server_tls = ServerTls::new(identity(tls), ClientAuth::Request, &[]).expect("TLS");
+    let serving = grpc_server()
+        .add_service(peer.endorser_service().into_server())
+        .add_service(peer.deliver_service())
+        .add_service(gateway.service())
+        .serve_with_incoming(incoming(listener, Some(server_tls)));
+    let server = tokio::spawn(async move { serving.await.expect("the server runs") });
+    let client = Client::connect(&organization, &address, "user", NodeOu::Client).await;
+    let admin = Client {
+        signer: organization.signer("admin", NodeOu::Admin),
+        ..client.clone()
+    };
+    Member {
+        organization,
+        peer,
+        address,
+        client,
+        admin,
+        server,
+    }
+}
+
+impl Member {
+    pub fn channel(&self) -> Arc<consilium_peer::PeerChannel> {
+        self.peer.channel(CHANNEL).expect("a joined channel")
+    }
+}
+
+impl RunningOrderer {
+    /// Takes it away: connections break at once.
+    pub async fn kill(&self) {
+        self.server.abort();
+        self.orderer.shutdown().await;
+    }
+}
+
+impl Client {
+    pub async fn connect(
+        organization: &Organization,
+        address: &str,
+        name: &str,
+        unit: NodeOu,
+    ) -> Self {
+        let roots = [organization.tls_root_pem()];
+        let tls = ClientTls::new(None, &roots).expect("a client's TLS");
+        let channel = consilium_transport::connect(address, Some(tls), PATIENCE)
+            .await
+            .expect("connected");
+        Self {
+            signer: organization.signer(name, unit),
+            gateway: GatewayClient::new(channel.clone())
+                .max_decoding_message_size(MAX_MESSAGE)
+                .max_encoding_message_size(MAX_MESSAGE),
+            channel,
+        }
+    }
+
+    /// The same connection with another identity.
+    pub fn with_signer(&self, signer: Arc<dyn Signer>) -> Self {
+        Self {
+            signer,
+            ..self.clone()
+        }
+    }
+
+    pub fn propose(
+        &self,
+        channel: &str,
+        chaincode: &str,
+        args: &[&[u8]],
+    ) -> (protos::SignedProposal, String) {
+        self.propose_with(channel, chaincode, args, BTreeMap::new())
+    }
+
+    pub fn propose_with(
+        &self,
+        channel: &str,
+        chaincode: &str,
+        args: &[&[u8]],
+        transient: BTreeMap<String, Bytes>,
+    ) -> (protos::SignedProposal, String) {
+        let proposal = NewProposal {
+            channel,
+            chaincode,
+            args: args.iter().map(|arg| Bytes::copy_from_slice(arg)).collect(),
+            transient,
+            is_init: false,
+            timestamp: envelope::timestamp(SystemTime::now()),
+        };
+        proposal::create(proposal, self.signer.as_ref()).expect("a signed proposal")
+    }
+
+    pub async fn endorse_locally(
+        &self,
+        peer: &Peer,
+        channel: &str,
+        chaincode: &str,
+        args: &[&[u8]],
+    ) -> protos::ProposalResponse {
+        let (proposal, _) = self.propose(channel, chaincode, args);
+        peer.process_proposal(proposal).await.expect("a response")
+    }
+
+    pub async fn evaluate(
+        &self,
+        chaincode: &str,
+        args: &[&[u8]],
+    ) -> Result<protos::Response, Status> {
+        let (proposal, transaction_id) = self.propose(CHANNEL, chaincode, args);
+        let request = gateway::EvaluateRequest {
+            transaction_id,
+            channel_id: CHANNEL.to_owned(),
+            proposed_transaction: Some(proposal),
+            target_organizations: Vec::new(),
+        };
+        let response = self.gateway.clone().evaluate(request).await?.into_inner();
+        Ok(response.result.expect("a result"))
+    }
+
+    pub async fn endorse_proposal(
+        &self,
+        proposal: protos::SignedProposal,
+        organizations: Vec<String>,
+    ) -> Result<common::Envelope, Status> {
+        let request = gateway::EndorseRequest {
+            transaction_id: String::new(),
+            channel_id: CHANNEL.to_owned(),
+            proposed_transaction: Some(proposal),
+            endorsing_organizations: organizations,
+        };
+        let response = self.gateway.clone().endorse(request).await?.into_inner();
+        Ok(response.prepared_transaction.expect("a transaction"))
+    }
+
+    pub fn sign(&self, envelope: common::Envelope) -> common::Envelope {
+        transaction::sign(envelope, self.signer.as_ref()).expect("signed")
+    }
+
+    pub async fn send(&self, envelope: common::Envelope) -> Result<(), Status> {
+        let request = gateway::SubmitRequest {
+            transaction_id: String::new(),
+            channel_id: CHANNEL.to_owned(),
+            prepared_transaction: Some(envelope),
+        };
+        self.gateway.clone().submit(request).await.map(|_| ())
+    }
+
+    pub async fn status(&self, transaction_id: &str) -> Result<(TxValidationCode, u64), Status> {
+        let request = gateway::CommitStatusRequest {
+            transaction_id: transaction_id.to_owned(),
+            channel_id: CHANNEL.to_owned(),
+            identity: self.signer.serialized().clone(),
+        };
+        let request = Bytes::from(request.encode_to_vec());
+        let signature = self.signer.sign(&request).expect("signed");
+        let signed = gateway::SignedCommitStatusRequest { request, signature };
+        let response = tokio::time::timeout(PATIENCE, self.gateway.clone().commit_status(signed))
+            .await
+            .map_err(|_| Status::new(Code::DeadlineExceeded, "the test's patience"))??
+            .into_inner();
+        Ok((response.result(), response.block_number))
+    }
+
+    pub async fn submit(
+        &self,
+        chaincode: &str,
+        args: &[&[u8]],
+    ) -> Result<TxValidationCode, Status> {
+        self.submit_to(Vec::new(), chaincode, args).await
+    }
+
+    pub async fn submit_to(
+        &self,
+        organizations: Vec<String>,
+        chaincode: &str,
+        args: &[&[u8]],
+    ) -> Result<TxValidationCode, Status> {
+        let (proposal, tx_id) = self.propose(CHANNEL, chaincode, args);
+        let envelope = self.endorse_proposal(proposal, organizations).await?;
+        self.send(self.sign(envelope)).await?;
+        Ok(self.status(&tx_id).await?.0)
+    }
+
+    pub async fn events(
+        &self,
+        request: gateway::ChaincodeEventsRequest,
+    ) -> Result<tonic::Streaming<gateway::ChaincodeEventsResponse>, Status> {
+        let request = Bytes::from(
+            gateway::ChaincodeEventsRequest {
+                identity: self.signer.serialized().clone(),
+                ..request
+            }
+            .encode_to_vec(),
+        );
+        let signature = self.signer.sign(&request).expect("signed");
+        let signed = gateway::SignedChaincodeEventsRequest { request, signature };
+        Ok(self
+            .gateway
+            .clone()
+            .chaincode_events(signed)
+            .await?
+            .into_inner())
+    }
+}
+
+/// The details of a gateway's error.
+pub fn details(status: &Status) -> Vec<gateway::ErrorDetail> {
+    let Ok(decoded) = consilium_proto::google::rpc::Status::decode(status.details()) else {
+        return Vec::new();
+    };
+    decoded
+        .details
+        .iter()
+        .map(|any| {
+            assert_eq!(any.type_url, "type.googleapis.com/gateway.ErrorDetail");
+            gateway::ErrorDetail::decode(any.value.as_slice()).expect("an error detail")
+        })
+        .collect()
+}
