@@ -171,10 +171,7 @@ mod tests {
             (None, None, 5, Err(Status::BadRequest)),
         ];
         for (start, stop, height, expected) in cases {
-            let actual = resolve(
-                &seek(start.clone(), stop.clone()),
-                Extent { first: 0, height },
-            );
+            let actual = resolve(&seek(start, stop), Extent { first: 0, height });
             assert_eq!(actual, expected, "start {start:?} stop {stop:?}");
         }
     }
@@ -218,7 +215,7 @@ mod tests {
             ),
         ];
         for (start, extent, expected) in cases {
-            let actual = resolve(&seek(Some(start.clone()), Some(newest())), extent);
+            let actual = resolve(&seek(Some(start), Some(newest())), extent);
             assert_eq!(actual, expected, "start {start:?} in {extent:?}");
         }
     }

@@ -225,11 +225,7 @@ async fn a_seek_gives_its_blocks_and_then_a_status() {
         (SeekInfo::default(), status(Status::BadRequest)),
     ];
     for (seek, expected) in cases {
-        assert_eq!(
-            bench.run(vec![bench.ask(seek.clone())]).await,
-            expected,
-            "{seek:?}"
-        );
+        assert_eq!(bench.run(vec![bench.ask(seek)]).await, expected, "{seek:?}");
     }
 }
 

@@ -261,41 +261,47 @@ mod tests {
         assert_eq!(bench.cut(9_999), None);
     }
 
+    /// Name, what waits while the pipeline is free, the batches that it becomes.
+    type Case = (
+        &'static str,
+        &'static [(Kind, usize)],
+        &'static [&'static [u32]],
+    );
+
     #[test]
     fn full_batches_follow_the_size_rules() {
-        let normal = Kind::Normal;
-        let config = Kind::Config;
-        // Sizes and kinds that wait while the pipeline is free, and the batches they become.
-        let cases: &[(&str, &[(Kind, usize)], &[&[u32]])] = &[
-            ("count", &[(normal, 1); 7], &[&[0, 1, 2], &[3, 4, 5], &[6]]),
+        const NORMAL: Kind = Kind::Normal;
+        const CONFIG: Kind = Kind::Config;
+        let cases: &[Case] = &[
+            ("count", &[(NORMAL, 1); 7], &[&[0, 1, 2], &[3, 4, 5], &[6]]),
             (
                 "exactly preferred bytes",
-                &[(normal, 60), (normal, 40)],
+                &[(NORMAL, 60), (NORMAL, 40)],
                 &[&[0, 1]],
             ),
             (
                 "one byte more",
-                &[(normal, 60), (normal, 41)],
+                &[(NORMAL, 60), (NORMAL, 41)],
                 &[&[0], &[1]],
             ),
             (
                 "oversize alone",
-                &[(normal, 1), (normal, 101), (normal, 1)],
+                &[(NORMAL, 1), (NORMAL, 101), (NORMAL, 1)],
                 &[&[0], &[1], &[2]],
             ),
             (
                 "oversize first",
-                &[(normal, 101), (normal, 1)],
+                &[(NORMAL, 101), (NORMAL, 1)],
                 &[&[0], &[1]],
             ),
             (
                 "config alone",
-                &[(normal, 1), (config, 1), (normal, 1)],
+                &[(NORMAL, 1), (CONFIG, 1), (NORMAL, 1)],
                 &[&[0], &[1], &[2]],
             ),
             (
                 "config oversize",
-                &[(config, 500), (config, 500)],
+                &[(CONFIG, 500), (CONFIG, 500)],
                 &[&[0], &[1]],
             ),
         ];
