@@ -62,9 +62,12 @@ impl Runnable {
     }
 }
 
-/// What is runnable, remembered for the height of the ledger at which it was found.
+/// What is runnable by channel and name, remembered for the height at which it was found.
 #[derive(Default)]
-pub(crate) struct Programs(Mutex<HashMap<(String, String), (u64, Arc<Runnable>)>>);
+pub(crate) struct Programs(Mutex<HashMap<(String, String), Found>>);
+
+/// A height of the ledger and what was runnable there.
+type Found = (u64, Arc<Runnable>);
 
 impl Programs {
     /// The chaincode `name` of `channel`, recording the read that every invocation makes.

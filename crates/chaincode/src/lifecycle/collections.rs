@@ -67,10 +67,8 @@ pub(super) fn explicit_collections(
         .collections
         .config
         .iter()
-        .filter_map(|config| match &config.payload {
-            Some(collection_config::Payload::StaticCollectionConfig(config)) => Some(config),
-            None => None,
-        })
+        .filter_map(|config| config.payload.as_ref())
+        .map(|collection_config::Payload::StaticCollectionConfig(config)| config)
 }
 
 /// The configuration of the implicit collection of the organization `msp_id`. Its endorsement

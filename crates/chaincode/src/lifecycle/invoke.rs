@@ -20,7 +20,7 @@ use consilium_proto::lifecycle::{
     chaincode_source, check_commit_readiness_result::Mismatches, query_installed_chaincode_result,
     query_installed_chaincodes_result,
 };
-use consilium_proto::protos::{CollectionConfigPackage, Response};
+use consilium_proto::protos::Response;
 use consilium_protocol::config::ChannelConfig;
 use prost::Message;
 use std::collections::BTreeMap;
@@ -332,9 +332,7 @@ impl Call<'_> {
             endorsement_plugin: args.endorsement_plugin,
             validation_plugin: args.validation_plugin,
             validation_parameter: args.validation_parameter,
-            collections: args
-                .collections
-                .unwrap_or_else(CollectionConfigPackage::default),
+            collections: args.collections.unwrap_or_default(),
             init_required: args.init_required,
         };
         let config = self.config()?;

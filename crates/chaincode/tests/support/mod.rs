@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 pub mod collections;
+pub mod contracts;
+pub mod scripts;
 pub mod service;
 
 use bytes::Bytes;
@@ -34,10 +36,13 @@ pub const CHANNEL: &str = "mychannel";
 pub const ORG1: usize = 0;
 pub const ORG2: usize = 1;
 
+/// A channel's ledger and configuration.
+type Joined = (Arc<Ledger>, Arc<ChannelConfig>);
+
 /// The world around a host in tests.
 pub struct Support {
     pub msp: Arc<Msp>,
-    pub ledgers: Mutex<BTreeMap<String, (Arc<Ledger>, Arc<ChannelConfig>)>>,
+    pub ledgers: Mutex<BTreeMap<String, Joined>>,
     /// Resources that nobody may use.
     pub refused: Mutex<BTreeSet<String>>,
     pub joined: Mutex<Vec<Block>>,
@@ -233,7 +238,9 @@ impl Consortium {
                     joined: Mutex::default(),
                 });
                 let options = adjust(HostOptions::new(folder.path().join("packages")));
-                let host = Host::new(options, built_in(), support.clone()).expect("host");
+                let mut known = built_in();
+                known.extend(contracts::unruly());
+                let host = Host::new(options, known, support.clone()).expect("host");
                 let peer = Peer {
                     client: organization.signer("user", NodeOu::Client),
                     signer: organization.signer("peer0", NodeOu::Peer),
