@@ -221,7 +221,8 @@ fn prepare(
         .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .http2_adaptive_window(true)
+        .initial_connection_window_size(crate::CONNECTION_WINDOW)
+        .initial_stream_window_size(crate::STREAM_WINDOW)
         .keep_alive_while_idle(true);
     let dialer = Dialer {
         endpoint: endpoint.to_owned(),

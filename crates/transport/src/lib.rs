@@ -56,6 +56,15 @@ pub(crate) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
 /// How long a probe may stay unanswered before the connection is given up.
 pub(crate) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Bytes that may be on their way on one connection, and so the memory that a caller can fill.
+///
+/// Fixed and large on purpose: h2 tolerates small frames that wait to be read only up to half of
+/// this window and closes the connection beyond (`too_many_data_frames`). The window that hyper
+/// adapts by itself starts at 64 KiB, which a few hundred concurrent calls exhaust.
+pub(crate) const CONNECTION_WINDOW: u32 = 8 << 20;
+/// Bytes that may be on their way on one stream.
+pub(crate) const STREAM_WINDOW: u32 = 4 << 20;
+
 /// Makes aws-lc-rs the process's TLS provider. Safe to call more than once and from any thread.
 ///
 /// This crate names its provider itself; other users of rustls in the process (reqwest) need the
@@ -72,7 +81,8 @@ pub fn grpc_server() -> tonic::transport::Server {
     tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .http2_adaptive_window(Some(true))
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_stream_window_size(STREAM_WINDOW)
         .http2_max_header_list_size(64 * 1024)
 }
 
