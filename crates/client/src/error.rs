@@ -62,18 +62,22 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// Whether sending the same request again may succeed.
+    /// Whether sending the same request again may succeed: nobody answered in time, or the
+    /// endorsers stood at different blocks.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(
-            self,
-            Self::Refused {
-                code: tonic::Code::Unavailable
-                    | tonic::Code::ResourceExhausted
-                    | tonic::Code::DeadlineExceeded,
-                ..
-            }
-        )
+        match self {
+            Self::Refused { code, details, .. } => match code {
+                tonic::Code::Unavailable
+                | tonic::Code::ResourceExhausted
+                | tonic::Code::DeadlineExceeded => true,
+                tonic::Code::Aborted => details
+                    .iter()
+                    .any(|detail| detail.message == "ProposalResponsePayloads do not match"),
+                _ => false,
+            },
+            _ => false,
+        }
     }
 
     pub(crate) fn refused(step: Step, status: &tonic::Status) -> Self {

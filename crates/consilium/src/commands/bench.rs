@@ -18,6 +18,9 @@ use parking_lot::Mutex;
 
 use super::connect::{ConnectArgs, Target};
 
+/// Latencies are counted in microseconds up to ten minutes.
+const LONGEST: u64 = 600_000_000;
+
 /// What to measure.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
@@ -94,7 +97,7 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<()> {
 
     let start = Instant::now();
     let shared = Arc::new(Shared {
-        latencies: Mutex::new(Histogram::new(3)?),
+        latencies: Mutex::new(Histogram::new_with_bounds(1, LONGEST, 3)?),
         errors: Mutex::default(),
         done: AtomicU64::new(0),
         sequence: AtomicU64::new(0),
@@ -202,8 +205,14 @@ fn kind(error: &ClientError) -> String {
             step,
             code,
             message,
-            ..
-        } => format!("{step:?}: {code:?} {message}"),
+            details,
+        } => match details.first() {
+            Some(detail) => format!(
+                "{step:?}: {code:?} {message}; {}: {}",
+                detail.msp_id, detail.message
+            ),
+            None => format!("{step:?}: {code:?} {message}"),
+        },
         ClientError::Invalid { code, .. } => code.as_str_name().to_owned(),
         other => other.to_string(),
     }

@@ -81,7 +81,7 @@ pub async fn story(stage: &mut Stage, procedures: &[(String, String)]) -> anyhow
             "maker/regulatory",
             "certifies its own model",
             ("devices", "Certify", certify.clone()),
-            "FORBIDDEN",
+            "WRONG_ORG",
         )
         .await?;
     stage

@@ -277,7 +277,7 @@ pub async fn story(
             "maker/regulatory",
             "registers a record of a patient",
             ("records", "RegisterRecords", json!({"records": []})),
-            "FORBIDDEN",
+            "WRONG_ORG",
         )
         .await?;
     stage
@@ -295,8 +295,8 @@ pub async fn story(
             "id": id("consent"),
             "period": {"to": seconds + 30 * 24 * 3600},
             "provisions": [{
-                "type": "permit", "orgs": ["HospitalMSP", "RegulatorMSP"],
-                "purposes": ["TREAT", "HRESCH"], "kinds": ["lab"],
+                "type": "permit", "orgs": ["RegulatorMSP"],
+                "purposes": ["HRESCH"], "kinds": ["lab"],
             }],
         },
     });
@@ -311,7 +311,7 @@ pub async fn story(
     stage
         .does(
             &subject,
-            "consents: laboratory results, for treatment and research, 30 days",
+            "consents: laboratory results, for research by the regulator, 30 days",
             "records",
             "PutConsent",
             consent,

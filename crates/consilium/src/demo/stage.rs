@@ -29,6 +29,9 @@ const CAST: [(&str, &str, &[(&str, &str)]); 10] = [
 /// The people of the demo, each with a gateway of its organization.
 pub struct Stage {
     gateways: BTreeMap<String, Gateway>,
+    /// One per organization: a step is over when every peer has committed it, since the next one
+    /// may be another organization's.
+    observers: Vec<Gateway>,
     table: Table,
     /// Ids of all transactions that were acknowledged as committed.
     pub acknowledged: Vec<String>,
@@ -43,10 +46,12 @@ impl Stage {
     /// A CA refuses, or a peer cannot be reached.
     pub async fn open(network: &Network, patients: &[(&str, &str)]) -> anyhow::Result<Self> {
         let mut gateways = BTreeMap::new();
+        let mut observers = Vec::new();
         for organization in &network.organizations {
             let registrar = Registrar::connect(network, organization).await?;
             let target = target_of(network, &format!("{}/User1", organization.name))?;
             let shared = target.gateway().await?;
+            observers.push(shared.clone());
             let mut enrol = Vec::new();
             for (owner, name, attributes) in CAST {
                 if owner == organization.name {
@@ -65,13 +70,10 @@ impl Stage {
                 gateways.insert(identity, shared.clone().with_signer(signer));
             }
         }
-        let mut table = Table::new();
-        table.load_style(presets::UTF8_BORDERS_ONLY);
-        table.set_content_arrangement(ContentArrangement::Dynamic);
-        table.set_header(["who", "does what", "outcome"]);
         Ok(Self {
             gateways,
-            table,
+            observers,
+            table: empty_table(),
             acknowledged: Vec::new(),
             refused: 0,
             steps: 0,
@@ -190,6 +192,9 @@ impl Stage {
             other => other,
         }
         .with_context(|| format!("{who}: {contract} {function}"))?;
+        for observer in &self.observers {
+            observer.commit_status(&committed.tx_id).await?;
+        }
         self.acknowledged.push(committed.tx_id.clone());
         let answer = if committed.payload.is_empty() {
             Value::Null
@@ -208,17 +213,21 @@ impl Stage {
     /// Prints the story so far under a heading and begins a new one.
     pub fn end_act(&mut self, heading: &str) {
         println!("\n{heading}\n{}", self.table);
-        let mut table = Table::new();
-        table.load_style(presets::UTF8_BORDERS_ONLY);
-        table.set_content_arrangement(ContentArrangement::Dynamic);
-        table.set_header(["who", "does what", "outcome"]);
-        self.table = table;
+        self.table = empty_table();
     }
 
     /// Steps told, and how many of them were refusals of a contract.
     pub fn counts(&self) -> (usize, usize) {
         (self.steps, self.refused)
     }
+}
+
+fn empty_table() -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_BORDERS_ONLY);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(["who", "does what", "outcome"]);
+    table
 }
 
 impl Stage {
