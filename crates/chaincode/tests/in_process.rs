@@ -61,7 +61,7 @@ async fn a_contract_that_panics_fails_its_own_transaction_alone() {
 }
 
 #[tokio::test]
-async fn a_contract_that_takes_too_long_is_given_up_and_cannot_write_any_more() {
+async fn a_contract_that_takes_too_long_is_given_up() {
     let consortium = Consortium::with(|options| HostOptions {
         execute_timeout: Duration::from_millis(200),
         ..options

@@ -571,14 +571,6 @@ async fn callers_are_told_how_to_call() {
 
 #[tokio::test]
 async fn a_spoilt_definition_makes_one_chaincode_unusable_and_nothing_else() {
-    let consortium = Consortium::new();
-    consortium.deploy(&definition("kv", 1, "1.0"), &kv()).await;
-    consortium
-        .deploy(
-            &definition("other", 1, "1.0"),
-            &package_in_process("other", "kv").expect("label"),
-        )
-        .await;
     // A chaincode cannot write there; two conspiring endorsers can sign whatever they like.
     for garbage in [&b"\xff\xff\xff"[..], b"", b"\x1a\x00"] {
         for field in ["Sequence", "EndorsementInfo", "Collections"] {
