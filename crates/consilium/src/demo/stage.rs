@@ -12,18 +12,18 @@ use crate::{
     network::{Network, Registrar},
 };
 
-/// Users of the demo: organization, name, attributes.
-const CAST: [(&str, &str, &[(&str, &str)]); 10] = [
-    ("hospital", "clerk", &[("hc.role", "records")]),
-    ("hospital", "physician", &[("hc.role", "physician")]),
-    ("hospital", "supply", &[("hc.role", "supply")]),
-    ("maker", "regulatory", &[("hc.role", "regulatory")]),
-    ("maker", "shipping", &[("hc.role", "shipping")]),
-    ("maker", "vigilance", &[("hc.role", "vigilance")]),
-    ("regulator", "certifier", &[("hc.role", "certifier")]),
-    ("regulator", "recall", &[("hc.role", "recall")]),
-    ("regulator", "auditor", &[("hc.role", "auditor")]),
-    ("regulator", "inspector", &[("hc.role", "inspector")]),
+/// Users of the demo: organization, name, role (`hc.role`).
+const CAST: [(&str, &str, &str); 10] = [
+    ("hospital", "clerk", "records"),
+    ("hospital", "physician", "physician"),
+    ("hospital", "supply", "supply"),
+    ("maker", "regulatory", "regulatory"),
+    ("maker", "shipping", "shipping"),
+    ("maker", "vigilance", "vigilance"),
+    ("regulator", "certifier", "certifier"),
+    ("regulator", "recall", "recall"),
+    ("regulator", "auditor", "auditor"),
+    ("regulator", "inspector", "inspector"),
 ];
 
 /// The people of the demo, each with a gateway of its organization.
@@ -53,9 +53,9 @@ impl Stage {
             let shared = target.gateway().await?;
             observers.push(shared.clone());
             let mut enrol = Vec::new();
-            for (owner, name, attributes) in CAST {
+            for (owner, name, role) in CAST {
                 if owner == organization.name {
-                    enrol.push((name, attributes.to_vec()));
+                    enrol.push((name, vec![("hc.role", role)]));
                 }
             }
             if organization.name == "hospital" {

@@ -156,11 +156,19 @@ pub async fn status(args: &NetworkDir) -> anyhow::Result<()> {
         let [ca, orderer, peer] = nodes(&network, organization);
         table.add_row(row(&ca, &organization.ca_url(), "", ""));
         let height = match channel_info(&network, organization).await {
-            Ok(Some(info)) => info.height.to_string(),
-            Ok(None) => "not joined".into(),
-            Err(_) => "no answer".into(),
+            Ok(Some(info)) => {
+                healthy &= info.status == "active";
+                format!("{} ({})", info.height, info.status)
+            }
+            Ok(None) => {
+                healthy = false;
+                "not joined".into()
+            }
+            Err(_) => {
+                healthy = false;
+                "no answer".into()
+            }
         };
-        healthy &= height.parse::<u64>().is_ok();
         table.add_row(row(&orderer, &organization.orderer_endpoint(), &height, ""));
         let (height, hash) = match peer_info(&network, organization).await {
             Ok(info) => (
