@@ -210,18 +210,20 @@ fn raft_config(channel: &str, timing: Timing) -> Result<Config, openraft::Config
         election_timeout_min: milliseconds(timing.election_min),
         election_timeout_max: milliseconds(timing.election_max),
         enable_pre_vote: Some(true),
+        // A leader counts as committed what two followers have on disk, even before it is on its
+        // own. Killed at that moment and back as leader of the same term, it would put another
+        // entry at that place: a fork. So it comes back as a follower and needs a new term.
+        enable_leader_restore: Some(false),
         // Entries are batches already: bounded by bytes, not by count.
         max_payload_entries: 64,
         max_append_entries: Some(64),
         broadcast_submitted_on_append: Some(true),
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(5_000),
-        replication_lag_threshold: 20_000,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(2_000),
         max_in_snapshot_log_to_keep: KEPT_ENTRIES,
         purge_batch_size: 64,
         install_snapshot_timeout: milliseconds(SNAPSHOT_DEADLINE),
         api_channel_size: Some(1024),
         notification_channel_size: Some(4096),
-        state_machine_channel_size: Some(64),
         ..Config::default()
     }
     .validate()

@@ -77,4 +77,17 @@ export function gateway(org, user = 'User1', options = {}) {
     };
 }
 
+// The certificate authority of an organization, and who may register others with it.
+export function authority(org) {
+    const { domain, ports } = organization(org);
+    const home = path.join(dir, 'organizations', domain, 'ca');
+    return {
+        url: `https://localhost:${ports.ca}`,
+        name: `ca-${org}`,
+        root: readFileSync(path.join(home, 'ca-cert.pem'), 'utf8'),
+        registrar: 'registrar',
+        secret: readFileSync(path.join(home, 'registrar.secret'), 'utf8').trim(),
+    };
+}
+
 export const text = (bytes) => Buffer.from(bytes).toString('utf8');

@@ -1,23 +1,15 @@
-// Fabric's own CA client (npm fabric-ca-client), unmodified, against a running authority.
-//
-// CA_URL             https://host:port of the authority
-// CA_TLS_ROOT        path of the PEM root of its TLS certificate
-// CA_NAME            its name; empty for the server's default
-// CA_ADMIN, CA_ADMIN_PASSWORD   a registrar (default admin, adminpw)
+// Fabric's own CA client (npm fabric-ca-client), unmodified, against an authority of the network.
 
 import assert from 'node:assert/strict';
 import { X509Certificate, createPrivateKey, randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { before, test } from 'node:test';
 
 import FabricCAServices from 'fabric-ca-client';
 import { User } from 'fabric-common';
 
-const { CA_URL, CA_TLS_ROOT, CA_NAME = '' } = process.env;
-const { CA_ADMIN = 'admin', CA_ADMIN_PASSWORD = 'adminpw' } = process.env;
-assert.ok(CA_URL && CA_TLS_ROOT, 'set CA_URL and CA_TLS_ROOT');
+import { authority } from './lib/network.mjs';
 
-const root = readFileSync(CA_TLS_ROOT, 'utf8');
+const { url, name: caName, root, registrar, secret: registrarSecret } = authority('hospital');
 const tls = { trustedRoots: [root], verify: true };
 const unique = (name) => `${name}-${randomBytes(4).toString('hex')}`;
 
@@ -25,7 +17,7 @@ let ca;
 let admin;
 
 const userOf = (name, { certificate, key }) =>
-  User.createUser(name, '', 'Org1MSP', certificate, key.toBytes());
+  User.createUser(name, '', 'HospitalMSP', certificate, key.toBytes());
 
 // The attribute extension holds JSON as it is, so its text can be found in the certificate.
 const attributesOf = (certificate) => {
@@ -41,19 +33,19 @@ const refusal = (code, message) => (error) => {
 };
 
 before(async () => {
-  ca = new FabricCAServices(CA_URL, tls, CA_NAME);
+  ca = new FabricCAServices(url, tls, caName);
   const enrollment = await ca.enroll({
-    enrollmentID: CA_ADMIN,
-    enrollmentSecret: CA_ADMIN_PASSWORD,
+    enrollmentID: registrar,
+    enrollmentSecret: registrarSecret,
   });
-  admin = userOf(CA_ADMIN, enrollment);
+  admin = userOf(registrar, enrollment);
 });
 
 test('the authority says its name and its chain', async () => {
-  const { caName, caChain, version } = await ca.getCaInfo(admin);
-  assert.equal(new X509Certificate(caChain).ca, true);
-  assert.match(version, /^\d+\.\d+\.\d+$/);
-  if (CA_NAME) assert.equal(caName, CA_NAME);
+  const info = await ca.getCaInfo(admin);
+  assert.equal(info.caName, caName);
+  assert.equal(new X509Certificate(info.caChain).ca, true);
+  assert.match(info.version, /^\d+\.\d+\.\d+$/);
 });
 
 test('a registered user enrols, and its certificate says who it is', async () => {
@@ -145,15 +137,15 @@ test('refusals carry the codes that the client knows', async () => {
     ca.register({ enrollmentID: unique('user'), role: 'client' }, user),
     refusal(71, 'Authorization failure'),
   );
-  const elsewhere = new FabricCAServices(CA_URL, tls, 'no-such-ca');
+  const elsewhere = new FabricCAServices(url, tls, 'no-such-ca');
   await assert.rejects(elsewhere.enroll(right), /CA 'no-such-ca' does not exist/);
 });
 
 test('a client that does not trust the root does not talk', async () => {
-  const stranger = new FabricCAServices(CA_URL, { trustedRoots: [], verify: true }, CA_NAME);
+  const stranger = new FabricCAServices(url, { trustedRoots: [], verify: true }, caName);
   const attempt = stranger.enroll({
-    enrollmentID: CA_ADMIN,
-    enrollmentSecret: CA_ADMIN_PASSWORD,
+    enrollmentID: registrar,
+    enrollmentSecret: registrarSecret,
   });
   await assert.rejects(attempt, /certificate/);
 });
