@@ -18,6 +18,7 @@ use crate::blocks::BlockWriter;
 use crate::check::Checker;
 use crate::error::OrdererError;
 use crate::order::Sequencer;
+use crate::orderer::RaftStatus;
 use crate::raft::log::ChannelLog;
 use crate::raft::machine::Machine;
 use crate::raft::network::{Network, Peers};
@@ -166,6 +167,19 @@ impl Chain {
     /// Whether Raft runs: a failed disk stops it.
     pub(crate) fn is_running(&self) -> bool {
         self.raft.metrics().borrow_watched().running_state.is_ok()
+    }
+
+    pub(crate) fn raft_status(&self) -> RaftStatus {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        RaftStatus {
+            id: metrics.id,
+            term: metrics.current_term,
+            leader: metrics.current_leader,
+            last: metrics.last_log_index,
+            applied: metrics.last_applied.map(|id| id.index()),
+            purged: metrics.purged.map(|id| id.index()),
+        }
     }
 
     /// The Raft id of the leader, if one is known.

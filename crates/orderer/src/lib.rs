@@ -33,7 +33,7 @@ mod state;
 mod submission;
 
 pub use error::OrdererError;
-pub use orderer::{ChannelInfo, JoinError, Orderer, OrdererOptions, RemoveError};
+pub use orderer::{ChannelInfo, JoinError, Orderer, OrdererOptions, RaftStatus, RemoveError};
 pub use raft::Timing as RaftTiming;
 pub use raft::receive::ReplicationService;
 pub use refusal::Refusal;

@@ -95,6 +95,24 @@ pub struct ChannelInfo {
     pub height: u64,
 }
 
+/// How a channel's Raft node stands. Ids are places in the list of consenters, from 1; positions
+/// are indexes of log entries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RaftStatus {
+    /// This node.
+    pub id: u64,
+    /// The term.
+    pub term: u64,
+    /// Who leads, if that is known.
+    pub leader: Option<u64>,
+    /// The last entry of this node's log.
+    pub last: Option<u64>,
+    /// The last entry that is in this node's chain.
+    pub applied: Option<u64>,
+    /// The last entry that was removed from this node's log.
+    pub purged: Option<u64>,
+}
+
 /// Why a channel cannot be joined.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -330,6 +348,11 @@ impl Orderer {
             },
             height: chain.state.store.height(),
         })
+    }
+
+    /// How a channel's Raft node stands.
+    pub fn raft_status(&self, name: &str) -> Option<RaftStatus> {
+        Some(self.channels.get(name)?.raft_status())
     }
 
     /// The Raft id of a channel's leader, as this node knows it: the leader's place among the

@@ -372,3 +372,20 @@ async fn garbage_to_deliver_gets_bad_request_and_the_node_lives_on() {
     let answer = cluster.broadcast(0, cluster.message("still there")).await;
     assert_eq!(status(&answer), Status::Success);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orderer_that_is_shut_down_answers_what_waits_and_keeps_what_it_acknowledged() {
+    let mut cluster = Cluster::start(1, |_| {}).await;
+    let answer = cluster.broadcast(0, cluster.message("before")).await;
+    assert_eq!(status(&answer), Status::Success);
+    cluster.orderer(0).shutdown().await;
+    let answer = cluster.broadcast(0, cluster.message("meanwhile")).await;
+    assert_eq!(status(&answer), Status::ServiceUnavailable);
+    assert_eq!(answer.info, "chain is stopped");
+    cluster.kill(0).await;
+    cluster.restart(0).await;
+    let answer = cluster.broadcast(0, cluster.message("after")).await;
+    assert_eq!(status(&answer), Status::Success, "{}", answer.info);
+    let blocks = cluster.blocks(0, cluster.height(0)).await;
+    assert_eq!(texts(&blocks), ["before", "after"]);
+}

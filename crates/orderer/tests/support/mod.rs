@@ -65,6 +65,10 @@ impl Cluster {
     /// Starts `count` orderers and joins them to the channel. `adjust` changes its profile.
     pub async fn start(count: usize, adjust: impl FnOnce(&mut Profile)) -> Self {
         consilium_transport::install_crypto_provider();
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_test_writer()
+            .try_init();
         let organization = Organization::new("OrdererMSP", "example.com");
         let mut nodes = Vec::new();
         let mut listeners = Vec::new();
