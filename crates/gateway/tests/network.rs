@@ -10,7 +10,7 @@ use consilium_proto::{
     common, gateway, orderer,
     protos::{self, TxValidationCode},
 };
-use consilium_protocol::transaction;
+use consilium_protocol::{envelope, transaction};
 use consilium_testkit::{NodeOu, Organization};
 use prost::Message;
 use support::{CHANNEL, Client, Network, details};
@@ -713,4 +713,140 @@ async fn losing_an_orderer_loses_no_acknowledged_transaction() {
         let (code, _) = member.client.status(&tx_id).await.unwrap();
         assert_eq!(code, TxValidationCode::Valid);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blocks_are_delivered_whole_filtered_and_with_private_data_to_members_only() {
+    let network = Network::start(1, 1).await;
+    network.deploy("kv", None).await;
+    let client = &network.members[0].client;
+    let (proposal, tx_id) = client.propose(CHANNEL, "kv", &[b"put", b"k", b"v", b"changed"]);
+    let envelope = client.endorse_proposal(proposal, vec![]).await.unwrap();
+    client.send(client.sign(envelope)).await.unwrap();
+    let (_, number) = client.status(&tx_id).await.unwrap();
+    let stored = network.members[0]
+        .channel()
+        .ledger()
+        .block(number)
+        .unwrap()
+        .unwrap();
+
+    let mut deliver = protos::deliver_client::DeliverClient::new(client.channel.clone());
+    let seek = seek(client.signer.as_ref(), number);
+    let mut answers = Vec::new();
+    for stream in [
+        deliver.deliver(tokio_stream::iter([seek.clone()])).await,
+        deliver
+            .deliver_filtered(tokio_stream::iter([seek.clone()]))
+            .await,
+        deliver
+            .deliver_with_private_data(tokio_stream::iter([seek]))
+            .await,
+    ] {
+        let mut stream = stream.unwrap().into_inner();
+        answers.push(stream.message().await.unwrap().unwrap().r#type.unwrap());
+        let end = stream.message().await.unwrap().unwrap().r#type.unwrap();
+        assert_eq!(
+            end,
+            protos::deliver_response::Type::Status(common::Status::Success as i32)
+        );
+    }
+    assert_eq!(
+        answers[0],
+        protos::deliver_response::Type::Block(stored.clone())
+    );
+    let protos::deliver_response::Type::FilteredBlock(filtered) = &answers[1] else {
+        panic!("a filtered block")
+    };
+    assert_eq!(
+        (filtered.channel_id.as_str(), filtered.number),
+        (CHANNEL, number)
+    );
+    let [transaction] = &filtered.filtered_transactions[..] else {
+        panic!("one transaction")
+    };
+    assert_eq!(transaction.txid, tx_id);
+    assert_eq!(transaction.tx_validation_code(), TxValidationCode::Valid);
+    let Some(protos::filtered_transaction::Data::TransactionActions(actions)) = &transaction.data
+    else {
+        panic!("actions")
+    };
+    let event = actions.chaincode_actions[0]
+        .chaincode_event
+        .as_ref()
+        .unwrap();
+    assert_eq!(
+        (event.event_name.as_str(), event.tx_id.as_str()),
+        ("changed", tx_id.as_str())
+    );
+    assert!(event.payload.is_empty(), "filtered blocks show no payloads");
+    assert_eq!(
+        answers[2],
+        protos::deliver_response::Type::BlockAndPrivateData(protos::BlockAndPrivateData {
+            block: Some(stored),
+            private_data_map: BTreeMap::new(),
+        })
+    );
+
+    let stranger = Organization::new("Org9MSP", "org9.example.com");
+    let seek = self::seek(stranger.signer("user", NodeOu::Client).as_ref(), number);
+    let mut refused = deliver
+        .deliver_filtered(tokio_stream::iter([seek]))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(
+        refused.message().await.unwrap().unwrap().r#type.unwrap(),
+        protos::deliver_response::Type::Status(common::Status::Forbidden as i32)
+    );
+}
+
+/// A signed request for one block.
+fn seek(signer: &dyn Signer, number: u64) -> common::Envelope {
+    let position = Some(orderer::SeekPosition {
+        r#type: Some(orderer::seek_position::Type::Specified(
+            orderer::SeekSpecified { number },
+        )),
+    });
+    let info = orderer::SeekInfo {
+        start: position,
+        stop: position,
+        ..Default::default()
+    };
+    let now = envelope::timestamp(std::time::SystemTime::now());
+    envelope::seek(CHANNEL, info, signer, now, Bytes::new()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_starts_again_goes_on_where_its_ledger_ends() {
+    let mut network = Network::start(1, 2).await;
+    network
+        .deploy("kv", Some("OR('Org1MSP.peer','Org2MSP.peer')"))
+        .await;
+    network.stop_peer(1).await;
+    for value in ["1", "2", "3"] {
+        let code = network.members[0]
+            .client
+            .submit("kv", &[b"put", b"k", value.as_bytes()])
+            .await;
+        assert_eq!(code.unwrap(), TxValidationCode::Valid);
+    }
+    network.restart_peer(1).await;
+    network.level().await;
+    let [one, two] = &network.members[..] else {
+        panic!("two members")
+    };
+    assert_eq!(
+        one.channel().ledger().commit_hash(),
+        two.channel().ledger().commit_hash()
+    );
+    // The restarted peer endorses and its gateway works.
+    let read = two.client.evaluate("kv", &[b"get", b"k"]).await.unwrap();
+    assert_eq!(&read.payload[..], b"3");
+    let code = two
+        .client
+        .submit("kv", &[b"put", b"k", b"4"])
+        .await
+        .unwrap();
+    assert_eq!(code, TxValidationCode::Valid);
 }

@@ -28,8 +28,6 @@ use crate::{
 };
 
 const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
-/// An orderer that accepts a seek answers within this time or is stuck before the first byte.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What intake needs besides the channel.
 pub(crate) struct Intake {
@@ -61,8 +59,6 @@ enum Ended {
     Status(String),
     #[error("orderer closed the stream")]
     Closed,
-    #[error("orderer did not answer in time")]
-    Silent,
     #[error("cannot sign the request: {0}")]
     Sign(String),
     #[error("{0}")]
@@ -163,9 +159,11 @@ impl Intake {
         let seek = self.seek(position.next)?;
         // The request stream stays open: an orderer may take its end for the client's leaving.
         let requests = stream::iter([seek]).chain(stream::pending());
-        let mut blocks = tokio::time::timeout(ANSWER_TIMEOUT, client.deliver(requests))
+        // No deadline: servers in Go answer the call only with the first block, which may be far off.
+        // Keepalives notice an orderer that is gone.
+        let mut blocks = client
+            .deliver(requests)
             .await
-            .map_err(|_| Ended::Silent)?
             .map_err(Box::new)?
             .into_inner();
         tracing::info!(

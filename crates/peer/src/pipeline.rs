@@ -6,12 +6,13 @@
 
 use std::{sync::Arc, thread};
 
+use consilium_protocol::block;
 use tokio::sync::mpsc;
 
 use crate::{
     channel::{ChannelError, PeerChannel},
     crypto::{SignatureMemory, VerificationPool},
-    validate::{Prepared, prepare},
+    validate::{Prepared, WORTH_SPREADING, prepare},
     verify::VerifiedBlock,
 };
 
@@ -105,7 +106,12 @@ fn prepare_blocks(
 ) {
     while let Some(block) = verified.blocking_recv() {
         let config = channel.config();
-        let ready = pool.install(|| prepare(block.into_block(), &config, memory));
+        let block = block.into_block();
+        let ready = if block::envelopes(&block).len() < WORTH_SPREADING {
+            prepare(block, &config, memory)
+        } else {
+            pool.install(|| prepare(block, &config, memory))
+        };
         if prepared.blocking_send(ready).is_err() {
             return;
         }

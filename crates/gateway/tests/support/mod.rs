@@ -62,7 +62,36 @@ pub struct Member {
     pub address: String,
     pub client: Client,
     pub admin: Client,
-    server: JoinHandle<()>,
+    tls: Credential,
+    data: std::path::PathBuf,
+    island: Island,
+}
+
+/// A runtime of its own: when it goes, everything in it goes, as in a process that ends.
+struct Island(Option<tokio::runtime::Runtime>);
+
+impl Island {
+    fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        Self(Some(runtime))
+    }
+
+    async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
+        let runtime = self.0.as_ref().expect("a running island");
+        runtime.spawn(work).await.expect("no panic")
+    }
+}
+
+impl Drop for Island {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// Somebody with a signing identity, connected to a gateway.
@@ -136,9 +165,9 @@ impl Network {
             );
         }
         let mut joined = Vec::new();
-        for (organization, (listener, port, tls)) in organizations.into_iter().zip(peering) {
+        for (organization, (listener, _, tls)) in organizations.into_iter().zip(peering) {
             let data = folder.path().join(organization.msp_id());
-            joined.push(start_peer(organization, &tls, &data, listener, port, &genesis).await);
+            joined.push(start_peer(organization, tls, data, listener, Some(&genesis)).await);
         }
         Self {
             orderer_organization,
@@ -240,6 +269,44 @@ impl Network {
         self.level().await;
     }
 
+    /// Takes a peer away; its files stay.
+    pub async fn stop_peer(&mut self, index: usize) {
+        let member = &mut self.members[index];
+        member.peer.shutdown().await;
+        member.island = Island(None);
+    }
+
+    /// Starts a stopped peer from its folder, on its address.
+    pub async fn restart_peer(&mut self, index: usize) {
+        let Member {
+            organization,
+            peer,
+            address,
+            client,
+            admin,
+            tls,
+            data,
+            island,
+        } = self.members.remove(index);
+        drop((client, admin, island));
+        // The ledger's lock goes when the last of the old peer's tasks ends.
+        let gone = Arc::downgrade(&peer.channel(CHANNEL).expect("a channel"));
+        drop(peer);
+        let released = async {
+            while gone.strong_count() > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, released)
+            .await
+            .expect("the ledger is let go");
+        let listener = consilium_transport::listen(&address)
+            .await
+            .expect("the old port");
+        let member = start_peer(organization, tls, data, listener, None).await;
+        self.members.insert(index, member);
+    }
+
     /// Waits until all peers have the same height.
     pub async fn level(&self) {
         let level = async {
@@ -291,33 +358,43 @@ async fn start_orderer(
 
 async fn start_peer(
     organization: Organization,
-    tls: &Credential,
-    data: &Path,
+    tls: Credential,
+    data: std::path::PathBuf,
     listener: TcpListener,
-    port: u16,
-    genesis: &common::Block,
+    genesis: Option<&common::Block>,
 ) -> Member {
+    let port = listener.local_addr().expect("an address").port();
     let address = format!("127.0.0.1:{port}");
     let options = PeerOptions {
-        client_tls: Some(ClientTls::new(Some(identity(tls)), &[]).expect("a client's TLS")),
+        client_tls: Some(ClientTls::new(Some(identity(&tls)), &[]).expect("a client's TLS")),
         address: address.clone(),
         contracts: built_in(),
         ..PeerOptions::new(
-            data.to_owned(),
+            data.clone(),
             organization.signer("peer0", NodeOu::Peer),
             organization.msp(),
         )
     };
-    let peer = Peer::open(options).expect("a peer");
-    peer.join(genesis).expect("joined");
-    let gateway = Gateway::new(peer.clone(), GatewayOptions::default());
-    let server_tls = ServerTls::new(identity(tls), ClientAuth::Request, &[]).expect("TLS");
-    let serving = grpc_server()
-        .add_service(peer.endorser_service().into_server())
-        .add_service(peer.deliver_service())
-        .add_service(gateway.service())
-        .serve_with_incoming(incoming(listener, Some(server_tls)));
-    let server = tokio::spawn(async move { serving.await.expect("the server runs") });
+    let server_tls = ServerTls::new(identity(&tls), ClientAuth::Request, &[]).expect("TLS");
+    let genesis = genesis.cloned();
+    let listener = listener.into_std().expect("a listener");
+    let island = Island::new();
+    let start = async move {
+        let listener = TcpListener::from_std(listener).expect("a listener");
+        let peer = Peer::open(options).expect("a peer");
+        if let Some(genesis) = genesis {
+            peer.join(&genesis).expect("joined");
+        }
+        let gateway = Gateway::new(peer.clone(), GatewayOptions::default());
+        let serving = grpc_server()
+            .add_service(peer.endorser_service().into_server())
+            .add_service(peer.deliver_service())
+            .add_service(gateway.service())
+            .serve_with_incoming(incoming(listener, Some(server_tls)));
+        tokio::spawn(async move { serving.await.expect("the server runs") });
+        peer
+    };
+    let peer = island.run(start).await;
     let client = Client::connect(&organization, &address, "user", NodeOu::Client).await;
     let admin = Client {
         signer: organization.signer("admin", NodeOu::Admin),
@@ -329,7 +406,9 @@ async fn start_peer(
         address,
         client,
         admin,
-        server,
+        tls,
+        data,
+        island,
     }
 }
 

@@ -22,6 +22,7 @@ use consilium_protocol::config::ChannelConfig;
 use prost::Message;
 
 pub use policies::Policies;
+pub(crate) use prepare::WORTH_SPREADING;
 pub use prepare::{Content, Prepared, PreparedTransaction, prepare};
 pub use state::{ChaincodePolicy, CommittedState, Definitions, LedgerState, Lookup};
 

@@ -7,6 +7,7 @@ use consilium_ledger::mvcc::TxContent;
 use consilium_msp::{Identity, MspManager};
 use consilium_proto::{common, protos::TxValidationCode};
 use consilium_protocol::{
+    block,
     config::ChannelConfig,
     endorsement,
     transaction::{self, CheckedEnvelope, Kind, ParsedTransaction},
@@ -14,6 +15,9 @@ use consilium_protocol::{
 use rayon::prelude::*;
 
 use crate::crypto::SignatureMemory;
+
+/// Transactions from which waking other threads costs less than it gains.
+pub(crate) const WORTH_SPREADING: usize = 3;
 
 /// A block whose transactions are parsed and whose signatures are checked.
 pub struct Prepared {
@@ -74,14 +78,16 @@ impl PreparedTransaction {
     }
 }
 
-/// Parses the transactions of `block` and checks their signatures. Parallel on the current rayon pool.
+/// Parses the transactions of `block` and checks their signatures; in parallel on the current rayon
+/// pool unless there are only a few.
 pub fn prepare(block: common::Block, config: &ChannelConfig, memory: &SignatureMemory) -> Prepared {
-    let transactions = block.data.as_ref().map_or_else(Vec::new, |data| {
-        data.data
-            .par_iter()
-            .map(|envelope| prepare_transaction(envelope, config, memory))
-            .collect()
-    });
+    let envelopes = block::envelopes(&block);
+    let prepare = |envelope| prepare_transaction(envelope, config, memory);
+    let transactions = if envelopes.len() < WORTH_SPREADING {
+        envelopes.iter().map(prepare).collect()
+    } else {
+        envelopes.par_iter().map(prepare).collect()
+    };
     Prepared {
         block,
         transactions,
