@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Committed blocks that a slow subscriber may lag behind before it has to read the ledger.
-const COMMITS_KEPT: usize = 256;
+const COMMITS_KEPT: usize = 64;
 /// Access decisions remembered per channel.
 const ACCESS_KEPT: u64 = 10_000;
 
@@ -214,15 +214,17 @@ impl PeerChannel {
     /// Fabric's text of the refusal.
     pub fn check_verified(&self, resource: &'static str, creator: &Bytes) -> Result<(), String> {
         let config = self.config();
+        let sequence = config.sequence();
+        if let Some(known) = self.access.get(&(sequence, resource, creator.clone())) {
+            return known;
+        }
+        let proof = Proof::Verified(creator);
+        let decision = acl::check_channel(resource, &config, &self.local_msp, &proof);
+        // A copy: the creator is a slice of a request that must not live on with it.
+        let creator = Bytes::copy_from_slice(creator);
         self.access
-            .get_with((config.sequence(), resource, creator.clone()), || {
-                acl::check_channel(
-                    resource,
-                    &config,
-                    &self.local_msp,
-                    &Proof::Verified(creator),
-                )
-            })
+            .insert((sequence, resource, creator), decision.clone());
+        decision
     }
 
     /// Checks a resource for a signed request: the signature first, then the remembered decision

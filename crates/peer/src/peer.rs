@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Own endorsements remembered until their transactions come back in a block.
-const ENDORSEMENTS_REMEMBERED: usize = 200_000;
+const ENDORSEMENTS_REMEMBERED: usize = 50_000;
 /// Prefix of a ledger folder whose making has not finished.
 const UNFINISHED: &str = ".joining-";
 
