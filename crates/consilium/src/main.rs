@@ -21,6 +21,7 @@ use cli::{CaCommand, Cli, Command, NetworkCommand, OrdererCommand, PeerCommand};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
+    end_quietly_on_closed_pipe();
     let cli = Cli::parse();
     consilium_transport::install_crypto_provider();
     let run = async move {
@@ -56,4 +57,16 @@ fn main() -> std::process::ExitCode {
             std::process::ExitCode::FAILURE
         }
     }
+}
+
+/// `consilium … | head` closes our stdout while we print: end without a word, as other programs do.
+fn end_quietly_on_closed_pipe() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let message = panic.payload().downcast_ref::<String>();
+        if message.is_some_and(|text| text.starts_with("failed printing to stdout: Broken pipe")) {
+            std::process::exit(0);
+        }
+        report(panic);
+    }));
 }
