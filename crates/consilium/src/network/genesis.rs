@@ -27,7 +27,6 @@ pub fn write(network: &Network) -> anyhow::Result<Bytes> {
         let config = folders::read_msp_config(&msp, &member.msp_id)
             .with_context(|| format!("cannot read the MSP in {}", msp.display()))?;
         let mut organization = Organization::new(config);
-        organization.orderer_policies = genesis::organization_policies(&member.msp_id, false);
         organization.endpoints = vec![member.orderer_endpoint()];
         organization.anchor_peers = vec![("localhost".into(), member.ports.peer)];
         organizations.push(organization);

@@ -12,7 +12,7 @@ use crate::{
     cli::NodeStart,
     commands::connect::signer,
     config::{self, OrdererConfig},
-    operations::{self, Operations},
+    operations::{self, Health, Operations},
     telemetry,
 };
 
@@ -122,7 +122,7 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
         let operations = Operations {
             metrics,
             log_filter,
-            health: Arc::new(|| Ok(())),
+            health: check_of(&orderer),
             routes: axum::Router::new(),
         };
         tokio::spawn(operations::serve(
@@ -156,6 +156,22 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
     stop.send_replace(true);
     orderer.shutdown().await;
     super::drain(serving).await
+}
+
+/// An orderer is well while Raft runs on all its channels.
+fn check_of(orderer: &Arc<Orderer>) -> Health {
+    let orderer = orderer.clone();
+    Arc::new(move || {
+        for name in orderer.channels() {
+            match orderer.channel_info(&name) {
+                Some(info) if info.status != "active" => {
+                    return Err((name, format!("the channel is {}", info.status)));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    })
 }
 
 fn pair(file: &Path, key: &str, certificate: &Path, private: &Path) -> anyhow::Result<TlsIdentity> {

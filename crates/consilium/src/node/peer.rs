@@ -7,7 +7,7 @@ use axum::{Json, Router, extract::Path, http::StatusCode, routing::get};
 use consilium_ca::folders;
 use consilium_gateway::{Gateway, GatewayOptions};
 use consilium_msp::{Msp, MspVersion};
-use consilium_peer::{Peer, PeerOptions};
+use consilium_peer::{Peer, PeerChannel, PeerOptions};
 use consilium_transport::{ClientAuth, ClientTls, ServerTls, TlsIdentity};
 
 use super::pems;
@@ -15,7 +15,7 @@ use crate::{
     cli::NodeStart,
     commands::connect::signer,
     config::{self, PeerConfig},
-    operations::{self, Operations},
+    operations::{self, Health, Operations},
     telemetry,
 };
 
@@ -117,7 +117,7 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
         let operations = Operations {
             metrics,
             log_filter,
-            health: Arc::new(|| Ok(())),
+            health: check_of(&peer),
             routes: state_route(&peer),
         };
         tokio::spawn(operations::serve(
@@ -147,6 +147,19 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
     stop.send_replace(true);
     peer.shutdown().await;
     super::drain(serving).await
+}
+
+/// A peer is well while it can commit on all its channels.
+fn check_of(peer: &Arc<Peer>) -> Health {
+    let peer = peer.clone();
+    Arc::new(move || {
+        for name in peer.channels() {
+            if let Some(reason) = peer.channel(&name).as_deref().and_then(PeerChannel::halted) {
+                return Err((name, reason.to_owned()));
+            }
+        }
+        Ok(())
+    })
 }
 
 /// `GET /channels/{channel}/state`: height and fingerprint of the peer's state, so that operators can
