@@ -1,4 +1,4 @@
-//! Chores of the workspace: `cargo xtask demo` and `cargo xtask test`.
+//! Chores of the workspace: `cargo xtask demo`, `cargo xtask test` and `cargo xtask simulate`.
 //!
 //! Owns: installing what a fresh machine lacks, building once, and running things in order. Must not
 //! know: anything about the ledger; the demo itself is `consilium demo`.
@@ -6,6 +6,7 @@
 mod data;
 mod demo;
 mod run;
+mod simulate;
 mod system;
 mod test;
 
@@ -24,6 +25,8 @@ enum Command {
     Demo(demo::Demo),
     /// Install what the tests need and run all of them.
     Test(test::Test),
+    /// Run the ordering service in simulated worlds, for as long as asked.
+    Simulate(simulate::Simulate),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -34,5 +37,6 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Demo(demo) => demo.run(),
         Command::Test(test) => test.run(),
+        Command::Simulate(simulate) => simulate.run(),
     }
 }

@@ -3,76 +3,165 @@
 //! Every node makes number, previous hash and metadata by itself, equal on all of them, and signs
 //! its own copy. Everything here blocks on the disk: it runs off the reactor.
 
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use consilium_ledger::BlockStore;
 use consilium_msp::Signer;
-use consilium_proto::common;
+use consilium_proto::{common, etcdraft};
 use consilium_protocol::block;
-use consilium_protocol::config::ChannelConfig;
 
 use crate::config_update;
+use crate::configuration::{Configuration, ids_of};
 use crate::error::OrdererError;
+use crate::rt;
+use crate::storage::BlockDisk;
 
 /// The key under which a chain keeps the log position that its last block came from.
 pub(crate) const APPLIED: &[u8] = b"raft/applied";
 
+/// How many config blocks are read to find the last change of the list of consenters: the Raft group
+/// follows a change within seconds.
+const MAX_LOOK_BACK: usize = 32;
+
 /// The end of a channel's chain, and how to add to it.
 pub(crate) struct BlockWriter {
-    store: Arc<BlockStore>,
+    store: Arc<dyn BlockDisk>,
     signer: Arc<dyn Signer>,
-    config: Arc<ChannelConfig>,
+    /// `None` while there is no block.
+    tip: Option<Tip>,
+}
+
+/// What the end of a chain says about the blocks that may follow.
+#[derive(Clone)]
+pub(crate) struct Tip {
+    pub(crate) configuration: Configuration,
     last_config: u64,
     raft_index: u64,
-    consenters: usize,
 }
 
 /// What became of an ordered envelope or batch.
-#[derive(Debug)]
 pub(crate) enum Written {
     /// A block with this number.
     Block(u64),
     /// A config block with this number, and the configuration it brings.
-    Config(u64, Arc<ChannelConfig>),
+    Config(u64, Configuration),
     /// The chain has that entry's block already.
     Known,
     /// The config message is not valid; no node makes a block of it.
     Refused(String),
 }
 
-impl BlockWriter {
-    /// Reads the end of the chain; the chain has a genesis block.
-    pub(crate) fn open(
-        store: Arc<BlockStore>,
-        signer: Arc<dyn Signer>,
-    ) -> Result<Self, OrdererError> {
-        let last = store
-            .height()
-            .checked_sub(1)
-            .ok_or(OrdererError::NoGenesis)?;
-        let missing = |number| OrdererError::MissingBlock { number };
-        let tip = store.block(last)?.ok_or_else(|| missing(last))?;
-        let last_config = block::last_config(&tip)?;
-        let config_block = store
-            .block(last_config)?
-            .ok_or_else(|| missing(last_config))?;
-        let config = Arc::new(ChannelConfig::from_block(&config_block)?);
-        let consenters = count_consenters(&config)?;
-        let raft_index = raft_index(&tip)?;
+impl Tip {
+    /// Reads the end of a chain that is not empty.
+    fn read(store: &dyn BlockDisk, height: u64) -> Result<Self, OrdererError> {
+        let block = |number| {
+            store
+                .block(number)?
+                .ok_or(OrdererError::MissingBlock { number })
+        };
+        let last = height.checked_sub(1).ok_or(OrdererError::NoGenesis)?;
+        let newest = block(last)?;
+        let last_config = block::last_config(&newest)?;
+        let foreign = |reason| OrdererError::ForeignBlock {
+            number: last_config,
+            reason,
+        };
+        let config_block = block(last_config)?;
+        let mut configuration = Configuration::of_block(&config_block).map_err(foreign)?;
+        // Back to the configuration with another list of consenters, to know who is leaving.
+        let mut number = last_config;
+        for _ in 0..MAX_LOOK_BACK {
+            let Some(before) = number.checked_sub(1) else {
+                break;
+            };
+            number = block::last_config(&block(before)?)?;
+            let former = Configuration::of_block(&block(number)?).map_err(foreign)?;
+            if !former.lists_the_same(&configuration) {
+                configuration = former
+                    .followed_by(configuration.config, configuration.ids)
+                    .map_err(foreign)?;
+                break;
+            }
+        }
         Ok(Self {
-            store,
-            signer,
-            config,
+            configuration,
             last_config,
-            raft_index,
-            consenters,
+            raft_index: raft_index(&newest)?,
         })
     }
 
-    /// The configuration in force.
-    pub(crate) fn config(&self) -> &Arc<ChannelConfig> {
-        &self.config
+    /// The tip of a chain that consists of its genesis block.
+    fn genesis(genesis: &common::Block) -> Result<Self, OrdererError> {
+        block::check_structure(genesis)?;
+        let configuration = Configuration::of_block(genesis)
+            .map_err(|reason| OrdererError::ForeignBlock { number: 0, reason })?;
+        Ok(Self {
+            configuration,
+            last_config: 0,
+            raft_index: 0,
+        })
+    }
+
+    /// Checks a block that another orderer made, apart from its place in the chain of hashes: its
+    /// signatures, and what it says about configuration. Gives the tip behind it.
+    pub(crate) fn check_next(&self, block: &common::Block) -> Result<Self, OrdererError> {
+        let number = block::number(block);
+        let foreign = |reason| OrdererError::ForeignBlock { number, reason };
+        block::check_structure(block)?;
+        self.configuration.config.verify_block_signatures(block)?;
+        let raft_index = raft_index(block)?;
+        let last_config = block::last_config(block)?;
+        let mut configuration = self.configuration.clone();
+        if block::is_config(block) {
+            let [envelope] = block::envelopes(block) else {
+                return Err(foreign("a config block holds one envelope".into()));
+            };
+            configuration = config_update::apply(&configuration, envelope).map_err(foreign)?;
+            let ids = ids_of(block, &configuration.config).map_err(foreign)?;
+            if ids.consenter_ids != configuration.ids.consenter_ids {
+                return Err(foreign("it gives other ids to the consenters".into()));
+            }
+        } else if last_config != self.last_config {
+            let reason = format!(
+                "it names config block {last_config}, not {}",
+                self.last_config
+            );
+            return Err(foreign(reason));
+        }
+        Ok(Self {
+            configuration,
+            last_config,
+            raft_index,
+        })
+    }
+}
+
+impl BlockWriter {
+    /// Reads the end of the chain.
+    pub(crate) fn open(
+        store: Arc<dyn BlockDisk>,
+        signer: Arc<dyn Signer>,
+    ) -> Result<Self, OrdererError> {
+        let tip = match store.height() {
+            0 => None,
+            height => Some(Tip::read(&*store, height)?),
+        };
+        Ok(Self { store, signer, tip })
+    }
+
+    /// The end of a chain that is not empty.
+    pub(crate) fn read_tip(store: &dyn BlockDisk) -> Result<Tip, OrdererError> {
+        Tip::read(store, store.height())
+    }
+
+    /// The end of the chain, `None` while it is empty.
+    pub(crate) fn tip(&self) -> Option<&Tip> {
+        self.tip.as_ref()
+    }
+
+    fn known_tip(&self) -> Result<&Tip, OrdererError> {
+        self.tip.as_ref().ok_or(OrdererError::NoGenesis)
     }
 
     /// Makes the block of a batch. `applied` is stored with it.
@@ -82,16 +171,15 @@ impl BlockWriter {
         raft_index: u64,
         applied: Vec<u8>,
     ) -> Result<Written, OrdererError> {
-        if self.has(raft_index) {
+        let tip = self.known_tip()?;
+        if self.has(tip, raft_index) {
             return Ok(Written::Known);
         }
-        let number = self.append(
-            envelopes,
+        let tip = Tip {
             raft_index,
-            self.last_config,
-            self.consenters,
-            applied,
-        )?;
+            ..tip.clone()
+        };
+        let number = self.append(envelopes, tip, applied)?;
         Ok(Written::Block(number))
     }
 
@@ -102,94 +190,99 @@ impl BlockWriter {
         envelope: Bytes,
         raft_index: u64,
         applied: Vec<u8>,
-        publish: impl FnOnce(&Arc<ChannelConfig>),
+        publish: impl FnOnce(&Configuration),
     ) -> Result<Written, OrdererError> {
-        if self.has(raft_index) {
+        let tip = self.known_tip()?;
+        if self.has(tip, raft_index) {
             return Ok(Written::Known);
         }
-        let next = match config_update::apply(&self.config, &envelope) {
-            Ok(next) => Arc::new(next),
+        let next = match config_update::apply(&tip.configuration, &envelope) {
+            Ok(next) => next,
             Err(reason) => return Ok(Written::Refused(reason)),
         };
-        let consenters = count_consenters(&next)?;
         publish(&next);
-        let number = self.store.height();
-        self.append(vec![envelope], raft_index, number, consenters, applied)?;
-        self.last_config = number;
-        self.consenters = consenters;
-        self.config = next.clone();
+        let tip = Tip {
+            configuration: next.clone(),
+            last_config: self.store.height(),
+            raft_index,
+        };
+        let number = self.append(vec![envelope], tip, applied)?;
         Ok(Written::Config(number, next))
     }
 
     /// Checks a block that another orderer sent and appends it with the signatures it came with.
-    /// Gives the new configuration if it is a config block.
+    /// Gives the new configuration if it is a config block; `publish` gets it before the block can
+    /// be seen.
     pub(crate) fn adopt(
         &mut self,
         block: &common::Block,
-    ) -> Result<Option<Arc<ChannelConfig>>, OrdererError> {
-        block::check_structure(block)?;
-        self.config.verify_block_signatures(block)?;
-        let raft_index = raft_index(block)?;
-        let last_config = block::last_config(block)?;
-        let mut next = None;
+        publish: impl FnOnce(&Configuration),
+    ) -> Result<(), OrdererError> {
+        let tip = match &self.tip {
+            Some(tip) => tip.check_next(block)?,
+            None => Tip::genesis(block)?,
+        };
         if block::is_config(block) {
-            let [envelope] = block::envelopes(block) else {
-                return Err(OrdererError::NoGenesis);
-            };
-            let config = config_update::apply(&self.config, envelope).map_err(|reason| {
-                OrdererError::ForeignBlock {
-                    number: block::number(block),
-                    reason,
-                }
-            })?;
-            self.consenters = count_consenters(&config)?;
-            next = Some(Arc::new(config));
-        } else if last_config != self.last_config {
-            let reason = format!(
-                "it names config block {last_config}, not {}",
-                self.last_config
-            );
-            return Err(OrdererError::ForeignBlock {
-                number: block::number(block),
-                reason,
-            });
+            publish(&tip.configuration);
         }
         self.store.append(block, &[], false)?;
-        self.raft_index = raft_index;
-        self.last_config = last_config;
-        if let Some(config) = &next {
-            self.config = config.clone();
-        }
-        Ok(next)
+        self.tip = Some(tip);
+        Ok(())
     }
 
     /// Blocks made of later entries exist: this one's was pulled before the entry was applied.
-    fn has(&self, raft_index: u64) -> bool {
-        self.store.height() > 1 && raft_index <= self.raft_index
+    fn has(&self, tip: &Tip, raft_index: u64) -> bool {
+        if crate::deliberate::APPLY_TWICE.is_on() {
+            return false;
+        }
+        self.store.height() > 1 && raft_index <= tip.raft_index
     }
 
     fn append(
         &mut self,
         envelopes: Vec<Bytes>,
-        raft_index: u64,
-        last_config: u64,
-        consenters: usize,
+        tip: Tip,
         applied: Vec<u8>,
     ) -> Result<u64, OrdererError> {
         let number = self.store.height();
         let previous = self.store.last_header_hash().unwrap_or_default();
         let mut block = block::new_block(number, previous, envelopes);
-        let metadata = config_update::block_metadata(consenters, raft_index);
-        block::sign(&mut block, last_config, metadata, &*self.signer)?;
+        let metadata = block::wrap_consenter_metadata(&etcdraft::BlockMetadata {
+            raft_index: tip.raft_index,
+            ..tip.configuration.ids.clone()
+        });
+        block::sign(&mut block, tip.last_config, metadata, &*self.signer)?;
         self.store
             .append(&block, &[(APPLIED.to_vec(), applied)], false)?;
-        self.raft_index = raft_index;
+        self.tip = Some(tip);
         Ok(number)
     }
 }
 
-fn count_consenters(config: &ChannelConfig) -> Result<usize, OrdererError> {
-    Ok(config.raft_metadata()?.consenters.len())
+/// A writer that is lent to threads that may block on the disk.
+pub(crate) struct LentWriter(Option<BlockWriter>);
+
+impl LentWriter {
+    pub(crate) fn new(writer: BlockWriter) -> Self {
+        Self(Some(writer))
+    }
+
+    /// Runs `work` with the writer. After one that panicked there is no writer any more.
+    pub(crate) async fn run<T, F>(&mut self, work: F) -> Result<T, OrdererError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut BlockWriter) -> Result<T, OrdererError> + Send + 'static,
+    {
+        let lost = || io::Error::other("the block writer stopped in the middle of a block");
+        let mut writer = self.0.take().ok_or_else(lost)?;
+        let (writer, outcome) = rt::blocking(move || {
+            let outcome = work(&mut writer);
+            (writer, outcome)
+        })
+        .await?;
+        self.0 = Some(writer);
+        outcome
+    }
 }
 
 /// The log position that a block came from; 0 for a genesis block.

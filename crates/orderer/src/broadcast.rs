@@ -15,12 +15,12 @@ use rayon::prelude::*;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::chain::{Chain, NewSubmission};
+use crate::chain::Chain;
 use crate::filters::{self, Route};
 use crate::metrics;
 use crate::orderer::Channels;
 use crate::refusal::Refusal;
-use crate::submission::{Answer, Budget, response};
+use crate::submission::{Answer, Budget, NewSubmission, response};
 
 /// Messages checked together.
 const CHUNK: usize = 64;
@@ -163,11 +163,15 @@ fn check_one(message: &Envelope, channels: &Channels) -> (About, Result<Checked,
         };
         return (about("", kind), Err(refusal));
     };
-    let config = chain.state.config();
+    let configuration = chain.state.configuration();
+    let config = &configuration.config;
+    if let Err(refusal) = chain.check_ready() {
+        return (about(&chain.state.name, kind), Err(refusal));
+    }
     let result = match route {
         Route::Normal => chain
             .checker
-            .check_normal(&config, &parsed)
+            .check_normal(config, &parsed)
             .map(|()| Checked {
                 // Canonical: what was unknown to the decoder is gone.
                 envelope: message.encode_to_vec().into(),
@@ -178,7 +182,13 @@ fn check_one(message: &Envelope, channels: &Channels) -> (About, Result<Checked,
             }),
         Route::ConfigUpdate => chain
             .checker
-            .make_config(&config, message, &parsed)
+            // Who answers at the moment is for the leader to say.
+            .make_config(
+                &configuration,
+                &configuration.consenter_ids(),
+                message,
+                &parsed,
+            )
             .map(|made| Checked {
                 size: made.payload.len() + made.signature.len(),
                 envelope: made.encode_to_vec().into(),

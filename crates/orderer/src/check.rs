@@ -1,5 +1,6 @@
 //! Checking messages with this node's clock, key and settings. CPU-heavy: it verifies signatures.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,8 +10,10 @@ use consilium_protocol::config::ChannelConfig;
 use consilium_protocol::envelope::ParsedEnvelope;
 
 use crate::config_update;
+use crate::configuration::Configuration;
 use crate::filters::{self, Rules};
 use crate::refusal::Refusal;
+use crate::rt;
 
 /// Applies [`filters`] and [`config_update`].
 #[derive(Clone)]
@@ -35,19 +38,21 @@ impl Checker {
         config: &ChannelConfig,
         message: &ParsedEnvelope,
     ) -> Result<(), Refusal> {
-        filters::check_normal(config, message, &self.rules(SystemTime::now()))
+        filters::check_normal(config, message, &self.rules(rt::system_time()))
     }
 
     /// The config message that a config update becomes.
     pub(crate) fn make_config(
         &self,
-        config: &ChannelConfig,
+        configuration: &Configuration,
+        active: &BTreeSet<u64>,
         submitted: &common::Envelope,
         parsed: &ParsedEnvelope,
     ) -> Result<common::Envelope, Refusal> {
-        let now = SystemTime::now();
+        let now = rt::system_time();
         config_update::process(
-            config,
+            configuration,
+            active,
             submitted,
             parsed,
             &*self.signer,

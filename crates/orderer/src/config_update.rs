@@ -4,32 +4,34 @@
 //! fabric: orderer/common/msgprocessor/standardchannel.go, maintenancefilter.go
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use consilium_msp::Signer;
 use consilium_proto::{common, etcdraft};
-use consilium_protocol::block;
-use consilium_protocol::config::consenters::{self, Change, MembershipChange, TlsAuthorities};
+use consilium_protocol::config::consenters::{self, TlsAuthorities};
 use consilium_protocol::config::{ChannelConfig, ConfigError, check_maintenance};
 use consilium_protocol::envelope::{self, HeaderSpec, ParsedEnvelope};
 use prost::Message;
 
+use crate::configuration::Configuration;
 use crate::filters::{self, Rules};
 use crate::refusal::Refusal;
 
-const METADATA: &str = "consensus metadata update for channel config update is invalid";
-
 /// Checks a submitted CONFIG_UPDATE against the configuration in force and makes the CONFIG
-/// envelope that is to be ordered, signed by this orderer.
+/// envelope that is to be ordered, signed by this orderer. `active` are the consenters that answer
+/// at the moment, as far as this node can tell.
 pub fn process(
-    config: &ChannelConfig,
+    configuration: &Configuration,
+    active: &BTreeSet<u64>,
     submitted: &common::Envelope,
     parsed: &ParsedEnvelope,
     signer: &dyn Signer,
     rules: &Rules,
     now: SystemTime,
 ) -> Result<common::Envelope, Refusal> {
+    let config = &*configuration.config;
     filters::check(config, parsed, rules).map_err(|refusal| {
         refusal.within("config update for existing channel did not pass initial checks")
     })?;
@@ -52,8 +54,8 @@ pub fn process(
             "config update is not compatible: config requires unsupported {level} capabilities: {error}"
         ))
     })?;
-    let change = expect_same_consenters(config, &next).map_err(Refusal::bad_request)?;
-    check_added(config, &next, &change, rules.now).map_err(Refusal::bad_request)?;
+    consenters::check_update(config, &next, &configuration.ids, active, rules.now)
+        .map_err(|error| Refusal::bad_request(error.to_string()))?;
 
     let spec = HeaderSpec::new(
         common::HeaderType::Config,
@@ -84,7 +86,8 @@ pub fn last_update(config_message: &ParsedEnvelope) -> Result<common::Envelope, 
 
 /// What an ordered CONFIG envelope makes of the configuration. The same on every node, at any time:
 /// a refusal means that no block is made of it.
-pub fn apply(config: &ChannelConfig, message: &Bytes) -> Result<ChannelConfig, String> {
+pub fn apply(current: &Configuration, message: &Bytes) -> Result<Configuration, String> {
+    let config = &*current.config;
     let parsed = envelope::parse_bytes(message).map_err(|error| error.to_string())?;
     if parsed.channel_header.r#type != common::HeaderType::Config as i32 {
         return Err("not a config message".into());
@@ -100,8 +103,8 @@ pub fn apply(config: &ChannelConfig, message: &Bytes) -> Result<ChannelConfig, S
         .validate(&wrapped)
         .map_err(|error| error.to_string())?;
     maintenance(config, &next, &wrapped.last_update.unwrap_or_default())?;
-    expect_same_consenters(config, &next)?;
-    Ok(next)
+    let ids = next_ids(current, &next)?;
+    current.followed_by(Arc::new(next), ids)
 }
 
 /// The rules of maintenance mode, and that the consensus type stays: this orderer knows one.
@@ -125,69 +128,16 @@ fn maintenance(
     ))
 }
 
-/// Checks the consenter list of a new configuration, time aside: the number and the order of
-/// consenters are fixed, and one of them at a time may renew its certificates.
-fn expect_same_consenters(
-    current: &ChannelConfig,
+/// Checks the consenter list of a new configuration, time aside, and gives the ids in it.
+fn next_ids(
+    current: &Configuration,
     next: &ChannelConfig,
-) -> Result<MembershipChange, String> {
+) -> Result<etcdraft::BlockMetadata, String> {
     let error = |error: ConfigError| error.to_string();
-    let (old, new) = (
-        current.raft_metadata().map_err(error)?,
-        next.raft_metadata().map_err(error)?,
-    );
+    let old = current.config.raft_metadata().map_err(error)?;
+    let new = next.raft_metadata().map_err(error)?;
     consenters::check_metadata(&new, &TlsAuthorities::of_orderers(next).map_err(error)?)
         .map_err(error)?;
-    let ids = raft_ids(old.consenters.len());
-    let change =
-        consenters::membership_change(&ids, &old.consenters, &new.consenters).map_err(error)?;
-    match change.change {
-        Change::Add(_) => Err(format!(
-            "{METADATA}: adding a consenter is not supported yet"
-        )),
-        Change::Remove(_) => Err(format!(
-            "{METADATA}: removing a consenter is not supported yet"
-        )),
-        Change::None | Change::Rotate(_) if change.ids.consenter_ids != ids.consenter_ids => Err(
-            format!("{METADATA}: changing the order of the consenters is not supported"),
-        ),
-        Change::None | Change::Rotate(_) => Ok(change),
-    }
-}
-
-/// Certificates that are new must be valid now.
-fn check_added(
-    current: &ChannelConfig,
-    next: &ChannelConfig,
-    change: &MembershipChange,
-    now: i64,
-) -> Result<(), String> {
-    if change.change == Change::None {
-        return Ok(());
-    }
-    let error = |error: ConfigError| error.to_string();
-    let count = change.ids.consenter_ids.len();
-    // Who answers at the moment is the leader's to know; for a lost quorum nothing is ordered.
-    let active: BTreeSet<u64> = change.ids.consenter_ids.iter().copied().collect();
-    consenters::check_update(current, next, &raft_ids(count), &active, now).map_err(error)?;
-    Ok(())
-}
-
-/// The Raft ids of a channel's consenters: their places in the list, from 1.
-fn raft_ids(consenters: usize) -> etcdraft::BlockMetadata {
-    let count = consenters as u64;
-    etcdraft::BlockMetadata {
-        consenter_ids: (1..=count).collect(),
-        next_consenter_id: count + 1,
-        raft_index: 0,
-    }
-}
-
-/// The consenter metadata of a block: Raft ids, and the log position that it was made from.
-pub fn block_metadata(consenters: usize, raft_index: u64) -> Bytes {
-    let raft = etcdraft::BlockMetadata {
-        raft_index,
-        ..raft_ids(consenters)
-    };
-    block::wrap_consenter_metadata(&raft)
+    let change = consenters::membership_change(&current.ids, &old.consenters, &new.consenters);
+    Ok(change.map_err(error)?.ids)
 }

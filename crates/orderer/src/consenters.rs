@@ -1,8 +1,10 @@
 //! The orderers of a channel: who they are, where they listen, and which of them is this node.
 //!
-//! A consenter is known by its TLS certificates. Its Raft id is its place in the channel
-//! configuration's list, counted from 1.
+//! A consenter is known by its TLS certificates. It keeps its id for as long as it is listed; the
+//! ids stand in the consenter metadata of every block, in the order of the configuration's list.
+//! fabric: orderer/consensus/etcdraft/util.go
 
+use crate::raft::membership::MAX_CONSENTER;
 use bytes::Bytes;
 use consilium_msp::Certificate;
 use consilium_proto::etcdraft;
@@ -12,7 +14,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 /// One consenter.
 #[derive(Clone, Debug)]
 pub struct Consenter {
-    /// Raft id.
+    /// Its id in the channel.
     pub id: u64,
     /// `host:port`
     pub address: String,
@@ -51,17 +53,31 @@ fn public_key(der: &[u8]) -> Option<Bytes> {
     Some(Bytes::copy_from_slice(certificate.public_key().raw))
 }
 
-/// The consenters of a channel configuration, in order.
-pub fn of(config: &ChannelConfig) -> Result<Vec<Consenter>, String> {
+/// The consenters of a channel configuration, in order, with the ids that the block metadata gives
+/// them.
+pub fn of(config: &ChannelConfig, ids: &etcdraft::BlockMetadata) -> Result<Vec<Consenter>, String> {
     let metadata = config.raft_metadata().map_err(|error| error.to_string())?;
-    from_metadata(&metadata)
+    from_metadata(&metadata, &ids.consenter_ids)
 }
 
-fn from_metadata(metadata: &etcdraft::ConfigMetadata) -> Result<Vec<Consenter>, String> {
-    let consenters = metadata.consenters.iter().zip(1..).map(|(listed, id)| {
+fn from_metadata(
+    metadata: &etcdraft::ConfigMetadata,
+    ids: &[u64],
+) -> Result<Vec<Consenter>, String> {
+    if ids.len() != metadata.consenters.len() {
+        return Err(format!(
+            "{} consenters are configured, and the block metadata has {} ids",
+            metadata.consenters.len(),
+            ids.len()
+        ));
+    }
+    let consenters = metadata.consenters.iter().zip(ids).map(|(listed, id)| {
         let context = |error: String| format!("consenter {id} ({}): {error}", listed.host);
+        if *id == 0 || *id > MAX_CONSENTER {
+            return Err(context("not a consenter id".into()));
+        }
         Ok(Consenter {
-            id,
+            id: *id,
             address: address(&listed.host, listed.port),
             client: Pin::from_pem(&listed.client_tls_cert).map_err(context)?,
             server: Pin::from_pem(&listed.server_tls_cert).map_err(context)?,
@@ -78,7 +94,7 @@ fn address(host: &str, port: u32) -> String {
     }
 }
 
-/// The Raft id of the node that holds one of these certificates (DER), if it is a consenter.
+/// The id of the node that holds one of these certificates (DER), if it is a consenter.
 pub fn own_id(consenters: &[Consenter], server: &Bytes, client: &Bytes) -> Option<u64> {
     let (server, client) = (Pin::from_der(server), Pin::from_der(client));
     let own = |consenter: &&Consenter| {
@@ -87,7 +103,7 @@ pub fn own_id(consenters: &[Consenter], server: &Bytes, client: &Bytes) -> Optio
     consenters.iter().find(own).map(|consenter| consenter.id)
 }
 
-/// The Raft id of the consenter whose client certificate (DER) this is.
+/// The id of the consenter whose client certificate (DER) this is.
 pub fn by_client_certificate(consenters: &[Consenter], der: &Bytes) -> Option<u64> {
     // Most calls present the listed bytes: look at keys only when they do not.
     if let Some(exact) = consenters
@@ -125,9 +141,11 @@ mod tests {
             consenters: listed,
             options: None,
         };
-        let consenters = from_metadata(&metadata).unwrap();
+        assert!(from_metadata(&metadata, &[1, 2]).is_err());
+        assert!(from_metadata(&metadata, &[1, 2, 0]).is_err());
+        let consenters = from_metadata(&metadata, &[1, 7, 3]).unwrap();
         let ids: Vec<u64> = consenters.iter().map(|consenter| consenter.id).collect();
-        assert_eq!(ids, [1, 2, 3]);
+        assert_eq!(ids, [1, 7, 3]);
         assert_eq!(consenters[0].address, "127.0.0.1:7050");
         for (index, expected) in [(0, Some(1)), (2, Some(3)), (3, None)] {
             let der = der(&tls[index]);
@@ -153,7 +171,7 @@ mod tests {
             options: None,
         };
         assert!(
-            from_metadata(&metadata)
+            from_metadata(&metadata, &[1])
                 .unwrap_err()
                 .starts_with("consenter 1 (one): ")
         );

@@ -47,11 +47,16 @@ pub enum OrdererError {
         /// What is wrong with it.
         reason: String,
     },
-    /// This node is not listed among the channel's consenters.
-    #[error("this node's TLS certificates are not among the consenters of channel {channel}")]
-    NotConsenter {
+    /// The other orderers' chain is not the one that the node was told to join.
+    #[error(
+        "block {number} of channel {channel} differs from the block that the channel was joined \
+         with: remove the channel and join it again with a block of this consortium"
+    )]
+    JoinBlock {
         /// The channel.
         channel: String,
+        /// The block's number.
+        number: u64,
     },
     /// The channel's consenters cannot be read.
     #[error("consenters of channel {channel}: {reason}")]

@@ -6,11 +6,13 @@ use std::time::Duration;
 use consilium_proto::common::Status;
 use consilium_proto::consilium::replication::{SubmitRequest, SubmitResponse};
 use futures_util::StreamExt;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::raft::network::Peers;
+use crate::cluster::Cluster;
+use crate::raft::membership::consenter_of;
 use crate::refusal::Refusal;
+use crate::rt;
 use crate::state::ChainState;
 use crate::submission::{Answer, Submission};
 
@@ -24,34 +26,49 @@ pub(crate) struct Forwarder {
     /// Raft id of the leader.
     pub(crate) leader: u64,
     submissions: mpsc::Sender<Submission>,
-}
-
-/// Somebody who waits for the leader's answer.
-struct Waiter {
-    answer: oneshot::Sender<Answer>,
-    _permit: OwnedSemaphorePermit,
+    /// Ends the stream when the forwarder is dropped.
+    _dropped: DropGuard,
 }
 
 impl Forwarder {
     /// Opens a stream to `leader`, which listens at `address`.
     pub(crate) fn open(
         state: &Arc<ChainState>,
-        peers: &Arc<Peers>,
+        cluster: &Arc<dyn Cluster>,
         leader: u64,
         address: String,
     ) -> Self {
         let (submissions, queue) = mpsc::channel(QUEUE);
-        let (channel, peers) = (state.name.clone(), peers.clone());
-        tokio::spawn(async move {
-            let (waiters, waiting) = mpsc::channel(QUEUE);
+        let (channel, cluster) = (state.name.clone(), cluster.clone());
+        let dropped = CancellationToken::new();
+        let guard = dropped.clone().drop_guard();
+        rt::spawn(async move {
+            let (waiters, mut waiting) = mpsc::channel(QUEUE);
             let (requests, outgoing) = mpsc::channel(QUEUE);
             let name = channel.clone();
-            tokio::spawn(feed(name, queue, requests, waiters));
-            relay(&channel, &peers, leader, &address, outgoing, waiting).await;
+            rt::spawn(feed(name, queue, requests, waiters));
+            let relaying = relay(
+                &channel,
+                &*cluster,
+                leader,
+                &address,
+                outgoing,
+                &mut waiting,
+            );
+            let refusal = tokio::select! {
+                biased;
+                ended = relaying => ended,
+                () = dropped.cancelled() => unknown("the leader changed meanwhile"),
+            };
+            waiting.close();
+            while let Some(waiter) = waiting.recv().await {
+                waiter.answer(Err(refusal.clone()));
+            }
         });
         Self {
             leader,
             submissions,
+            _dropped: guard,
         }
     }
 
@@ -74,10 +91,11 @@ async fn feed(
     channel: String,
     mut queue: mpsc::Receiver<Submission>,
     requests: mpsc::Sender<SubmitRequest>,
-    waiters: mpsc::Sender<Waiter>,
+    waiters: mpsc::Sender<Submission>,
 ) {
     loop {
         let submission = tokio::select! {
+            biased;
             submission = queue.recv() => submission,
             () = requests.closed() => None,
         };
@@ -86,17 +104,12 @@ async fn feed(
             channel: channel.clone(),
             config_sequence: submission.sequence,
             is_config: submission.config,
-            envelope: submission.envelope,
+            envelope: submission.envelope.clone(),
         };
-        let waiter = Waiter {
-            answer: submission.answer,
-            _permit: submission.permit,
-        };
-        if let Err(refused) = waiters.send(waiter).await {
-            let _ = refused
+        if let Err(refused) = waiters.send(submission).await {
+            refused
                 .0
-                .answer
-                .send(Err(unknown("the stream to the leader broke")));
+                .answer(Err(unknown("the stream to the leader broke")));
             break;
         }
         if requests.send(request).await.is_err() {
@@ -110,57 +123,51 @@ async fn feed(
     }
 }
 
-/// Sends the requests and hands out the answers, until the stream breaks.
+/// Sends the requests and hands out the answers, until the stream breaks; gives the answer for
+/// those that still wait.
 async fn relay(
     channel: &str,
-    peers: &Peers,
+    cluster: &dyn Cluster,
     leader: u64,
     address: &str,
     outgoing: mpsc::Receiver<SubmitRequest>,
-    mut waiting: mpsc::Receiver<Waiter>,
-) {
+    waiting: &mut mpsc::Receiver<Submission>,
+) -> Refusal {
+    let leader = consenter_of(leader);
     let timed_out = || {
         unknown(format!(
             "timed out ({DEADLINE:?}) waiting on forwarding to {leader}"
         ))
     };
-    let mut client = peers.bulk(address);
-    let opening = client.submit(ReceiverStream::new(outgoing));
-    let refusal = match tokio::time::timeout(DEADLINE, opening).await {
-        Err(_) => timed_out(),
-        Ok(Err(status)) => {
+    let opening = cluster.submit(address, outgoing);
+    match rt::timeout(DEADLINE, opening).await {
+        None => timed_out(),
+        Some(Err(status)) => {
             tracing::warn!(channel, leader, %status, "cannot forward to the leader");
             Refusal::unavailable(format!(
                 "failed to forward to {leader}: {}",
                 status.message()
             ))
         }
-        Ok(Ok(response)) => {
-            let mut responses = response.into_inner();
-            loop {
-                let Some(waiter) = waiting.recv().await else {
-                    return;
-                };
-                match tokio::time::timeout(DEADLINE, responses.next()).await {
-                    Ok(Some(Ok(response))) => {
-                        let _ = waiter.answer.send(read(response));
-                    }
-                    outcome => {
-                        let refusal = match outcome {
-                            Err(_) => timed_out(),
-                            Ok(Some(Err(status))) => unknown(status.message()),
-                            Ok(_) => unknown("the leader ended the stream"),
-                        };
-                        let _ = waiter.answer.send(Err(refusal.clone()));
-                        break refusal;
-                    }
+        Some(Ok(mut responses)) => loop {
+            let Some(waiter) = waiting.recv().await else {
+                return unknown("the forwarder ended");
+            };
+            match rt::timeout(DEADLINE, responses.next()).await {
+                Some(Some(Ok(response))) => {
+                    waiter.answer(read(response));
+                }
+                outcome => {
+                    let refusal = match outcome {
+                        None => timed_out(),
+                        Some(Some(Err(status))) => unknown(status.message()),
+                        Some(_) => unknown("the leader ended the stream"),
+                    };
+                    waiter.answer(Err(refusal.clone()));
+                    break refusal;
                 }
             }
-        }
-    };
-    waiting.close();
-    while let Some(waiter) = waiting.recv().await {
-        let _ = waiter.answer.send(Err(refusal.clone()));
+        },
     }
 }
 

@@ -11,16 +11,23 @@
 //! Deliver (`service.rs`). Decisions are pure functions; everything that waits is in the tasks of
 //! `broadcast.rs`, `order.rs` and `raft/`.
 
+mod ahead;
 mod blocks;
 mod broadcast;
 mod chain;
 mod check;
+mod cluster;
 pub mod config_update;
+pub mod configuration;
 pub mod consenters;
 pub mod cutter;
+#[cfg_attr(not(feature = "simulation"), allow(unreachable_pub))]
+pub mod deliberate;
 mod error;
 pub mod filters;
+mod follower;
 mod forward;
+mod member;
 mod metrics;
 mod multipart;
 mod order;
@@ -28,12 +35,19 @@ mod orderer;
 mod participation;
 mod raft;
 mod refusal;
+mod rt;
 mod service;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod state;
+mod storage;
 mod submission;
 
 pub use error::OrdererError;
-pub use orderer::{ChannelInfo, JoinError, Orderer, OrdererOptions, RaftStatus, RemoveError};
+pub use orderer::{
+    ChannelInfo, JoinError, Orderer, OrdererOptions, Participation, RaftStatus, Relation,
+    RemoveError, Standing,
+};
 pub use raft::Timing as RaftTiming;
 pub use raft::receive::ReplicationService;
 pub use refusal::Refusal;

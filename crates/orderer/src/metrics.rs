@@ -5,15 +5,56 @@ use std::time::Duration;
 use consilium_proto::common::{HeaderType, Status};
 use metrics::{counter, gauge, histogram};
 
+use crate::orderer::{Participation, Relation, Standing};
+
 pub(crate) fn channel_opened(channel: &str, consenters: usize, height: u64) {
     let labels = [("channel", channel.to_owned())];
-    gauge!("consensus_etcdraft_cluster_size", &labels).set(consenters as f64);
     gauge!("consensus_etcdraft_is_leader", &labels).set(0.0);
+    gauge!("consensus_etcdraft_active_nodes", &labels).set(0.0);
     gauge!("ledger_blockchain_height", &labels).set(height as f64);
     gauge!("consensus_etcdraft_committed_block_number", &labels).set(height as f64 - 1.0);
-    // 1 is "active", and 0 in consensus_relation is "consenter".
-    gauge!("participation_status", &labels).set(1.0);
-    gauge!("participation_consensus_relation", &labels).set(0.0);
+    cluster_size(channel, consenters);
+}
+
+pub(crate) fn cluster_size(channel: &str, consenters: usize) {
+    gauge!("consensus_etcdraft_cluster_size", "channel" => channel.to_owned())
+        .set(consenters as f64);
+}
+
+/// Consenters that answer, as the leader sees it; on other nodes 0, as with Fabric.
+pub(crate) fn active_nodes(channel: &str, active: usize) {
+    gauge!("consensus_etcdraft_active_nodes", "channel" => channel.to_owned()).set(active as f64);
+}
+
+/// The numbers are Fabric's: orderer/common/channelparticipation metrics.
+pub(crate) fn participation(channel: &str, participation: Participation) {
+    let labels = [("channel", channel.to_owned())];
+    let status = match participation.status {
+        Standing::Inactive => 0.0,
+        Standing::Active => 1.0,
+        Standing::Onboarding => 2.0,
+        Standing::Failed => 3.0,
+    };
+    let relation = match participation.relation {
+        Relation::Consenter => 1.0,
+        Relation::Follower => 2.0,
+    };
+    gauge!("participation_status", &labels).set(status);
+    gauge!("participation_consensus_relation", &labels).set(relation);
+}
+
+pub(crate) fn snapshot_taken(channel: &str, height: u64) {
+    gauge!("consensus_etcdraft_snapshot_block_number", "channel" => channel.to_owned())
+        .set(height as f64 - 1.0);
+}
+
+/// One write of Raft logs: how many channels' writes went together, and how long it took.
+pub(crate) fn log_written(writes: usize, synced: bool, took: Duration) {
+    histogram!("consensus_etcdraft_data_persist_duration").record(took.as_secs_f64());
+    counter!("consensus_log_writes").increment(writes as u64);
+    if synced {
+        counter!("consensus_log_syncs").increment(1);
+    }
 }
 
 pub(crate) fn block_written(channel: &str, number: u64) {

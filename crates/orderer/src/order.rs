@@ -1,7 +1,7 @@
 //! One task per channel that gives messages their order: it cuts batches while this node leads,
 //! and passes messages on while another node does.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,13 +21,18 @@ use prost::Message;
 use tokio::sync::mpsc;
 
 use crate::check::Checker;
+use crate::cluster::Cluster;
 use crate::config_update;
+use crate::configuration::Configuration;
 use crate::cutter::{Cutter, Kind, Limits, Waiting};
+use crate::deliberate;
 use crate::forward::Forwarder;
+use crate::member::Member;
 use crate::metrics;
-use crate::raft::network::Peers;
-use crate::raft::{Applied, Proposal, Raft, TypeConfig};
+use crate::raft::membership::{check_settled, consenter_of};
+use crate::raft::{Applied, Proposal, TypeConfig};
 use crate::refusal::Refusal;
+use crate::rt;
 use crate::state::ChainState;
 use crate::submission::Submission;
 
@@ -36,7 +41,11 @@ const MAX_WAITING: usize = 8192;
 /// Messages taken in one go.
 const TAKE: usize = 256;
 /// How long messages wait for a leader while there is none.
-const LEADER_WAIT: Duration = Duration::from_secs(4);
+pub(crate) const LEADER_WAIT: Duration = Duration::from_secs(4);
+/// Longest wait for a batch to be ordered; after that nobody knows what becomes of it.
+const LANDING_DEADLINE: Duration = Duration::from_secs(7);
+/// How long the leader proposes nothing after Raft has refused a batch.
+const REFUSED_PAUSE: Duration = Duration::from_millis(25);
 /// Most batches in flight, whatever the channel allows.
 const MAX_IN_FLIGHT: u32 = 8;
 
@@ -53,25 +62,39 @@ enum Role {
     Waiting,
 }
 
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Role::Leading { term } => write!(f, "leading in term {term}"),
+            Role::Following { leader } => write!(f, "following {}", consenter_of(*leader)),
+            Role::Waiting => f.write_str("waiting for a leader"),
+        }
+    }
+}
+
 /// A batch that was proposed.
 struct Flight {
     submissions: Vec<Submission>,
     config: bool,
+    /// When the oldest of them arrived.
+    since: Instant,
     outcome: Result<Applied, Lost>,
 }
 
 /// A batch of which no outcome is known.
 enum Lost {
-    /// It was refused before it got into the log.
+    /// It was refused before it got into the log, since another node leads.
     NotProposed,
+    /// Raft has stopped, and took nothing.
+    Stopped,
     /// It may be in the log of the next leader.
     Unknown,
 }
 
 pub(crate) struct Sequencer {
     state: Arc<ChainState>,
-    raft: Raft,
-    peers: Arc<Peers>,
+    member: Arc<Member>,
+    cluster: Arc<dyn Cluster>,
     checker: Checker,
     cutter: Cutter<Submission>,
     flights: FuturesUnordered<futures_util::future::BoxFuture<'static, Flight>>,
@@ -79,52 +102,45 @@ pub(crate) struct Sequencer {
     role: Role,
     /// Messages that wait for a leader, and since when.
     stranded: VecDeque<(Instant, Submission)>,
+    /// Raft takes nothing at the moment, though this node leads: it is handing over.
+    paused_until: Option<Instant>,
+    /// When this node became the leader, if it is.
+    leads_since: Option<Instant>,
     snapshot_at: u64,
 }
 
 impl Sequencer {
-    pub(crate) fn new(
-        state: Arc<ChainState>,
-        raft: Raft,
-        peers: Arc<Peers>,
-        checker: Checker,
-    ) -> Self {
+    pub(crate) fn new(member: Arc<Member>, cluster: Arc<dyn Cluster>, checker: Checker) -> Self {
         Self {
-            state,
-            raft,
-            peers,
+            state: member.state().clone(),
+            member,
+            cluster,
             checker,
             cutter: Cutter::default(),
             flights: FuturesUnordered::new(),
             forwarder: None,
             role: Role::Waiting,
             stranded: VecDeque::new(),
+            paused_until: None,
+            leads_since: None,
             snapshot_at: 0,
         }
     }
 
     /// Runs until `submissions` is closed or Raft stops.
     pub(crate) async fn run(mut self, mut submissions: mpsc::Receiver<Submission>) {
-        let mut servers = self.raft.server_metrics();
+        let mut servers = self.member.raft.server_metrics();
         let mut progress = self.state.progress.subscribe();
         let mut taken = Vec::with_capacity(TAKE);
         loop {
             self.role = self.current_role(&servers);
+            self.leave_former_leader();
             self.place_stranded().await;
             self.cut().await;
             let wake = self.wake_at();
             let room = self.cutter.waiting() < MAX_WAITING && self.stranded.len() < MAX_WAITING;
             tokio::select! {
-                count = submissions.recv_many(&mut taken, TAKE), if room => {
-                    if count == 0 {
-                        break;
-                    }
-                    let now = Instant::now();
-                    for submission in taken.drain(..) {
-                        metrics::proposals_received(&self.state.name, submission.config);
-                        self.place(submission, now).await;
-                    }
-                }
+                biased;
                 Some(flight) = self.flights.next(), if !self.flights.is_empty() => self.landed(flight),
                 changed = servers.changed() => if changed.is_err() {
                     break;
@@ -132,7 +148,17 @@ impl Sequencer {
                 changed = progress.changed() => if changed.is_err() {
                     break;
                 },
-                () = sleep_until(wake) => {}
+                count = submissions.recv_many(&mut taken, TAKE), if room => {
+                    if count == 0 {
+                        break;
+                    }
+                    let now = rt::now();
+                    for submission in taken.drain(..) {
+                        metrics::proposals_received(&self.state.name, submission.config);
+                        self.place(submission, now).await;
+                    }
+                }
+                () = rt::sleep_until(wake) => {}
             }
             self.snapshot_if_due().await;
         }
@@ -160,42 +186,71 @@ impl Sequencer {
         }
     }
 
-    fn current_role(&self, servers: &WatchReceiverOf<TypeConfig, ServerMetrics>) -> Role {
+    fn current_role(&mut self, servers: &WatchReceiverOf<TypeConfig, ServerMetrics>) -> Role {
         let server = servers.borrow_watched();
-        self.state.set_leader(server.current_leader.is_some());
-        let role = match (server.state, server.current_leader) {
-            (ServerState::Leader, _) => {
+        let (now, patience) = (rt::now(), self.member.timing().election_max);
+        let leads = server.state == ServerState::Leader;
+        self.leads_since = leads.then(|| self.leads_since.unwrap_or(now));
+        let role = match (self.leads_since, server.current_leader) {
+            (Some(since), _) => {
                 // Its first entry of the term applied means that every earlier one is: from then
                 // on the configuration in force is the one that new entries will be applied under.
                 let term = server.vote.leader_id.term;
                 let ready = server.vote.committed && self.state.progress.borrow().term == term;
-                if ready {
+                let paused = self.paused_until.is_some_and(|until| now < until);
+                // A leader that nobody answers may have been replaced long ago.
+                let heard =
+                    now.saturating_duration_since(since) <= patience || self.member.has_quorum();
+                if ready && heard && !paused {
                     Role::Leading { term }
                 } else {
                     Role::Waiting
                 }
             }
-            (_, Some(leader)) if leader != self.state.id => Role::Following { leader },
+            (None, Some(leader))
+                if leader != self.member.node && self.state.leaderless_for() <= patience =>
+            {
+                Role::Following { leader }
+            }
             _ => Role::Waiting,
         };
         if role != self.role {
+            match role {
+                Role::Leading { .. } => self.state.needs_no_leader(),
+                // A follower has heard of the leader when it called.
+                Role::Following { .. } => {}
+                Role::Waiting if matches!(self.role, Role::Leading { .. }) => {
+                    self.state.needs_leader();
+                }
+                Role::Waiting => {}
+            }
             metrics::leadership(&self.state.name, matches!(role, Role::Leading { .. }));
             if !matches!(role, Role::Waiting) {
                 metrics::leader_changed(&self.state.name);
-                tracing::info!(channel = self.state.name, ?role, "raft role changed");
+                tracing::info!(channel = self.state.name, %role, "raft role changed");
             }
         }
         role
     }
 
+    /// Whoever waits for an answer of a leader that is none any more is told at once.
+    fn leave_former_leader(&mut self) {
+        let leader = match self.role {
+            Role::Following { leader } => Some(leader),
+            _ => None,
+        };
+        if let Some(forwarder) = &self.forwarder
+            && Some(forwarder.leader) != leader
+        {
+            self.forwarder = None;
+        }
+    }
+
     fn limits(&self) -> Limits {
-        let config = self.state.config();
+        let configuration = self.state.configuration();
+        let config = &configuration.config;
         let batch = config.batch_size();
-        let in_flight = self
-            .state
-            .raft_options()
-            .max_inflight_blocks
-            .clamp(1, MAX_IN_FLIGHT);
+        let in_flight = configuration.max_inflight_blocks().clamp(1, MAX_IN_FLIGHT);
         Limits {
             max_message_count: batch.max_message_count as usize,
             preferred_max_bytes: batch.preferred_max_bytes as usize,
@@ -210,10 +265,11 @@ impl Sequencer {
             Role::Leading { .. } => self.cutter.wake_at(&self.limits()),
             _ => None,
         };
-        match (stranded, batch) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        }
+        let now = rt::now();
+        let paused = self.paused_until.filter(|until| now < *until);
+        // Whether the others are still there.
+        let look = now.checked_add(self.member.timing().election_min / 2);
+        [stranded, batch, paused, look].into_iter().flatten().min()
     }
 
     /// Puts a message where it belongs at the moment.
@@ -248,7 +304,7 @@ impl Sequencer {
                 submission.answer(Err(no_leader()));
                 return;
             };
-            self.forwarder = Some(Forwarder::open(&self.state, &self.peers, leader, address));
+            self.forwarder = Some(Forwarder::open(&self.state, &self.cluster, leader, address));
         }
         if let Some(forwarder) = &self.forwarder
             && let Err(submission) = forwarder.send(submission).await
@@ -260,7 +316,7 @@ impl Sequencer {
     /// Places messages that waited for a leader, and those that this node cannot order any more.
     async fn place_stranded(&mut self) {
         if matches!(self.role, Role::Waiting) {
-            let now = Instant::now();
+            let now = rt::now();
             while let Some((since, _)) = self.stranded.front()
                 && now.saturating_duration_since(*since) >= LEADER_WAIT
                 && let Some((_, submission)) = self.stranded.pop_front()
@@ -285,38 +341,49 @@ impl Sequencer {
             return;
         };
         let limits = self.limits();
-        while let Some(batch) = self.cutter.cut(&limits, Instant::now()) {
-            metrics::batch_filled(&self.state.name, batch.oldest.elapsed());
+        while let Some(batch) = self.cutter.cut(&limits, rt::now()) {
+            metrics::batch_filled(
+                &self.state.name,
+                rt::now().saturating_duration_since(batch.oldest),
+            );
             let submissions = self.recheck(batch.messages).await;
             if submissions.is_empty() {
                 self.cutter.finished(batch.config);
                 continue;
             }
-            self.propose(term, submissions, batch.config).await;
+            self.propose(term, submissions, batch.config, batch.oldest)
+                .await;
         }
     }
 
-    /// Checks messages again that were checked under an older configuration, and answers those
-    /// that fail.
+    /// Checks messages again that were checked under an older configuration, and every config
+    /// message against what only the leader knows; answers those that fail.
     async fn recheck(&mut self, submissions: Vec<Submission>) -> Vec<Submission> {
-        let sequence = self.state.config().sequence();
-        if submissions
-            .iter()
-            .all(|submission| submission.sequence >= sequence)
-        {
+        let configuration = self.state.configuration();
+        let sequence = configuration.config.sequence();
+        let settled =
+            |submission: &Submission| submission.sequence >= sequence && !submission.config;
+        if submissions.iter().all(settled) {
             return submissions;
         }
+        let view = View {
+            configuration,
+            voters: self.member.voters(),
+            active: self.member.active(),
+        };
+        let view = Arc::new(view);
         let mut passed = Vec::with_capacity(submissions.len());
         for mut submission in submissions {
-            if submission.sequence >= sequence {
+            if settled(&submission) {
                 passed.push(submission);
                 continue;
             }
-            let (checker, state) = (self.checker.clone(), self.state.clone());
+            let (checker, view) = (self.checker.clone(), view.clone());
             let (message, config) = (submission.envelope.clone(), submission.config);
+            let checked = submission.sequence;
             let check =
-                tokio::task::spawn_blocking(move || recheck(&checker, &state, message, config));
-            match check.await {
+                rt::blocking(move || recheck(&checker, &view, message, config, checked)).await;
+            match check {
                 Ok(Ok(envelope)) => {
                     submission.envelope = envelope;
                     submission.sequence = sequence;
@@ -329,7 +396,13 @@ impl Sequencer {
         passed
     }
 
-    async fn propose(&mut self, term: u64, submissions: Vec<Submission>, config: bool) {
+    async fn propose(
+        &mut self,
+        term: u64,
+        mut submissions: Vec<Submission>,
+        config: bool,
+        since: Instant,
+    ) {
         let envelopes = || {
             submissions
                 .iter()
@@ -342,20 +415,29 @@ impl Sequencer {
         let (responder, receiver) = ProgressResponder::complete_only();
         let leader = openraft::vote::leader_id_std::CommittedLeaderId::new(term);
         let write = self
+            .member
             .raft
             .write(proposal)
             .with_leader(leader)
             .responder(responder);
+        if deliberate::ACKNOWLEDGE_EARLY.is_on() {
+            for submission in &mut submissions {
+                submission.answer_early();
+            }
+        }
         // Enqueued in the order of these calls; the outcome comes later.
         let enqueued = write.await;
         let flight = async move {
             let outcome = match enqueued {
-                Ok(()) => landing(receiver).await,
-                Err(_) => Err(Lost::NotProposed),
+                Ok(()) => rt::timeout(LANDING_DEADLINE, landing(receiver))
+                    .await
+                    .unwrap_or(Err(Lost::Unknown)),
+                Err(_) => Err(Lost::Stopped),
             };
             Flight {
                 submissions,
                 config,
+                since,
                 outcome,
             }
         };
@@ -369,18 +451,27 @@ impl Sequencer {
             Ok(Applied::Block(_)) => Ok(()),
             Ok(Applied::Refused(reason)) => Err(Refusal::bad_request(reason)),
             Ok(Applied::Nothing) => Err(Refusal::unavailable("the batch made no block")),
-            Err(Lost::NotProposed) => {
-                // In order of arrival, before whatever is stranded already.
-                let now = Instant::now();
+            Err(Lost::Unknown) if deliberate::DEPOSED_CUTS.is_on() => {
+                let now = rt::now();
                 for submission in flight.submissions.into_iter().rev() {
                     self.stranded.push_front((now, submission));
                 }
                 return;
             }
+            Err(Lost::NotProposed) => {
+                // In order of arrival, before whatever is stranded already.
+                for submission in flight.submissions.into_iter().rev() {
+                    self.stranded.push_front((flight.since, submission));
+                }
+                self.paused_until = rt::now().checked_add(REFUSED_PAUSE);
+                return;
+            }
+            Err(Lost::Stopped) => Err(Refusal::unavailable("chain is stopped")),
             Err(Lost::Unknown) => {
                 metrics::proposal_failed(&self.state.name);
                 Err(Refusal::unavailable(
-                    "leader changed while the message was being ordered",
+                    "the message was not ordered in time, or another node leads by now: it may be \
+                     ordered or not",
                 ))
             }
         };
@@ -393,11 +484,10 @@ impl Sequencer {
     /// be purged.
     async fn snapshot_if_due(&mut self) {
         let bytes = self.state.progress.borrow().bytes;
-        let interval = u64::from(self.state.raft_options().snapshot_interval_size);
-        let interval = if interval == 0 { 16 << 20 } else { interval };
+        let interval = self.state.configuration().snapshot_interval();
         if bytes.saturating_sub(self.snapshot_at) >= interval {
             self.snapshot_at = bytes;
-            if let Err(error) = self.raft.trigger().snapshot().await {
+            if let Err(error) = self.member.raft.trigger().snapshot().await {
                 tracing::warn!(channel = self.state.name, %error, "cannot take a snapshot");
             }
         }
@@ -414,36 +504,48 @@ async fn landing(
     }
 }
 
-/// Checks one encoded message again; a config message is made anew from its update.
+/// What the leader knows when it checks a message again.
+struct View {
+    configuration: Arc<Configuration>,
+    /// Raft ids of the voters: one set, or two.
+    voters: Vec<BTreeSet<u64>>,
+    /// Consenters that have answered lately.
+    active: BTreeSet<u64>,
+}
+
+/// Checks one encoded message again that was checked under config sequence `checked`. A config
+/// message is made anew from its update if the configuration has changed since.
 fn recheck(
     checker: &Checker,
-    state: &ChainState,
+    view: &View,
     message: Bytes,
     config: bool,
+    checked: u64,
 ) -> Result<Bytes, Refusal> {
     let unreadable = |error: String| Refusal::bad_request(error);
     let parsed = envelope::parse_bytes(&message).map_err(|error| unreadable(error.to_string()))?;
-    let current = state.config();
+    let configuration = &view.configuration;
     if !config {
-        checker.check_normal(&current, &parsed)?;
+        checker.check_normal(&configuration.config, &parsed)?;
         return Ok(message);
     }
     let update: common::Envelope = config_update::last_update(&parsed)?;
     let parsed = envelope::parse(&update).map_err(|error| unreadable(error.to_string()))?;
-    let made = checker.make_config(&current, &update, &parsed)?;
-    Ok(made.encode_to_vec().into())
+    let made = checker.make_config(configuration, &view.active, &update, &parsed)?;
+    let message = if checked >= configuration.config.sequence() {
+        message
+    } else {
+        made.encode_to_vec().into()
+    };
+    let next = config_update::apply(configuration, &message).map_err(Refusal::bad_request)?;
+    let (current, next) = (configuration.consenter_ids(), next.consenter_ids());
+    check_settled(&view.voters, &current, &next).map_err(Refusal::bad_request)?;
+    Ok(message)
 }
 
 fn no_leader() -> Refusal {
     Refusal {
         status: Status::ServiceUnavailable,
         info: "no Raft leader".into(),
-    }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
     }
 }

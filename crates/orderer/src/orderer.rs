@@ -1,7 +1,7 @@
 //! The node: its channels, and what it serves.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,16 +17,19 @@ use consilium_protocol::names;
 use consilium_transport::{ClientTls, MAX_MESSAGE};
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
-use tokio_util::task::TaskTracker;
 
 use crate::chain::{Chain, Node};
-use crate::consenters;
+use crate::cluster::{Cluster, GrpcCluster};
+use crate::configuration::Configuration;
 use crate::error::OrdererError;
 use crate::raft::Timing;
-use crate::raft::network::Peers;
+use crate::raft::membership::consenter_of;
 use crate::raft::receive::ReplicationService;
 use crate::raft::store::Store;
+use crate::rt;
 use crate::service::BroadcastService;
+use crate::state::OwnCertificates;
+use crate::storage::{FileDisk, NodeDisk};
 use crate::submission::Budget;
 
 /// Bytes of messages that a node holds at a time while they are being ordered.
@@ -52,8 +55,8 @@ pub struct OrdererOptions {
     pub time_window: Duration,
     /// Whether messages and readers with expired certificates are refused.
     pub check_expiration: bool,
-    /// Timing of Raft.
-    pub raft: Timing,
+    /// Timing of Raft, where it is not to be what the channels' configurations say.
+    pub raft: Option<Timing>,
 }
 
 impl OrdererOptions {
@@ -74,7 +77,7 @@ impl OrdererOptions {
             mutual_tls: false,
             time_window: Duration::from_secs(15 * 60),
             check_expiration: true,
-            raft: Timing::default(),
+            raft: None,
         }
     }
 }
@@ -86,17 +89,49 @@ pub struct ChannelInfo {
     pub name: String,
     /// Its path in the REST API.
     pub url: String,
-    /// Always `consenter`: this node only joins channels that list it.
+    /// Whether this node takes part in consensus.
     #[serde(rename = "consensusRelation")]
-    pub consensus_relation: &'static str,
-    /// `active`, or `failed` once Raft has stopped with an error.
-    pub status: &'static str,
+    pub consensus_relation: Relation,
+    /// How far it has got.
+    pub status: Standing,
     /// Number of blocks.
     pub height: u64,
 }
 
-/// How a channel's Raft node stands. Ids are places in the list of consenters, from 1; positions
-/// are indexes of log entries.
+/// A node's part in a channel. fabric: orderer/common/types/channelinfo.go
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Relation {
+    /// It is among the consenters.
+    Consenter,
+    /// It is not, and pulls blocks.
+    Follower,
+}
+
+/// How a node stands in a channel. fabric: orderer/common/types/channelinfo.go
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Standing {
+    /// It takes part or follows.
+    Active,
+    /// It pulls the blocks up to the one that it joined with.
+    Onboarding,
+    /// It has stopped.
+    Inactive,
+    /// It has stopped with an error.
+    Failed,
+}
+
+/// What a node is to a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Participation {
+    /// Its part.
+    pub relation: Relation,
+    /// How it stands.
+    pub status: Standing,
+}
+
+/// How a channel's Raft node stands. Ids are those of consenters; positions are indexes of log entries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RaftStatus {
     /// This node.
@@ -117,7 +152,7 @@ pub struct RaftStatus {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JoinError {
-    /// The block is not the genesis block of a channel.
+    /// The block is not a config block of a channel.
     #[error("invalid join block: {0}")]
     Block(String),
     /// The node has the channel.
@@ -177,58 +212,66 @@ type RootsListener = Box<dyn Fn(&[Bytes]) + Send + Sync>;
 /// An orderer node.
 pub struct Orderer {
     options: OrdererOptions,
-    node: Node,
+    node: Arc<Node>,
     channels: Arc<Channels>,
     budget: Budget,
     /// Held while a channel is joined or removed.
     changing: tokio::sync::Mutex<()>,
     roots_listeners: Mutex<Vec<RootsListener>>,
-    tasks: TaskTracker,
 }
 
 impl Orderer {
     /// Opens the node's storage and all channels in it.
     pub async fn open(options: OrdererOptions) -> Result<Arc<Self>, OrdererError> {
-        std::fs::create_dir_all(chains_dir(&options.data_dir))?;
-        let store = Store::open(&options.data_dir.join("raft"))?;
+        let disk = Arc::new(FileDisk::new(&options.data_dir)?);
+        let cluster = GrpcCluster::new(options.client_tls.clone(), options.signer.clone());
+        Self::open_on(options, disk, Arc::new(cluster)).await
+    }
+
+    /// The same on another disk and among other orderers.
+    pub(crate) async fn open_on(
+        options: OrdererOptions,
+        disk: Arc<dyn NodeDisk>,
+        cluster: Arc<dyn Cluster>,
+    ) -> Result<Arc<Self>, OrdererError> {
+        let opening = disk.clone();
+        let (log, chains) =
+            rt::blocking(move || Ok::<_, OrdererError>((opening.open_log()?, opening.chains()?)))
+                .await??;
         let node = Node {
             signer: options.signer.clone(),
-            server_certificate: options.server_certificate.clone(),
-            client_certificate: options.client_certificate.clone(),
+            certificates: OwnCertificates {
+                server: options.server_certificate.clone(),
+                client: options.client_certificate.clone(),
+            },
             check_expiration: options.check_expiration,
             timing: options.raft,
-            store,
-            peers: Peers::new(Some(options.client_tls.clone())),
+            store: Store::new(log),
+            disk,
+            cluster,
         };
         let orderer = Arc::new(Self {
-            node,
+            node: Arc::new(node),
             channels: Arc::default(),
             budget: Budget::new(BUDGET),
             changing: tokio::sync::Mutex::new(()),
             roots_listeners: Mutex::default(),
-            tasks: TaskTracker::new(),
             options,
         });
-        for entry in std::fs::read_dir(chains_dir(&orderer.options.data_dir))? {
-            let path = entry?.path();
-            if path.extension() == Some("chain".as_ref()) {
-                orderer.start(&path).await?;
-            } else {
-                // What a join or a removal left when the node was killed.
-                std::fs::remove_dir_all(&path)?;
-            }
+        for chain in chains {
+            orderer.start(&chain).await?;
         }
         Ok(orderer)
     }
 
-    /// Opens the chain in a folder and serves it.
-    async fn start(self: &Arc<Self>, path: &Path) -> Result<Arc<Chain>, OrdererError> {
-        let chain = Chain::open(path, &self.node).await?;
+    /// Opens a chain and serves it.
+    async fn start(self: &Arc<Self>, name_on_disk: &str) -> Result<Arc<Chain>, OrdererError> {
+        let chain = Chain::open(name_on_disk, &self.node).await?;
         let name = chain.state.name.clone();
         self.channels.chains.write().insert(name, chain.clone());
         self.renew_roots();
         let (orderer, mut configurations) = (Arc::downgrade(self), chain.state.configurations());
-        self.tasks.spawn(async move {
+        rt::spawn(async move {
             while configurations.changed().await.is_ok() {
                 let Some(orderer) = orderer.upgrade() else {
                     return;
@@ -267,46 +310,31 @@ impl Orderer {
         }
     }
 
-    /// Joins the channel whose genesis block this is.
-    pub async fn join(self: &Arc<Self>, genesis: &common::Block) -> Result<ChannelInfo, JoinError> {
-        let config = check_join_block(genesis)?;
+    /// Joins a channel with its genesis block or a later config block: as a consenter if that block
+    /// lists this node, as a follower otherwise. The blocks before a later one are pulled from other
+    /// orderers.
+    pub async fn join(self: &Arc<Self>, join: &common::Block) -> Result<ChannelInfo, JoinError> {
+        let config = check_join_block(join)?;
         let name = config.channel_id().to_owned();
+        Configuration::of_block(join).map_err(JoinError::Unsupported)?;
         let _turn = self.changing.lock().await;
         if self.channels.get(&name).is_some() {
             return Err(JoinError::Exists);
         }
-        if block::number(genesis) != 0 {
-            return Err(JoinError::Unsupported(
-                "joining from a later config block is not supported, use the channel's genesis block"
-                    .into(),
-            ));
-        }
-        let consenters = consenters::of(&config).map_err(JoinError::Unsupported)?;
-        let (server, client) = (&self.node.server_certificate, &self.node.client_certificate);
-        if consenters::own_id(&consenters, server, client).is_none() {
-            return Err(JoinError::Unsupported(
-                "this node is not among the channel's consenters, and following a channel is not supported"
-                    .into(),
-            ));
-        }
-        let path = self.new_chain_dir(&name);
-        let staging = path.with_extension("joining");
-        let (folder, first) = (staging.clone(), genesis.clone());
-        let created = tokio::task::spawn_blocking(move || {
-            if folder.exists() {
-                std::fs::remove_dir_all(&folder)?;
-            }
-            Chain::create(&folder, &first)
-        });
-        created
-            .await
-            .map_err(|error| OrdererError::Raft(error.to_string()))??;
-        // A crash before this leaves a folder that the next join replaces.
-        std::fs::rename(&staging, &path).map_err(OrdererError::from)?;
-        self.start(&path).await?;
-        tracing::info!(channel = name, "joined channel");
-        self.channel_info(&name)
-            .ok_or_else(|| JoinError::Unsupported("the channel is gone".into()))
+        let (node, channel, block) = (self.node.clone(), name.clone(), join.clone());
+        let creating = rt::blocking(move || node.disk.create_chain(&channel, &block));
+        let name_on_disk = creating.await.map_err(OrdererError::from)??;
+        self.start(&name_on_disk).await?;
+        let info = self
+            .channel_info(&name)
+            .ok_or_else(|| JoinError::Unsupported("the channel is gone".into()))?;
+        tracing::info!(
+            channel = name,
+            block = block::number(join),
+            relation = ?info.consensus_relation,
+            "joined channel"
+        );
+        Ok(info)
     }
 
     /// Leaves a channel and deletes its data.
@@ -320,10 +348,10 @@ impl Orderer {
             .ok_or(RemoveError::Unknown)?;
         chain.stop().await;
         chain.forget().await?;
-        let leaving = chain.path.with_extension("removing");
-        std::fs::rename(&chain.path, &leaving).map_err(OrdererError::from)?;
+        let (node, name_on_disk) = (self.node.clone(), chain.name_on_disk.clone());
         drop(chain);
-        std::fs::remove_dir_all(&leaving).map_err(OrdererError::from)?;
+        let removing = rt::blocking(move || node.disk.remove_chain(&name_on_disk));
+        removing.await.map_err(OrdererError::from)??;
         self.renew_roots();
         tracing::info!(channel = name, "removed channel");
         Ok(())
@@ -337,33 +365,58 @@ impl Orderer {
     /// What is known about a channel.
     pub fn channel_info(&self, name: &str) -> Option<ChannelInfo> {
         let chain = self.channels.get(name)?;
+        let participation = chain.participation();
         Some(ChannelInfo {
             name: name.to_owned(),
             url: crate::participation::channel_url(name),
-            consensus_relation: "consenter",
-            status: if chain.is_running() {
-                "active"
-            } else {
-                "failed"
-            },
+            consensus_relation: participation.relation,
+            status: participation.status,
             height: chain.state.store.height(),
         })
     }
 
-    /// How a channel's Raft node stands.
-    pub fn raft_status(&self, name: &str) -> Option<RaftStatus> {
-        Some(self.channels.get(name)?.raft_status())
+    /// Why a channel has stopped with an error, if it has.
+    pub fn failure(&self, name: &str) -> Option<String> {
+        self.channels.get(name)?.failure()
     }
 
-    /// The Raft id of a channel's leader, as this node knows it: the leader's place among the
-    /// consenters, from 1.
-    pub async fn leader(&self, name: &str) -> Option<u64> {
-        self.channels.get(name)?.leader().await
+    /// How a channel's Raft node stands, where this node has one.
+    pub fn raft_status(&self, name: &str) -> Option<RaftStatus> {
+        self.channels.get(name)?.raft_status()
+    }
+
+    /// The consenter that leads a channel, as this node knows it.
+    pub fn leader(&self, name: &str) -> Option<u64> {
+        self.raft_status(name)?.leader
+    }
+
+    /// The consenter that this node is in a channel.
+    pub fn raft_id(&self, name: &str) -> Option<u64> {
+        Some(self.raft_status(name)?.id)
+    }
+
+    /// Consenters whose nodes vote in a channel, by the last committed membership, sorted.
+    pub fn voters(&self, name: &str) -> Vec<u64> {
+        let mut voters: Vec<u64> = self
+            .voter_nodes(name)
+            .into_iter()
+            .map(consenter_of)
+            .collect();
+        voters.sort_unstable();
+        voters
+    }
+
+    /// Raft ids of the nodes that vote. A consenter that lost its disk has another one than before.
+    pub fn voter_nodes(&self, name: &str) -> Vec<u64> {
+        let chain = self.channels.get(name);
+        chain.map_or_else(Vec::new, |chain| {
+            chain.state.voters.lock().iter().copied().collect()
+        })
     }
 
     /// This node's own Raft id in a channel.
-    pub fn raft_id(&self, name: &str) -> Option<u64> {
-        Some(self.channels.get(name)?.state.id)
+    pub fn raft_node(&self, name: &str) -> Option<u64> {
+        Some(self.channels.get(name)?.member()?.node)
     }
 
     /// The configuration in force in a channel.
@@ -393,13 +446,16 @@ impl Orderer {
     /// Our replication protocol, for the same listener. The listener must ask for client
     /// certificates.
     pub fn replication_service(&self) -> ReplicationServer<ReplicationService> {
-        let service = ReplicationService {
-            channels: self.channels.clone(),
-            budget: self.budget.clone(),
-        };
-        ReplicationServer::new(service)
+        ReplicationServer::new(self.replication())
             .max_decoding_message_size(MAX_MESSAGE)
             .max_encoding_message_size(MAX_MESSAGE)
+    }
+
+    pub(crate) fn replication(&self) -> ReplicationService {
+        ReplicationService {
+            channels: self.channels.clone(),
+            budget: self.budget.clone(),
+        }
     }
 
     /// The channel participation REST API, for the admin listener.
@@ -415,22 +471,7 @@ impl Orderer {
         for chain in chains.into_values() {
             chain.stop().await;
         }
-        self.tasks.close();
     }
-
-    /// A folder that no chain of this process was ever in: readers of a removed channel may hold
-    /// its old folder's database open for a while.
-    fn new_chain_dir(&self, name: &str) -> PathBuf {
-        let now = std::time::UNIX_EPOCH
-            .elapsed()
-            .unwrap_or_default()
-            .as_nanos();
-        chains_dir(&self.options.data_dir).join(format!("{name}.{now}.chain"))
-    }
-}
-
-fn chains_dir(data_dir: &Path) -> PathBuf {
-    data_dir.join("chains")
 }
 
 /// The configuration in a join block.

@@ -1,19 +1,20 @@
 //! What all parts of a channel share: its blocks, its configuration, how far it is.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use consilium_deliver::BlockSource;
-use consilium_ledger::BlockStore;
-use consilium_proto::etcdraft;
 use consilium_protocol::config::ChannelConfig;
 use parking_lot::Mutex;
-use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
+use crate::configuration::Configuration;
 use crate::consenters::{self, Consenter};
-use crate::error::OrdererError;
+use crate::rt;
+use crate::storage::BlockDisk;
 
 /// How long a channel may be without leader before strict readers are sent elsewhere.
 const LEADERLESS: Duration = Duration::from_secs(10);
@@ -27,69 +28,54 @@ pub(crate) struct Progress {
     pub(crate) bytes: u64,
 }
 
+/// DER of the TLS certificates that this node shows to others.
+#[derive(Clone)]
+pub(crate) struct OwnCertificates {
+    pub(crate) server: Bytes,
+    pub(crate) client: Bytes,
+}
+
 /// One channel, as its parts share it.
 pub(crate) struct ChainState {
     pub(crate) name: String,
-    /// This node's Raft id.
-    pub(crate) id: u64,
-    pub(crate) store: Arc<BlockStore>,
+    pub(crate) store: Arc<dyn BlockDisk>,
     pub(crate) progress: watch::Sender<Progress>,
+    certificates: OwnCertificates,
     configuration: ArcSwap<Configuration>,
+    /// A later one than that, which this node has read of others.
+    ahead: ArcSwapOption<Configuration>,
     /// Told about every new configuration.
     configured: watch::Sender<u64>,
-    /// Since when there is no leader.
-    leaderless: Mutex<Option<Instant>>,
-}
-
-struct Configuration {
-    config: Arc<ChannelConfig>,
-    consenters: Arc<Vec<Consenter>>,
-    raft: etcdraft::Options,
-}
-
-impl Configuration {
-    fn new(config: Arc<ChannelConfig>) -> Result<Self, String> {
-        let consenters = Arc::new(consenters::of(&config)?);
-        let metadata = config.raft_metadata().map_err(|error| error.to_string())?;
-        let raft = metadata.options.ok_or("no etcdraft options")?;
-        Ok(Self {
-            config,
-            consenters,
-            raft,
-        })
-    }
+    contact: Mutex<Contact>,
+    /// Raft ids of the voters in the last committed membership.
+    pub(crate) voters: Mutex<BTreeSet<u64>>,
 }
 
 impl ChainState {
     pub(crate) fn new(
-        store: Arc<BlockStore>,
-        config: Arc<ChannelConfig>,
-        certificates: (&Bytes, &Bytes),
-    ) -> Result<Self, OrdererError> {
-        let name = config.channel_id().to_owned();
-        let sequence = config.sequence();
-        let configuration =
-            Configuration::new(config).map_err(|reason| OrdererError::Consenters {
-                channel: name.clone(),
-                reason,
-            })?;
-        let consenters = &configuration.consenters;
-        let (server, client) = certificates;
-        let id = consenters::own_id(consenters, server, client).ok_or_else(|| {
-            OrdererError::NotConsenter {
-                channel: name.clone(),
-            }
-        })?;
-        crate::metrics::channel_opened(&name, consenters.len(), store.height());
-        Ok(Self {
-            id,
+        store: Arc<dyn BlockDisk>,
+        configuration: Configuration,
+        certificates: OwnCertificates,
+    ) -> Self {
+        let name = configuration.config.channel_id().to_owned();
+        let sequence = configuration.config.sequence();
+        crate::metrics::channel_opened(&name, configuration.consenters.len(), store.height());
+        Self {
             store,
+            certificates,
             progress: watch::Sender::new(Progress::default()),
             configured: watch::Sender::new(sequence),
             configuration: ArcSwap::from_pointee(configuration),
-            leaderless: Mutex::new(Some(Instant::now())),
+            ahead: ArcSwapOption::empty(),
+            contact: Mutex::new(Contact::Heard(rt::now())),
+            voters: Mutex::default(),
             name,
-        })
+        }
+    }
+
+    /// The configuration in force, with consenters.
+    pub(crate) fn configuration(&self) -> Arc<Configuration> {
+        self.configuration.load_full()
     }
 
     /// The configuration in force.
@@ -97,50 +83,69 @@ impl ChainState {
         self.configuration.load().config.clone()
     }
 
-    /// The consenters in force.
-    pub(crate) fn consenters(&self) -> Arc<Vec<Consenter>> {
-        self.configuration.load().consenters.clone()
-    }
-
-    /// The Raft options in force.
-    pub(crate) fn raft_options(&self) -> etcdraft::Options {
-        self.configuration.load().raft.clone()
-    }
-
-    /// The consenters but this node.
-    pub(crate) fn others(&self) -> Vec<Consenter> {
-        self.consenters()
-            .iter()
-            .filter(|consenter| consenter.id != self.id)
-            .cloned()
-            .collect()
-    }
-
-    /// `host:port` of a consenter.
-    pub(crate) fn address(&self, id: u64) -> Option<String> {
+    /// The consenter that this node is, if it is listed.
+    pub(crate) fn own_consenter(&self) -> Option<u64> {
         let configuration = self.configuration.load();
-        let found = configuration
-            .consenters
-            .iter()
-            .find(|consenter| consenter.id == id)?;
-        Some(found.address.clone())
+        let OwnCertificates { server, client } = &self.certificates;
+        consenters::own_id(&configuration.consenters, server, client)
+    }
+
+    /// Whether this node was removed from the consenters by the configuration in force.
+    pub(crate) fn is_leaving(&self) -> bool {
+        let configuration = self.configuration.load();
+        let OwnCertificates { server, client } = &self.certificates;
+        consenters::own_id(&configuration.leaving, server, client).is_some()
+    }
+
+    /// The consenters but this node, those included that only a configuration ahead lists.
+    pub(crate) fn others(&self) -> Vec<Consenter> {
+        let own = self.own_consenter();
+        let current = self.configuration.load();
+        let mut others: Vec<Consenter> = current.consenters.to_vec();
+        if let Some(ahead) = &*self.ahead.load() {
+            let added = ahead.consenters.iter();
+            let added = added.filter(|new| !current.consenters.iter().any(|old| old.id == new.id));
+            others.extend(added.cloned());
+        }
+        others.retain(|consenter| Some(consenter.id) != own);
+        others
+    }
+
+    /// `host:port` of a Raft node.
+    pub(crate) fn address(&self, node: u64) -> Option<String> {
+        let known = self.configuration.load().address(node).map(str::to_owned);
+        known.or_else(|| Some(self.ahead.load().as_ref()?.address(node)?.to_owned()))
+    }
+
+    /// A configuration that is in force elsewhere and will be here.
+    pub(crate) fn set_ahead(&self, later: Configuration) {
+        self.ahead.store(Some(Arc::new(later)));
+    }
+
+    /// The consenter with this client certificate (DER), by the configuration in force or by one
+    /// that lies ahead.
+    pub(crate) fn consenter_by_certificate(&self, certificate: &Bytes) -> Option<u64> {
+        let current = self.configuration.load();
+        consenters::by_client_certificate(&current.consenters, certificate).or_else(|| {
+            let ahead = self.ahead.load();
+            consenters::by_client_certificate(&ahead.as_ref()?.consenters, certificate)
+        })
     }
 
     /// Puts a configuration in force.
-    pub(crate) fn set_config(&self, config: &Arc<ChannelConfig>) {
-        match Configuration::new(config.clone()) {
-            Ok(configuration) => self.configuration.store(Arc::new(configuration)),
-            // Cannot happen after the checks before ordering.
-            Err(reason) => {
-                tracing::error!(
-                    channel = self.name,
-                    reason,
-                    "configuration cannot be put in force"
-                );
-                return;
-            }
+    pub(crate) fn set_configuration(&self, configuration: &Configuration) {
+        let sequence = configuration.config.sequence();
+        let outdated = self
+            .ahead
+            .load()
+            .as_ref()
+            .is_some_and(|ahead| ahead.config.sequence() <= sequence);
+        if outdated {
+            self.ahead.store(None);
         }
-        self.configured.send_replace(config.sequence());
+        crate::metrics::cluster_size(&self.name, configuration.consenters.len());
+        self.configuration.store(Arc::new(configuration.clone()));
+        self.configured.send_replace(sequence);
     }
 
     /// Follows changes of the configuration.
@@ -153,15 +158,38 @@ impl ChainState {
         crate::metrics::block_written(&self.name, number);
     }
 
-    /// Whether a leader is known.
-    pub(crate) fn set_leader(&self, known: bool) {
-        let mut leaderless = self.leaderless.lock();
-        if known {
-            *leaderless = None;
-        } else if leaderless.is_none() {
-            *leaderless = Some(Instant::now());
+    /// This node leads, or needs no leader.
+    pub(crate) fn needs_no_leader(&self) {
+        *self.contact.lock() = Contact::NotNeeded;
+    }
+
+    /// This node waits for a leader from now on.
+    pub(crate) fn needs_leader(&self) {
+        *self.contact.lock() = Contact::Heard(rt::now());
+    }
+
+    /// The leader has called.
+    pub(crate) fn heard_leader(&self) {
+        let mut contact = self.contact.lock();
+        if let Contact::Heard(at) = &mut *contact {
+            *at = rt::now();
         }
     }
+
+    /// How long this node has heard of no leader.
+    pub(crate) fn leaderless_for(&self) -> Duration {
+        match *self.contact.lock() {
+            Contact::NotNeeded => Duration::ZERO,
+            Contact::Heard(at) => rt::now().saturating_duration_since(at),
+        }
+    }
+}
+
+/// When the channel's leader was last heard of. Raft itself keeps naming the last leader until
+/// there is another one.
+enum Contact {
+    NotNeeded,
+    Heard(Instant),
 }
 
 impl BlockSource for ChainState {
@@ -188,9 +216,9 @@ impl BlockSource for ChainState {
     }
 
     fn healthy(&self) -> Result<(), String> {
-        match *self.leaderless.lock() {
-            Some(since) if since.elapsed() > LEADERLESS => Err("no Raft leader".into()),
-            _ => Ok(()),
+        if self.leaderless_for() > LEADERLESS {
+            return Err("no Raft leader".into());
         }
+        Ok(())
     }
 }

@@ -1,12 +1,14 @@
 //! A message on its way into a channel's order, and the answer to it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use consilium_proto::common::Status;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::refusal::Refusal;
+use crate::rt;
 
 /// `Ok` once the message is in a block that a quorum has on disk.
 pub(crate) type Answer = Result<(), Refusal>;
@@ -24,15 +26,49 @@ pub(crate) struct Submission {
     /// Came from another orderer, and is not passed on again.
     pub(crate) forwarded: bool,
     /// Who waits.
-    pub(crate) answer: oneshot::Sender<Answer>,
-    /// Its share of the memory for waiting messages.
+    answer: Option<oneshot::Sender<Answer>>,
+    /// Its share of the memory for waiting messages, until it is answered.
+    _permit: OwnedSemaphorePermit,
+}
+
+/// A checked message, before somebody waits for it.
+pub(crate) struct NewSubmission {
+    pub(crate) envelope: Bytes,
+    pub(crate) size: usize,
+    pub(crate) config: bool,
+    pub(crate) sequence: u64,
+    pub(crate) forwarded: bool,
     pub(crate) permit: OwnedSemaphorePermit,
+}
+
+impl NewSubmission {
+    /// The submission whose answer goes there.
+    pub(crate) fn answered_by(self, answer: oneshot::Sender<Answer>) -> Submission {
+        Submission {
+            envelope: self.envelope,
+            size: self.size,
+            config: self.config,
+            sequence: self.sequence,
+            forwarded: self.forwarded,
+            _permit: self.permit,
+            answer: Some(answer),
+        }
+    }
 }
 
 impl Submission {
     /// Tells whoever waits, if somebody still does.
     pub(crate) fn answer(self, answer: Answer) {
-        let _ = self.answer.send(answer);
+        if let Some(waiting) = self.answer {
+            let _ = waiting.send(answer);
+        }
+    }
+
+    /// Tells whoever waits that the message is ordered, though it is not.
+    pub(crate) fn answer_early(&mut self) {
+        if let Some(waiting) = self.answer.take() {
+            let _ = waiting.send(Ok(()));
+        }
     }
 }
 
@@ -44,6 +80,8 @@ pub(crate) struct Budget {
 
 /// What one permit stands for.
 const UNIT: usize = 1024;
+/// Longest wait for memory.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Budget {
     /// A budget of that many bytes.
@@ -53,15 +91,18 @@ impl Budget {
         }
     }
 
-    /// Waits until a message of `size` bytes may be held.
+    /// Waits until a message of `size` bytes may be held, but not for ever: the client learns that
+    /// it is sending faster than messages can be ordered.
     pub(crate) async fn take(&self, size: usize) -> Result<OwnedSemaphorePermit, Refusal> {
         let units = u32::try_from(size / UNIT + 1).unwrap_or(u32::MAX);
-        let closed = |_| Refusal::unavailable("chain is stopped");
-        self.permits
-            .clone()
-            .acquire_many_owned(units)
-            .await
-            .map_err(closed)
+        let taking = self.permits.clone().acquire_many_owned(units);
+        match rt::timeout(PATIENCE, taking).await {
+            Some(Ok(permit)) => Ok(permit),
+            Some(Err(_)) => Err(Refusal::unavailable("chain is stopped")),
+            None => Err(Refusal::unavailable(
+                "too many messages are waiting to be ordered, try again later",
+            )),
+        }
     }
 }
 

@@ -3,14 +3,13 @@
 mod support;
 
 use bytes::Bytes;
-use consilium_proto::common::{self, Envelope, HeaderType, Status};
+use consilium_proto::common::{Envelope, HeaderType, Status};
 use consilium_protocol::block;
-use consilium_protocol::config::{ChannelConfig, update};
-use consilium_protocol::envelope::{self, HeaderSpec};
+use consilium_protocol::config::ChannelConfig;
 use consilium_testkit::{NodeOu, Organization};
 use futures_util::StreamExt;
 use prost::Message;
-use std::time::SystemTime;
+use support::config::{change_consenters, set_max_messages};
 use support::{CHANNEL, Cluster, check_chain, header_hashes, message_of, status, texts};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -183,46 +182,10 @@ async fn an_envelope_with_foreign_fields_is_ordered_in_canonical_form() {
     );
 }
 
-/// The signed update that turns the channel's configuration into what `change` makes of it.
-fn config_update(
-    cluster: &Cluster,
-    admin: NodeOu,
-    change: impl FnOnce(&mut common::ConfigGroup),
-) -> Envelope {
-    let config = cluster.orderer(0).config(CHANNEL).unwrap();
-    let mut updated = config.config().clone();
-    change(updated.channel_group.as_mut().unwrap());
-    let update = update::compute(config.config(), &updated, CHANNEL).unwrap();
-    let config_update = Bytes::from(update.encode_to_vec());
-    let signer = cluster.organization.signer("admin", admin);
-    let header = envelope::signature_header(&*signer);
-    let header = Bytes::from(header.encode_to_vec());
-    let signature =
-        consilium_msp::Signer::sign(&*signer, &[&header[..], &config_update].concat()).unwrap();
-    let wrapped = common::ConfigUpdateEnvelope {
-        config_update,
-        signatures: vec![common::ConfigSignature {
-            signature_header: header,
-            signature,
-        }],
-    };
-    let now = envelope::timestamp(SystemTime::now());
-    let spec = HeaderSpec::new(HeaderType::ConfigUpdate, CHANNEL, now);
-    envelope::create_signed(spec, wrapped.encode_to_vec().into(), &*signer).unwrap()
-}
-
-fn set_max_messages(root: &mut common::ConfigGroup, count: u32) {
-    let orderer = root.groups.get_mut("Orderer").unwrap();
-    let value = orderer.values.get_mut("BatchSize").unwrap();
-    let mut size = consilium_proto::orderer::BatchSize::decode(value.value.clone()).unwrap();
-    size.max_message_count = count;
-    value.value = size.encode_to_vec().into();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_config_update_stands_alone_in_its_block_and_rules_from_there_on() {
     let cluster = Cluster::start(1, |_| {}).await;
-    let update = config_update(&cluster, NodeOu::Admin, |root| set_max_messages(root, 2));
+    let update = cluster.config_update(NodeOu::Admin, |root| set_max_messages(root, 2));
     let mut messages = vec![cluster.message("a"), update];
     messages.extend((0..6).map(|number| cluster.message(&format!("b{number}"))));
     let answers = cluster.broadcast_all(0, messages).await;
@@ -264,9 +227,9 @@ async fn a_config_update_stands_alone_in_its_block_and_rules_from_there_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn config_updates_without_the_right_signature_or_of_the_consenters_are_refused() {
+async fn config_updates_without_the_right_signature_or_of_two_consenters_at_once_are_refused() {
     let cluster = Cluster::start(1, |_| {}).await;
-    let unsigned = config_update(&cluster, NodeOu::Client, |root| set_max_messages(root, 2));
+    let unsigned = cluster.config_update(NodeOu::Client, |root| set_max_messages(root, 2));
     let answer = cluster.broadcast(0, unsigned).await;
     assert_eq!(status(&answer), Status::BadRequest);
     assert!(
@@ -278,27 +241,19 @@ async fn config_updates_without_the_right_signature_or_of_the_consenters_are_ref
         answer.info
     );
 
-    let another = cluster.organization.tls(&["another"]);
-    let grown = config_update(&cluster, NodeOu::Admin, |root| {
-        let orderer = root.groups.get_mut("Orderer").unwrap();
-        let value = orderer.values.get_mut("ConsensusType").unwrap();
-        let mut kind =
-            consilium_proto::orderer::ConsensusType::decode(value.value.clone()).unwrap();
-        let mut metadata =
-            consilium_proto::etcdraft::ConfigMetadata::decode(kind.metadata.clone()).unwrap();
-        metadata
-            .consenters
-            .push(consilium_testkit::network::consenter(
-                "another", 7050, &another,
-            ));
-        kind.metadata = metadata.encode_to_vec().into();
-        value.value = kind.encode_to_vec().into();
+    let newcomers = [(); 2].map(|()| cluster.organization.tls(&["another"]));
+    let grown = cluster.config_update(NodeOu::Admin, |root| {
+        let added = newcomers
+            .iter()
+            .map(|tls| consilium_testkit::network::consenter("another", 7050, tls));
+        change_consenters(root, |consenters| consenters.extend(added));
     });
     let answer = cluster.broadcast(0, grown).await;
     assert_eq!(status(&answer), Status::BadRequest);
     assert_eq!(
         answer.info,
-        "consensus metadata update for channel config update is invalid: adding a consenter is not supported yet"
+        "consensus metadata update for channel config update is invalid: update of more than one \
+         consenter at a time is not supported, requested changes: add 2 node(s), remove 0 node(s)"
     );
     assert_eq!(cluster.height(0), 1);
 }
@@ -306,7 +261,7 @@ async fn config_updates_without_the_right_signature_or_of_the_consenters_are_ref
 #[tokio::test(flavor = "multi_thread")]
 async fn in_maintenance_mode_normal_messages_are_refused() {
     let cluster = Cluster::start(1, |_| {}).await;
-    let enter = config_update(&cluster, NodeOu::Admin, |root| {
+    let enter = cluster.config_update(NodeOu::Admin, |root| {
         let orderer = root.groups.get_mut("Orderer").unwrap();
         let value = orderer.values.get_mut("ConsensusType").unwrap();
         let mut kind =

@@ -245,6 +245,7 @@ async fn without_a_quorum_nothing_is_acknowledged() {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_consenters_may_use_the_replication_service() {
     let cluster = Cluster::start(1, |_| {}).await;
+    cluster.leader().await;
     let address = format!("127.0.0.1:{}", cluster.nodes[0].port);
     let roots = [cluster.organization.tls_root_pem()];
     let outsider = cluster.organization.tls(&["127.0.0.1"]);
@@ -323,8 +324,15 @@ async fn only_consenters_may_use_the_replication_service() {
     let append = |node| wire::AppendRequest {
         channel: CHANNEL.to_owned(),
         vote: vote(node),
+        to: 1,
         ..Default::default()
     };
+    // A message that is meant for another disk's node is not taken.
+    let misled = wire::AppendRequest { to: 7, ..append(1) };
+    assert_eq!(
+        client.append(misled).await.unwrap_err().code(),
+        tonic::Code::FailedPrecondition
+    );
     assert_eq!(
         client.append(append(2)).await.unwrap_err().code(),
         tonic::Code::PermissionDenied

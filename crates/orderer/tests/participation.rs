@@ -5,8 +5,9 @@ mod support;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use axum::response::Response;
-use consilium_testkit::{Organization, network};
-use support::{CHANNEL, Cluster, encode};
+use consilium_proto::common::{HeaderType, Status};
+use consilium_testkit::{NodeOu, Organization, network};
+use support::{CHANNEL, Cluster, encode, status};
 use tower::ServiceExt;
 
 struct Admin {
@@ -193,14 +194,30 @@ async fn bad_requests_get_fabrics_answers() {
         "{body}"
     );
 
-    // A channel of other consenters.
+    assert_eq!(cluster.orderer(0).channels(), [CHANNEL]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_of_other_consenters_is_followed() {
+    let cluster = Cluster::start(1, |_| {}).await;
+    let admin = Admin {
+        router: cluster.orderer(0).participation_router(),
+    };
     let others = Organization::new("OtherMSP", "other.example.com");
     let genesis = network::genesis("otherchannel", &[&others], Vec::new());
     let (code, _, body) = admin.post(&encode(&genesis)).await;
-    assert_eq!(code, StatusCode::BAD_REQUEST);
+    assert_eq!(code, StatusCode::CREATED, "{body}");
     assert!(
-        body.contains("following a channel is not supported"),
+        body.contains("\"consensusRelation\":\"follower\",\"status\":\"active\",\"height\":1"),
         "{body}"
     );
-    assert_eq!(cluster.orderer(0).channels(), [CHANNEL]);
+    let message = support::message_of(
+        &*cluster.organization.signer("client", NodeOu::Client),
+        "otherchannel",
+        HeaderType::EndorserTransaction,
+        b"x",
+    );
+    let answer = cluster.broadcast(0, message).await;
+    assert_eq!(status(&answer), Status::ServiceUnavailable);
+    assert_eq!(answer.info, "orderer is a follower of channel otherchannel");
 }

@@ -56,7 +56,10 @@ pub fn profile(
             }
         })
         .collect();
-    genesis::Profile::new(channel, members, consenters)
+    let mut profile = genesis::Profile::new(channel, members, consenters);
+    // Elections after 0.6 to 1.2 s: a test has no time for the usual 5 to 10.
+    profile.raft.tick_interval = "60ms".into();
+    profile
 }
 
 fn is_issued_by(consenter: &Consenter, organization: &Organization) -> bool {

@@ -102,8 +102,22 @@ pub async fn connect(
 ///
 /// An endpoint that is not of the form `host:port` gives a channel whose calls all fail.
 pub fn connect_lazy(endpoint: &str, tls: Option<Arc<ClientTls>>, timeout: Duration) -> Channel {
+    connect_lazy_with(endpoint, tls, timeout, Keepalive::default())
+}
+
+fn connect_lazy_with(
+    endpoint: &str,
+    tls: Option<Arc<ClientTls>>,
+    timeout: Duration,
+    keepalive: Keepalive,
+) -> Channel {
     let (settings, dialer) = match prepare(endpoint, tls, timeout) {
-        Ok((settings, dialer)) => (settings, Ok(dialer)),
+        Ok((settings, dialer)) => {
+            let settings = settings
+                .http2_keep_alive_interval(keepalive.interval)
+                .keep_alive_timeout(keepalive.timeout);
+            (settings, Ok(dialer))
+        }
         Err(error) => (Endpoint::from_static("http://invalid"), Err(error)),
     };
     settings.connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
@@ -112,17 +126,42 @@ pub fn connect_lazy(endpoint: &str, tls: Option<Arc<ClientTls>>, timeout: Durati
     }))
 }
 
+/// How a client notices that the other side is gone without a word.
+#[derive(Clone, Copy, Debug)]
+pub struct Keepalive {
+    /// Silence after which it asks.
+    pub interval: Duration,
+    /// How long it waits for the answer before it gives the connection up.
+    pub timeout: Duration,
+}
+
+impl Default for Keepalive {
+    fn default() -> Self {
+        Self {
+            interval: KEEPALIVE_INTERVAL,
+            timeout: KEEPALIVE_TIMEOUT,
+        }
+    }
+}
+
 /// Channels by endpoint, made once and shared. All use the same TLS settings.
 pub struct ChannelPool {
     tls: Option<Arc<ClientTls>>,
+    keepalive: Keepalive,
     channels: Mutex<HashMap<String, Channel>>,
 }
 
 impl ChannelPool {
     /// A pool whose channels use `tls`, or plain TCP without.
     pub fn new(tls: Option<Arc<ClientTls>>) -> Self {
+        Self::with_keepalive(tls, Keepalive::default())
+    }
+
+    /// A pool that notices lost connections at another pace than usual.
+    pub fn with_keepalive(tls: Option<Arc<ClientTls>>, keepalive: Keepalive) -> Self {
         Self {
             tls,
+            keepalive,
             channels: Mutex::default(),
         }
     }
@@ -137,7 +176,8 @@ impl ChannelPool {
             // Channels in use live on in their users' hands.
             channels.clear();
         }
-        let channel = connect_lazy(endpoint, self.tls.clone(), CONNECT_TIMEOUT);
+        let tls = self.tls.clone();
+        let channel = connect_lazy_with(endpoint, tls, CONNECT_TIMEOUT, self.keepalive);
         channels.insert(endpoint.to_owned(), channel.clone());
         channel
     }

@@ -41,6 +41,9 @@ pub fn write(network: &Network) -> anyhow::Result<Bytes> {
     }
     let mut profile = Profile::new(&network.channel, organizations, consenters);
     profile.batch_timeout = Duration::from_secs(1);
+    // On one machine a leader that says nothing for a second or two is gone; configtxgen's defaults
+    // allow five to ten.
+    profile.raft.tick_interval = "100ms".into();
     let block = genesis::block(&profile, envelope::timestamp(SystemTime::now()))
         .context("the channel configuration is not valid")?;
     let bytes: Bytes = block.encode_to_vec().into();

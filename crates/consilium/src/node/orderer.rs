@@ -163,11 +163,8 @@ fn check_of(orderer: &Arc<Orderer>) -> Health {
     let orderer = orderer.clone();
     Arc::new(move || {
         for name in orderer.channels() {
-            match orderer.channel_info(&name) {
-                Some(info) if info.status != "active" => {
-                    return Err((name, format!("the channel is {}", info.status)));
-                }
-                _ => {}
+            if let Some(reason) = orderer.failure(&name) {
+                return Err((name, reason));
             }
         }
         Ok(())

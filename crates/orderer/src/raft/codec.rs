@@ -156,6 +156,7 @@ pub(crate) fn decode_entry(bytes: Bytes) -> Result<Entry, CodecError> {
 
 pub(crate) fn append(
     channel: &str,
+    to: u64,
     request: AppendEntriesRequest<TypeConfig>,
 ) -> wire::AppendRequest {
     wire::AppendRequest {
@@ -164,6 +165,7 @@ pub(crate) fn append(
         previous: request.prev_log_id.as_ref().map(log_id),
         committed: request.leader_commit.as_ref().map(log_id),
         entries: request.entries.iter().map(entry).collect(),
+        to,
     }
 }
 
@@ -234,6 +236,7 @@ pub(crate) fn read_appended(
 
 pub(crate) fn vote_request(
     channel: &str,
+    to: u64,
     request: &VoteRequest<TypeConfig>,
     pre_vote: bool,
 ) -> wire::VoteRequest {
@@ -243,6 +246,7 @@ pub(crate) fn vote_request(
         last: request.last_log_id.as_ref().map(log_id),
         leadership_transfer: request.leadership_transfer,
         pre_vote,
+        to,
     }
 }
 

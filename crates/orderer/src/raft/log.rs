@@ -6,6 +6,7 @@ use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
+use consilium_proto::consilium::replication as wire;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use openraft::{EntryPayload, OptionalSend};
 use parking_lot::Mutex;
@@ -14,6 +15,7 @@ use prost::Message;
 use super::codec;
 use super::store::{self, Change, Done, Record, Store, Write};
 use super::types::{Entry, LogId, Proposal, TypeConfig, Vote};
+use crate::rt;
 
 /// Bytes of entries that stay in memory though they are on disk: enough for applying and for
 /// followers that keep up.
@@ -31,6 +33,8 @@ struct Shared {
     channel: Arc<str>,
     store: Arc<Store>,
     recent: Arc<Mutex<Recent>>,
+    /// Position of the newest snapshot that was stored since the start.
+    newest_snapshot: tokio::sync::Mutex<Option<LogId>>,
 }
 
 /// The end of the log, and the entries near it.
@@ -53,8 +57,7 @@ impl ChannelLog {
         let purged = match store.record(channel, Record::Purged)? {
             None => None,
             Some(bytes) => {
-                let id = consilium_proto::consilium::replication::LogId::decode(bytes)
-                    .map_err(codec::CodecError::from)?;
+                let id = wire::LogId::decode(bytes).map_err(codec::CodecError::from)?;
                 Some(codec::read_log_id(&id))
             }
         };
@@ -69,19 +72,48 @@ impl ChannelLog {
             channel: channel.into(),
             store,
             recent: Arc::new(Mutex::new(recent)),
+            newest_snapshot: tokio::sync::Mutex::new(None),
         };
         Ok(Self {
             shared: Arc::new(shared),
         })
     }
 
-    /// Whether nothing was ever written: no entry, no vote.
+    /// Whether nothing was ever written: no entry, no vote. Blocks on the disk.
     pub(crate) fn is_pristine(&self) -> io::Result<bool> {
         let vote = self
             .shared
             .store
             .record(&self.shared.channel, Record::Vote)?;
         Ok(vote.is_none() && self.shared.recent.lock().last.is_none())
+    }
+
+    /// The Raft id that this disk has in the channel. Blocks on the disk.
+    pub(crate) fn node(&self) -> io::Result<Option<u64>> {
+        let record = self
+            .shared
+            .store
+            .record(&self.shared.channel, Record::Node)?;
+        let number = |bytes: bytes::Bytes| {
+            let bytes = bytes[..].try_into().map_err(io::Error::other)?;
+            Ok(u64::from_be_bytes(bytes))
+        };
+        record.map(number).transpose()
+    }
+
+    /// Stores it durably.
+    pub(crate) async fn save_node(&self, node: u64) -> io::Result<()> {
+        self.put(Record::Node, node.to_be_bytes().to_vec()).await
+    }
+
+    /// The last position of the log.
+    pub(crate) fn last(&self) -> Option<LogId> {
+        self.shared.recent.lock().last
+    }
+
+    /// The last position that was removed from the log.
+    pub(crate) fn purged(&self) -> Option<LogId> {
+        self.shared.recent.lock().purged
     }
 
     /// The stored snapshot. Blocks on the disk.
@@ -91,9 +123,30 @@ impl ChannelLog {
             .record(&self.shared.channel, Record::Snapshot)
     }
 
-    /// Stores a snapshot durably.
-    pub(crate) async fn save_snapshot(&self, value: Vec<u8>) -> io::Result<()> {
-        self.put(Record::Snapshot, value).await
+    /// Stores a snapshot durably, unless a newer one is stored: one that is being built may end
+    /// after one from the leader was installed, and the log before that one is gone by then.
+    pub(crate) async fn save_snapshot(&self, snapshot: &wire::Snapshot) -> io::Result<()> {
+        let id = snapshot.id.as_ref().map(codec::read_log_id);
+        // Held while the write is under way, so that writes come in order; nothing else waits.
+        let mut newest = self.shared.newest_snapshot.lock().await;
+        let stored = match *newest {
+            Some(stored) => Some(stored),
+            None => self.snapshot_id()?,
+        };
+        if id <= stored {
+            return Ok(());
+        }
+        self.put(Record::Snapshot, snapshot.encode_to_vec()).await?;
+        *newest = id;
+        Ok(())
+    }
+
+    fn snapshot_id(&self) -> io::Result<Option<LogId>> {
+        let Some(bytes) = self.snapshot()? else {
+            return Ok(None);
+        };
+        let snapshot = wire::Snapshot::decode(bytes).map_err(codec::CodecError::from)?;
+        Ok(snapshot.id.as_ref().map(codec::read_log_id))
     }
 
     /// Removes everything of the channel.
@@ -102,7 +155,10 @@ impl ChannelLog {
         self.shared
             .store
             .write_durably(vec![Change::Forget { channel }])
-            .await
+            .await?;
+        *self.shared.recent.lock() = Recent::default();
+        *self.shared.newest_snapshot.lock().await = None;
+        Ok(())
     }
 
     async fn put(&self, record: Record, value: Vec<u8>) -> io::Result<()> {
@@ -151,12 +207,12 @@ impl ChannelLog {
         }
         let shared = self.shared.clone();
         let wanted = missing.clone();
-        let read = tokio::task::spawn_blocking(move || {
+        let read = rt::blocking(move || {
             shared
                 .store
                 .entries(&shared.channel, wanted.start, wanted.end, bytes)
         });
-        let mut entries = read.await.map_err(io::Error::other)??;
+        let mut entries = read.await??;
         let complete = entries.len() as u64 == missing.end - missing.start;
         if complete {
             entries.extend(cached);
@@ -250,6 +306,16 @@ impl RaftLogStorage<TypeConfig> for ChannelLog {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
+        if crate::deliberate::VOTE_UNSYNCED.is_on() {
+            let channel = self.shared.channel.clone();
+            let put = Change::Put {
+                channel,
+                record: Record::Vote,
+                value: store::encode_vote(vote),
+            };
+            let (changes, done) = (vec![put], Done::Nobody);
+            return self.shared.store.write(Write { changes, done }).await;
+        }
         self.put(Record::Vote, store::encode_vote(vote)).await
     }
 

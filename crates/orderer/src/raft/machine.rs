@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use consilium_ledger::BlockStore;
 use consilium_proto::common;
 use consilium_proto::consilium::replication as wire;
 use consilium_protocol::block;
@@ -21,25 +20,28 @@ use prost::Message;
 
 use super::codec::{self, CodecError};
 use super::log::ChannelLog;
-use super::network::Peers;
 use super::types::{Applied, LogId, Proposal, StoredMembership, TypeConfig, position};
-use crate::blocks::{APPLIED, BlockWriter, Written};
+use crate::blocks::{APPLIED, BlockWriter, LentWriter, Written};
+use crate::cluster::{self, Cluster};
 use crate::error::OrdererError;
+use crate::rt;
 use crate::state::{ChainState, Progress};
+use crate::storage::BlockDisk;
 
 type RaftSnapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, wire::Snapshot>;
 type RaftSnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<TypeConfig>;
 
 /// How long a node waits before it asks the other orderers again for blocks that it lacks.
 const PULL_RETRY: Duration = Duration::from_millis(500);
+/// Longest wait for the next block of a pull.
+const PULL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A channel's state machine.
 pub(crate) struct Machine {
     state: Arc<ChainState>,
     log: ChannelLog,
-    peers: Arc<Peers>,
-    /// Present except while a block is being written, and after a write that panicked.
-    writer: Option<BlockWriter>,
+    cluster: Arc<dyn Cluster>,
+    writer: LentWriter,
     applied: Option<LogId>,
     membership: StoredMembership,
 }
@@ -49,7 +51,7 @@ impl Machine {
     pub(crate) fn open(
         state: Arc<ChainState>,
         log: ChannelLog,
-        peers: Arc<Peers>,
+        cluster: Arc<dyn Cluster>,
         writer: BlockWriter,
     ) -> Result<Self, OrdererError> {
         let applied = match state.store.extra(APPLIED)? {
@@ -58,13 +60,18 @@ impl Machine {
         };
         let mut machine = Self {
             log,
-            peers,
-            writer: Some(writer),
+            cluster,
+            writer: LentWriter::new(writer),
             applied: applied.id.as_ref().map(codec::read_log_id),
-            membership: codec::read_stored_membership(applied.membership.as_ref())
-                .map_err(invalid)?,
+            membership: StoredMembership::default(),
             state,
         };
+        let membership = codec::read_stored_membership(applied.membership.as_ref());
+        machine.set_membership(membership.map_err(invalid)?);
+        if crate::deliberate::APPLY_TWICE.is_on() {
+            // As if it had forgotten what it applied from the log that is there.
+            machine.applied = machine.log.purged();
+        }
         // The chain may cover a snapshot that was taken, or whose blocks were pulled, after the
         // last block was written.
         if let Some(snapshot) = machine.stored_snapshot()?
@@ -74,6 +81,17 @@ impl Machine {
         }
         machine.publish(0);
         Ok(machine)
+    }
+
+    /// Makes the stored log end where the chain does, at least. A leader applies what two followers
+    /// have on disk, maybe before it has: killed then, it has a block and not its entry. openraft
+    /// closes such a gap by purging the log up to there, which only a snapshot of that position
+    /// allows.
+    pub(crate) async fn cover_log(&mut self) -> io::Result<()> {
+        if self.applied > self.log.last() {
+            self.get_snapshot_builder().await.build_snapshot().await?;
+        }
+        Ok(())
     }
 
     fn stored_snapshot(&self) -> io::Result<Option<wire::Snapshot>> {
@@ -115,9 +133,14 @@ impl Machine {
         let id = snapshot.id.as_ref().map(codec::read_log_id);
         if id > self.applied {
             self.applied = id;
-            self.membership = codec::read_stored_membership(snapshot.membership.as_ref())?;
+            self.set_membership(codec::read_stored_membership(snapshot.membership.as_ref())?);
         }
         Ok(())
+    }
+
+    fn set_membership(&mut self, membership: StoredMembership) {
+        *self.state.voters.lock() = membership.membership().voter_ids().collect();
+        self.membership = membership;
     }
 
     /// Tells the rest of the channel how far the chain is.
@@ -141,39 +164,24 @@ impl Machine {
         .encode_to_vec()
     }
 
-    /// Runs `work` with the writer on a thread that may block.
-    async fn write<T, F>(&mut self, work: F) -> io::Result<T>
-    where
-        T: Send + 'static,
-        F: FnOnce(&mut BlockWriter) -> Result<T, OrdererError> + Send + 'static,
-    {
-        let lost = || io::Error::other("the block writer stopped in the middle of a block");
-        let mut writer = self.writer.take().ok_or_else(lost)?;
-        let (writer, outcome) = tokio::task::spawn_blocking(move || {
-            let outcome = work(&mut writer);
-            (writer, outcome)
-        })
-        .await
-        .map_err(io::Error::other)?;
-        self.writer = Some(writer);
-        Ok(outcome?)
-    }
-
     async fn apply_proposal(&mut self, id: &LogId, proposal: Proposal) -> io::Result<Applied> {
         let index = id.index();
         let applied = self.applied_record(id);
         let written = match proposal {
             Proposal::Batch(envelopes) => {
                 let envelopes = Arc::unwrap_or_clone(envelopes);
-                self.write(move |writer| writer.write_batch(envelopes, index, applied))
+                self.writer
+                    .run(move |writer| writer.write_batch(envelopes, index, applied))
                     .await?
             }
             Proposal::Config(envelope) => {
                 let state = self.state.clone();
-                self.write(move |writer| {
-                    writer.write_config(envelope, index, applied, |config| state.set_config(config))
-                })
-                .await?
+                self.writer
+                    .run(move |writer| {
+                        let publish = |next: &_| state.set_configuration(next);
+                        writer.write_config(envelope, index, applied, publish)
+                    })
+                    .await?
             }
         };
         let channel = self.state.name.clone();
@@ -182,11 +190,12 @@ impl Machine {
                 self.state.wrote_block(number);
                 Applied::Block(number)
             }
-            Written::Config(number, config) => {
+            Written::Config(number, configuration) => {
                 tracing::info!(
                     channel,
                     block = number,
-                    sequence = config.sequence(),
+                    sequence = configuration.config.sequence(),
+                    consenters = ?configuration.ids.consenter_ids,
                     "configuration changed"
                 );
                 self.state.wrote_block(number);
@@ -226,7 +235,7 @@ impl Machine {
                 }
             }
             if self.state.store.height() <= end {
-                tokio::time::sleep(PULL_RETRY).await;
+                rt::sleep(PULL_RETRY).await;
             }
         }
         Ok(())
@@ -234,23 +243,23 @@ impl Machine {
 
     /// Pulls blocks up to `end` from one orderer, as far as it has them.
     async fn pull(&mut self, address: &str, end: u64) -> io::Result<()> {
-        let start = self.state.store.height();
-        let mut blocks = self
-            .peers
-            .blocks(&self.state.name, address, start, end)
-            .await?;
-        while let Some(bytes) = blocks.next().await {
-            let bytes: Bytes = bytes?;
+        let request = wire::BlocksRequest {
+            channel: self.state.name.clone(),
+            start: self.state.store.height(),
+            end,
+        };
+        let mut blocks = cluster::open(self.cluster.blocks(address, request)).await?;
+        while let Some(response) = cluster::next(&mut blocks, PULL_DEADLINE).await {
+            let bytes: Bytes = response?.block;
             let state = self.state.clone();
-            self.write(move |writer| {
-                let block = common::Block::decode(bytes).map_err(invalid)?;
-                if let Some(config) = writer.adopt(&block)? {
-                    state.set_config(&config);
-                }
-                state.wrote_block(block::number(&block));
-                Ok(())
-            })
-            .await?;
+            self.writer
+                .run(move |writer| {
+                    let block = common::Block::decode(bytes).map_err(invalid)?;
+                    writer.adopt(&block, |next| state.set_configuration(next))?;
+                    state.wrote_block(block::number(&block));
+                    Ok(())
+                })
+                .await?;
         }
         Ok(())
     }
@@ -279,7 +288,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
             let outcome = match entry.payload {
                 EntryPayload::Blank => Applied::Nothing,
                 EntryPayload::Membership(membership) => {
-                    self.membership = StoredMembership::new(Some(id), membership);
+                    self.set_membership(StoredMembership::new(Some(id), membership));
                     Applied::Nothing
                 }
                 EntryPayload::Normal(proposal) => {
@@ -300,6 +309,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         let header_hash = self.state.store.last_header_hash().unwrap_or_default();
         PositionBuilder {
             store: self.state.store.clone(),
+            channel: self.state.name.clone(),
             log: self.log.clone(),
             snapshot: wire::Snapshot {
                 id: self.applied.as_ref().map(codec::log_id),
@@ -318,7 +328,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         self.catch_up(&snapshot).await?;
         // Pulled blocks have no log entries to be made from again: they must be on disk first.
         sync(self.state.store.clone()).await?;
-        self.log.save_snapshot(snapshot.encode_to_vec()).await?;
+        self.log.save_snapshot(&snapshot).await?;
         self.take_position(&snapshot)?;
         self.publish(0);
         Ok(())
@@ -331,7 +341,8 @@ impl RaftStateMachine<TypeConfig> for Machine {
 
 /// Fixes a position of the chain as a snapshot.
 pub(crate) struct PositionBuilder {
-    store: Arc<BlockStore>,
+    store: Arc<dyn BlockDisk>,
+    channel: String,
     log: ChannelLog,
     snapshot: wire::Snapshot,
 }
@@ -342,22 +353,20 @@ impl RaftSnapshotBuilder<TypeConfig> for PositionBuilder {
     async fn build_snapshot(&mut self) -> io::Result<RaftSnapshot> {
         // Entries may be purged once a snapshot covers them, so their blocks must be durable.
         sync(self.store.clone()).await?;
-        self.log
-            .save_snapshot(self.snapshot.encode_to_vec())
-            .await?;
+        self.log.save_snapshot(&self.snapshot).await?;
+        crate::metrics::snapshot_taken(&self.channel, self.snapshot.height);
         to_raft(self.snapshot.clone())
     }
 }
 
 /// Makes all blocks durable that were appended before.
-async fn sync(store: Arc<BlockStore>) -> io::Result<()> {
+async fn sync(store: Arc<dyn BlockDisk>) -> io::Result<()> {
     let mark = [(
         b"raft/synced".to_vec(),
         store.height().to_be_bytes().to_vec(),
     )];
-    tokio::task::spawn_blocking(move || store.put_extra(&mark, true))
-        .await
-        .map_err(io::Error::other)?
+    rt::blocking(move || store.put_extra(&mark, true))
+        .await?
         .map_err(io::Error::other)
 }
 

@@ -7,6 +7,7 @@
 mod codec;
 pub(crate) mod log;
 pub(crate) mod machine;
+pub(crate) mod membership;
 pub(crate) mod network;
 pub(crate) mod receive;
 pub(crate) mod store;

@@ -1,15 +1,10 @@
-//! Calling the other orderers.
+//! openraft's calls to the other nodes of a channel.
 
 use std::future::Future;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use consilium_proto::consilium::replication as wire;
-use consilium_proto::consilium::replication::replication_client::ReplicationClient;
-use consilium_transport::{ChannelPool, ClientTls, MAX_MESSAGE};
-use futures_util::{Stream, StreamExt};
 use openraft::error::{
     NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable,
 };
@@ -20,88 +15,24 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{OptionalSend, Snapshot};
-use tonic::transport::Channel;
 
 use super::codec::{self, CodecError};
 use super::types::{TypeConfig, Vote};
+use crate::cluster::{Cluster, Reply};
+use crate::rt;
 use crate::state::ChainState;
 
 type RpcError = RPCError<TypeConfig>;
 
 /// Deadline of an append that carries entries: they may be large, and the follower syncs its disk.
 const APPEND_DEADLINE: Duration = Duration::from_secs(5);
-/// Deadline for the first answer to a pull, and between two blocks.
-const PULL_DEADLINE: Duration = Duration::from_secs(10);
-
-/// Connections to other orderers, shared by all channels of a node. Heartbeats and votes have
-/// connections of their own, so that a large append cannot delay them.
-pub(crate) struct Peers {
-    bulk: ChannelPool,
-    quick: ChannelPool,
-}
-
-impl Peers {
-    pub(crate) fn new(tls: Option<Arc<ClientTls>>) -> Arc<Self> {
-        Arc::new(Self {
-            bulk: ChannelPool::new(tls.clone()),
-            quick: ChannelPool::new(tls),
-        })
-    }
-
-    /// For log entries, submissions and blocks.
-    pub(crate) fn bulk(&self, address: &str) -> ReplicationClient<Channel> {
-        client(self.bulk.get(address))
-    }
-
-    /// For heartbeats and votes.
-    fn quick(&self, address: &str) -> ReplicationClient<Channel> {
-        client(self.quick.get(address))
-    }
-
-    /// Blocks `start..=end` of a channel from one orderer; fewer if it has fewer.
-    pub(crate) async fn blocks(
-        &self,
-        channel: &str,
-        address: &str,
-        start: u64,
-        end: u64,
-    ) -> io::Result<impl Stream<Item = io::Result<Bytes>> + Unpin + use<>> {
-        let request = wire::BlocksRequest {
-            channel: channel.to_owned(),
-            start,
-            end,
-        };
-        let mut client = self.bulk(address);
-        let response = tokio::time::timeout(PULL_DEADLINE, client.blocks(request))
-            .await
-            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
-            .map_err(io::Error::other)?;
-        let blocks = response.into_inner();
-        Ok(Box::pin(futures_util::stream::unfold(
-            Some(blocks),
-            |blocks| async move {
-                let mut blocks = blocks?;
-                match tokio::time::timeout(PULL_DEADLINE, blocks.next()).await {
-                    Ok(None) => None,
-                    Ok(Some(Ok(response))) => Some((Ok(response.block), Some(blocks))),
-                    Ok(Some(Err(status))) => Some((Err(io::Error::other(status)), None)),
-                    Err(_) => Some((Err(io::Error::from(io::ErrorKind::TimedOut)), None)),
-                }
-            },
-        )))
-    }
-}
-
-fn client(channel: Channel) -> ReplicationClient<Channel> {
-    ReplicationClient::new(channel)
-        .max_decoding_message_size(MAX_MESSAGE)
-        .max_encoding_message_size(MAX_MESSAGE)
-}
 
 /// Makes openraft's connections for one channel.
 pub(crate) struct Network {
     pub(crate) state: Arc<ChainState>,
-    pub(crate) peers: Arc<Peers>,
+    pub(crate) cluster: Arc<dyn Cluster>,
+    /// Raft id of this node.
+    pub(crate) own: u64,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {
@@ -110,66 +41,64 @@ impl RaftNetworkFactory<TypeConfig> for Network {
     async fn new_client(&mut self, target: u64, _: &EmptyNode) -> Peer {
         Peer {
             state: self.state.clone(),
-            peers: self.peers.clone(),
+            cluster: self.cluster.clone(),
+            own: self.own,
             target,
-            quick: false,
-        }
-    }
-
-    async fn new_heartbeat_client(&mut self, target: u64, _: &EmptyNode) -> Peer {
-        Peer {
-            state: self.state.clone(),
-            peers: self.peers.clone(),
-            target,
-            quick: true,
         }
     }
 }
 
-/// Calls one other orderer for one channel.
+/// Calls one other node of one channel.
 pub(crate) struct Peer {
     state: Arc<ChainState>,
-    peers: Arc<Peers>,
+    cluster: Arc<dyn Cluster>,
+    own: u64,
     target: u64,
-    quick: bool,
 }
 
 impl Peer {
-    fn client(&self, quick: bool) -> Result<ReplicationClient<Channel>, RpcError> {
-        // The address is looked up at each call: it may change by configuration.
-        let address = self.state.address(self.target).ok_or_else(|| {
-            Unreachable::from_string(format!("{} is not a consenter", self.target))
-        })?;
-        Ok(if quick {
-            self.peers.quick(&address)
-        } else {
-            self.peers.bulk(&address)
+    /// The address is looked up at each call: it may change by configuration.
+    fn address(&self) -> Result<String, RpcError> {
+        self.state.address(self.target).ok_or_else(|| {
+            let reason = format!("{} is not a consenter", self.target);
+            RPCError::Unreachable(Unreachable::from_string(reason))
         })
     }
 
     /// Awaits a call for at most `limit`.
-    async fn within<T>(
+    async fn within<T: Send>(
         &self,
         action: RPCTypes,
         limit: Duration,
-        call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+        call: Reply<T>,
     ) -> Result<T, RpcError> {
-        match tokio::time::timeout(limit, call).await {
-            Ok(Ok(response)) => Ok(response.into_inner()),
-            Ok(Err(status)) => Err(self.failed(&status)),
-            Err(_) => Err(RPCError::Timeout(Timeout {
+        match rt::timeout(limit, call).await {
+            Some(Ok(response)) => Ok(response),
+            Some(Err(status)) => {
+                let target = self.target;
+                tracing::debug!(channel = self.state.name, target, %status, "raft call failed");
+                // All of these go on for a while: openraft backs off after `Unreachable`.
+                Err(RPCError::Unreachable(Unreachable::new(&status)))
+            }
+            None => Err(RPCError::Timeout(Timeout {
                 action,
-                id: self.state.id,
+                id: self.own,
                 target: self.target,
                 timeout: limit,
             })),
         }
     }
 
-    fn failed(&self, status: &tonic::Status) -> RpcError {
-        tracing::debug!(channel = self.state.name, target = self.target, %status, "raft call failed");
-        // All of these go on for a while: openraft backs off after `Unreachable`.
-        RPCError::Unreachable(Unreachable::new(status))
+    async fn ask_vote(
+        &self,
+        request: &VoteRequest<TypeConfig>,
+        pre_vote: bool,
+        limit: Duration,
+    ) -> Result<VoteResponse<TypeConfig>, RpcError> {
+        let request = codec::vote_request(&self.state.name, self.target, request, pre_vote);
+        let call = self.cluster.vote(&self.address()?, request);
+        let response = self.within(RPCTypes::Vote, limit, call).await?;
+        codec::read_vote_response(&response).map_err(malformed)
     }
 }
 
@@ -190,11 +119,9 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         } else {
             APPEND_DEADLINE
         };
-        let request = codec::append(&self.state.name, request);
-        let mut client = self.client(self.quick)?;
-        let response = self
-            .within(RPCTypes::AppendEntries, limit, client.append(request))
-            .await?;
+        let request = codec::append(&self.state.name, self.target, request);
+        let call = self.cluster.append(&self.address()?, request);
+        let response = self.within(RPCTypes::AppendEntries, limit, call).await?;
         codec::read_appended(response).map_err(malformed)
     }
 
@@ -203,12 +130,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         request: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RpcError> {
-        let request = codec::vote_request(&self.state.name, &request, false);
-        let mut client = self.client(true)?;
-        let response = self
-            .within(RPCTypes::Vote, option.soft_ttl(), client.vote(request))
-            .await?;
-        codec::read_vote_response(&response).map_err(malformed)
+        self.ask_vote(&request, false, option.soft_ttl()).await
     }
 
     async fn pre_vote(
@@ -216,12 +138,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         request: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RpcError> {
-        let request = codec::vote_request(&self.state.name, &request, true);
-        let mut client = self.client(true)?;
-        let response = self
-            .within(RPCTypes::Vote, option.soft_ttl(), client.vote(request))
-            .await?;
-        codec::read_vote_response(&response).map_err(malformed)
+        self.ask_vote(&request, true, option.soft_ttl()).await
     }
 
     async fn full_snapshot(
@@ -240,14 +157,12 @@ impl RaftNetworkV2<TypeConfig> for Peer {
             channel: self.state.name.clone(),
             vote: Some(codec::vote(&vote)),
             snapshot: Some(snapshot.snapshot),
+            to: self.target,
         };
-        let mut client = self.client(false)?;
-        let call = self.within(
-            RPCTypes::InstallSnapshot,
-            option.soft_ttl(),
-            client.install_snapshot(request),
-        );
+        let call = self.cluster.install_snapshot(&self.address()?, request);
+        let call = self.within(RPCTypes::InstallSnapshot, option.soft_ttl(), call);
         let response = tokio::select! {
+            biased;
             response = call => response?,
             closed = cancel => return Err(StreamingError::Closed(closed)),
         };
@@ -266,13 +181,9 @@ impl RaftNetworkV2<TypeConfig> for Peer {
             to: *request.to_node_id(),
             last: request.last_log_id().map(codec::log_id),
         };
-        let mut client = self.client(true)?;
-        self.within(
-            RPCTypes::TransferLeader,
-            option.soft_ttl(),
-            client.transfer_leader(request),
-        )
-        .await?;
+        let call = self.cluster.transfer_leader(&self.address()?, request);
+        self.within(RPCTypes::TransferLeader, option.soft_ttl(), call)
+            .await?;
         Ok(Ok(()))
     }
 }

@@ -1,22 +1,22 @@
-//! The database that all channels of a node share for their Raft logs, and the one thread that
-//! writes it.
+//! The store that all channels of a node share for their Raft logs, and the one writer of it.
 //!
 //! Writes of all channels that have queued up go into one batch with one sync of the write-ahead
 //! log, so that many channels cost hardly more syncs than one, and no reactor thread ever waits
 //! for a disk.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use consilium_proto::consilium::replication as wire;
 use prost::Message;
-use rocksdb::{DB, Direction, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions};
 use tokio::sync::{mpsc, oneshot};
 
 use super::codec;
 use super::types::Entry;
+#[cfg(feature = "simulation")]
+use crate::rt;
+use crate::storage::{LogDisk, Op};
 
 /// Writes that may queue up before appending waits.
 const QUEUE: usize = 1024;
@@ -26,6 +26,8 @@ const BATCH_BYTES: usize = 32 << 20;
 /// One record of a channel besides its log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Record {
+    /// This node's Raft id.
+    Node,
     /// The vote.
     Vote,
     /// The last purged position.
@@ -37,6 +39,7 @@ pub(crate) enum Record {
 impl Record {
     fn tag(self) -> u8 {
         match self {
+            Record::Node => b'n',
             Record::Vote => b'v',
             Record::Purged => b'p',
             Record::Snapshot => b's',
@@ -44,9 +47,9 @@ impl Record {
     }
 }
 
-/// The shared database.
+/// The shared store.
 pub(crate) struct Store {
-    database: Arc<DB>,
+    disk: Arc<dyn LogDisk>,
     writes: mpsc::Sender<Write>,
 }
 
@@ -57,7 +60,7 @@ pub(crate) struct Write {
 }
 
 pub(crate) enum Change {
-    /// Encoded on the writing thread.
+    /// Encoded by the writer.
     Entries {
         channel: Arc<str>,
         entries: Vec<Entry>,
@@ -80,31 +83,31 @@ pub(crate) enum Change {
 pub(crate) enum Done {
     /// Nobody waits, and it need not be durable by itself.
     Nobody,
-    /// Called on the writing thread once the write is durable, or has failed.
+    /// Called by the writer once the write is durable, or has failed.
     Call(Box<dyn FnOnce(io::Result<()>) + Send>),
 }
 
 impl Store {
-    pub(crate) fn open(path: &Path) -> Result<Arc<Self>, rocksdb::Error> {
-        let mut options = Options::default();
-        options.create_if_missing(true);
-        options.set_write_buffer_size(32 << 20);
-        options.set_max_write_buffer_number(2);
-        options.set_max_total_wal_size(128 << 20);
-        options.set_keep_log_file_num(2);
-        options.set_max_open_files(64);
-        let database = Arc::new(DB::open(&options, path)?);
+    /// Starts the writer; it ends when the store is dropped and the queue is empty.
+    pub(crate) fn new(disk: Arc<dyn LogDisk>) -> Arc<Self> {
         let (writes, queue) = mpsc::channel(QUEUE);
-        let writer = database.clone();
-        // Ends when the store is dropped and the queue is empty.
+        let mut writer = Writer {
+            disk: disk.clone(),
+            failed: None,
+        };
+        #[cfg(feature = "simulation")]
+        if rt::is_simulated() {
+            rt::spawn(writer.run_simulated(queue));
+            return Arc::new(Self { disk, writes });
+        }
         let spawned = std::thread::Builder::new()
             .name("raft-log-writer".into())
-            .spawn(move || write_all(&writer, queue));
+            .spawn(move || writer.run(queue));
         if let Err(error) = spawned {
             // Without its thread every write fails, which stops the channels with an error.
             tracing::error!(%error, "cannot start the thread that writes raft logs");
         }
-        Ok(Arc::new(Self { database, writes }))
+        Arc::new(Self { disk, writes })
     }
 
     /// Queues writes; they become durable in the order of the calls.
@@ -125,11 +128,7 @@ impl Store {
 
     /// A record of a channel. Blocks on the disk.
     pub(crate) fn record(&self, channel: &str, record: Record) -> io::Result<Option<Bytes>> {
-        let value = self
-            .database
-            .get(record_key(channel, record))
-            .map_err(io::Error::other)?;
-        Ok(value.map(Bytes::from))
+        self.disk.get(&record_key(channel, record))
     }
 
     /// Entries from `start` on, before `end`, until one does not follow or `bytes` are exceeded
@@ -143,36 +142,27 @@ impl Store {
     ) -> io::Result<Vec<Entry>> {
         let mut found = Vec::new();
         let mut size = 0;
-        let first = entry_key(channel, start);
-        let mut read = ReadOptions::default();
-        read.set_iterate_upper_bound(entry_key(channel, end));
-        let from = IteratorMode::From(&first, Direction::Forward);
-        for (item, expected) in self.database.iterator_opt(from, read).zip(start..end) {
-            let (key, value) = item.map_err(io::Error::other)?;
-            if entry_index(&key) != Some(expected) {
-                break;
+        let (from, until) = (entry_key(channel, start), entry_key(channel, end));
+        let mut expected = start;
+        self.disk.scan(&from, &until, &mut |key, value| {
+            if entry_index(key) != Some(expected) {
+                return Ok(false);
             }
+            expected += 1;
             size += value.len();
-            found.push(codec::decode_entry(value.into_vec().into())?);
-            if size > bytes {
-                break;
-            }
-        }
+            found.push(codec::decode_entry(value)?);
+            Ok(size <= bytes)
+        })?;
         Ok(found)
     }
 
     /// The last entry of a channel's log. Blocks on the disk.
     pub(crate) fn last(&self, channel: &str) -> io::Result<Option<Entry>> {
-        let (low, high) = (entry_key(channel, 0), entry_key(channel, u64::MAX));
-        let backward = IteratorMode::From(&high, Direction::Reverse);
-        let Some(item) = self.database.iterator(backward).next() else {
-            return Ok(None);
-        };
-        let (key, value) = item.map_err(io::Error::other)?;
-        if *key < low[..] {
-            return Ok(None);
+        let (from, until) = (entry_key(channel, 0), entry_key(channel, u64::MAX));
+        match self.disk.last(&from, &until)? {
+            Some((_, value)) => Ok(Some(codec::decode_entry(value)?)),
+            None => Ok(None),
         }
-        Ok(Some(codec::decode_entry(value.into_vec().into())?))
     }
 }
 
@@ -180,80 +170,129 @@ fn stopped() -> io::Error {
     io::Error::other("the raft log writer has stopped")
 }
 
-/// The writing thread: waits for a write, adds what else is queued, syncs once, tells everybody.
-fn write_all(database: &DB, mut queue: mpsc::Receiver<Write>) {
-    let mut failed: Option<String> = None;
-    while let Some(first) = queue.blocking_recv() {
-        let mut batch = WriteBatch::default();
-        let mut waiting = Vec::new();
-        let mut next = Some(first);
-        let mut sync = false;
-        while let Some(write) = next {
-            for change in &write.changes {
-                add(&mut batch, change);
-            }
-            sync |= !matches!(write.done, Done::Nobody);
-            waiting.push(write.done);
-            next = if batch.size_in_bytes() < BATCH_BYTES {
-                queue.try_recv().ok()
-            } else {
-                None
-            };
+/// Waits for a write, adds what else is queued, syncs once, tells everybody.
+struct Writer {
+    disk: Arc<dyn LogDisk>,
+    /// Why nothing is written any more.
+    failed: Option<String>,
+}
+
+/// Queued writes that go to the disk together.
+struct Gathered {
+    batch: Vec<Op>,
+    waiting: Vec<Done>,
+    sync: bool,
+}
+
+impl Writer {
+    fn run(&mut self, mut queue: mpsc::Receiver<Write>) {
+        while let Some(first) = queue.blocking_recv() {
+            let gathered = gather(first, &mut queue);
+            let (waiting, outcome) = self.write(gathered);
+            tell(waiting, &outcome);
         }
+    }
+
+    #[cfg(feature = "simulation")]
+    async fn run_simulated(mut self, mut queue: mpsc::Receiver<Write>) {
+        use crate::simulation::disk::latency;
+        while let Some(first) = queue.recv().await {
+            rt::sleep(latency()).await;
+            let gathered = gather(first, &mut queue);
+            let (waiting, outcome) = self.write(gathered);
+            // It is on the disk, and nobody knows yet.
+            rt::sleep(latency()).await;
+            tell(waiting, &outcome);
+        }
+    }
+
+    fn write(&mut self, gathered: Gathered) -> (Vec<Done>, Result<(), String>) {
+        let Gathered {
+            batch,
+            waiting,
+            sync,
+        } = gathered;
         // After a failed write nothing may follow: the log would have a hole.
-        if failed.is_none() {
+        if self.failed.is_none() {
             let started = std::time::Instant::now();
-            let mut options = WriteOptions::default();
-            options.set_sync(sync);
-            if let Err(error) = database.write_opt(batch, &options) {
+            if let Err(error) = self.disk.write(batch, sync) {
                 tracing::error!(%error, "cannot write raft log");
-                failed = Some(error.to_string());
+                self.failed = Some(error.to_string());
             }
-            metrics::histogram!("consensus_etcdraft_data_persist_duration")
-                .record(started.elapsed().as_secs_f64());
+            crate::metrics::log_written(waiting.len(), sync, started.elapsed());
         }
-        for done in waiting {
-            let outcome = failed
-                .clone()
-                .map_or(Ok(()), |error| Err(io::Error::other(error)));
-            match done {
-                Done::Nobody => {}
-                Done::Call(call) => call(outcome),
-            }
+        (waiting, self.failed.clone().map_or(Ok(()), Err))
+    }
+}
+
+fn gather(first: Write, queue: &mut mpsc::Receiver<Write>) -> Gathered {
+    let mut gathered = Gathered {
+        batch: Vec::new(),
+        waiting: Vec::new(),
+        sync: false,
+    };
+    let mut bytes = 0;
+    let mut next = Some(first);
+    while let Some(write) = next {
+        for change in write.changes {
+            bytes += add(&mut gathered.batch, change);
+        }
+        gathered.sync |= !matches!(write.done, Done::Nobody);
+        gathered.waiting.push(write.done);
+        next = if bytes < BATCH_BYTES {
+            queue.try_recv().ok()
+        } else {
+            None
+        };
+    }
+    gathered
+}
+
+fn tell(waiting: Vec<Done>, outcome: &Result<(), String>) {
+    for done in waiting {
+        match done {
+            Done::Nobody => {}
+            Done::Call(call) => call(outcome.clone().map_err(io::Error::other)),
         }
     }
 }
 
-fn add(batch: &mut WriteBatch, change: &Change) {
+/// Gives about how many bytes were added.
+fn add(batch: &mut Vec<Op>, change: Change) -> usize {
     match change {
         Change::Entries { channel, entries } => {
+            let mut bytes = 0;
             for entry in entries {
-                let key = entry_key(channel, entry.log_id.index());
-                batch.put(key, codec::entry(entry).encode_to_vec());
+                let value = codec::entry(&entry).encode_to_vec();
+                bytes += value.len();
+                batch.push(Op::Put(entry_key(&channel, entry.log_id.index()), value));
             }
+            return bytes;
         }
         Change::Put {
             channel,
             record,
             value,
-        } => batch.put(record_key(channel, *record), value),
+        } => batch.push(Op::Put(record_key(&channel, record), value)),
         Change::Remove {
             channel,
             first,
             last,
-        } => {
-            batch.delete_range(
-                entry_key(channel, *first),
-                entry_key(channel, last.saturating_add(1)),
-            );
-        }
+        } => batch.push(Op::DeleteRange(
+            entry_key(&channel, first),
+            entry_key(&channel, last.saturating_add(1)),
+        )),
         Change::Forget { channel } => {
-            batch.delete_range(entry_key(channel, 0), entry_key(channel, u64::MAX));
-            for record in [Record::Vote, Record::Purged, Record::Snapshot] {
-                batch.delete(record_key(channel, record));
+            batch.push(Op::DeleteRange(
+                entry_key(&channel, 0),
+                entry_key(&channel, u64::MAX),
+            ));
+            for record in [Record::Node, Record::Vote, Record::Purged, Record::Snapshot] {
+                batch.push(Op::Delete(record_key(&channel, record)));
             }
         }
     }
+    64
 }
 
 /// Channel names hold no zero byte, so no key of one channel lies among another's.

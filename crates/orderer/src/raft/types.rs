@@ -19,6 +19,7 @@ openraft::declare_raft_types!(
         NodeId = u64,
         Node = openraft::impls::EmptyNode,
         LeaderId = leader_id_std::LeaderId<Self::Term, Self::NodeId>,
+        AsyncRuntime = crate::rt::Runtime,
 );
 
 pub(crate) type Raft = openraft::Raft<TypeConfig, Machine>;
@@ -82,14 +83,4 @@ pub struct Timing {
     pub election_min: Duration,
     /// Longest such silence; each follower draws its own.
     pub election_max: Duration,
-}
-
-impl Default for Timing {
-    fn default() -> Self {
-        Self {
-            heartbeat: Duration::from_millis(150),
-            election_min: Duration::from_millis(600),
-            election_max: Duration::from_millis(1200),
-        }
-    }
 }

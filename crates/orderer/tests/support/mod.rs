@@ -1,6 +1,8 @@
 //! Orderers in one process, over real TLS on free ports of this machine.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod config;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -9,6 +11,7 @@ use bytes::Bytes;
 use consilium_msp::Signer;
 use consilium_orderer::{Orderer, OrdererOptions};
 use consilium_proto::common::{self, Block, Envelope, HeaderType};
+use consilium_proto::etcdraft;
 use consilium_proto::orderer::atomic_broadcast_client::AtomicBroadcastClient;
 use consilium_proto::orderer::seek_info::SeekBehavior;
 use consilium_proto::orderer::{
@@ -142,13 +145,18 @@ impl Cluster {
         self.nodes[index].running = Some(Running { orderer, runtime });
     }
 
+    /// Joins an orderer to the channel with its genesis block.
+    pub async fn join(&self, index: usize) {
+        self.join_with(index, &self.genesis).await;
+    }
+
     /// Joins an orderer to the channel.
-    async fn join(&self, index: usize) {
+    pub async fn join_with(&self, index: usize, block: &Block) {
         let running = self.nodes[index]
             .running
             .as_ref()
             .expect("a running orderer");
-        let (orderer, genesis) = (running.orderer.clone(), self.genesis.clone());
+        let (orderer, genesis) = (running.orderer.clone(), block.clone());
         let joining = running
             .runtime
             .spawn(async move { orderer.join(&genesis).await });
@@ -183,13 +191,17 @@ impl Cluster {
             loop {
                 let mut leaders = Vec::new();
                 for index in self.running() {
-                    leaders.push(self.orderer(index).leader(CHANNEL).await);
+                    leaders.push(self.orderer(index).leader(CHANNEL));
                 }
+                leaders.retain(Option::is_some);
                 if let Some(Some(leader)) = leaders.first().copied()
                     && leaders.iter().all(|other| *other == Some(leader))
-                    && self.running().contains(&(leader as usize - 1))
+                    && let Some(index) = self
+                        .running()
+                        .into_iter()
+                        .find(|index| self.orderer(*index).raft_id(CHANNEL) == Some(leader))
                 {
-                    return leader as usize - 1;
+                    return index;
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -218,6 +230,79 @@ impl Cluster {
             HeaderType::EndorserTransaction,
             text.as_bytes(),
         )
+    }
+
+    /// The signed update that turns the channel's configuration, as a running orderer has it, into
+    /// what `change` makes of it.
+    pub fn config_update(
+        &self,
+        signer: NodeOu,
+        change: impl FnOnce(&mut common::ConfigGroup),
+    ) -> Envelope {
+        let newest = self.running().into_iter().max_by_key(|index| {
+            let info = self.orderer(*index).channel_info(CHANNEL);
+            info.map(|info| info.height)
+        });
+        let config = self.orderer(newest.expect("an orderer")).config(CHANNEL);
+        let signer = self.organization.signer("admin", signer);
+        config::update_of(&config.expect("the channel"), &*signer, change)
+    }
+
+    /// Changes the list of consenters.
+    pub async fn change_consenters(
+        &self,
+        through: usize,
+        change: impl FnOnce(&mut Vec<etcdraft::Consenter>),
+    ) -> BroadcastResponse {
+        let update = self.config_update(NodeOu::Admin, |root| {
+            config::change_consenters(root, change);
+        });
+        self.broadcast(through, update).await
+    }
+
+    /// Starts one more orderer, in no channel.
+    pub async fn add(&mut self) -> usize {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let index = self.nodes.len();
+        self.nodes.push(Place {
+            tls: self.organization.tls(&["127.0.0.1"]),
+            port: listener.local_addr().expect("an address").port(),
+            index,
+            running: None,
+        });
+        self.run(index, listener).await;
+        index
+    }
+
+    /// An orderer as the list of consenters has it.
+    pub fn consenter(&self, index: usize) -> etcdraft::Consenter {
+        let node = &self.nodes[index];
+        network::consenter("127.0.0.1", node.port, &node.tls)
+    }
+
+    /// Deletes what a stopped orderer has on its disk.
+    pub fn wipe(&self, index: usize) {
+        let data = self.folder.path().join(format!("orderer{index}"));
+        // What was killed may still be closing its files.
+        for _ in 0..100 {
+            match std::fs::remove_dir_all(&data) {
+                Ok(()) => return,
+                Err(_) => std::thread::sleep(Duration::from_millis(20)),
+            }
+        }
+        panic!("cannot delete {}", data.display());
+    }
+
+    /// Waits until `done` holds.
+    pub async fn until(&self, what: &str, mut done: impl FnMut(&Self) -> bool) {
+        let waiting = async {
+            while !done(self) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
+            panic!("{what}: not in time");
+        }
     }
 
     /// Sends one message and gives the answer.

@@ -1,0 +1,17 @@
+//! A whole ordering service in one thread, with every choice made by a seed: which task goes on
+//! next, how long messages and writes take and which are lost, when nodes are killed, lose power or
+//! their disks, are cut off from one another, and how the set of consenters changes.
+//!
+//! Everything above the seams is the real thing: [`Orderer`](crate::Orderer) with its channels,
+//! Raft, the log, block writing and the replication protocol, its encoding included. The seams are
+//! time and tasks (`rt`), the disk (`storage`) and the network (`cluster`). Clients hand messages to
+//! nodes behind the signature filters, which have tests of their own.
+
+pub(crate) mod disk;
+pub(crate) mod executor;
+mod network;
+pub(crate) mod runtime;
+mod verdict;
+mod world;
+
+pub use world::{Consortium, Keys, Outcome, UpdateOf, run};
