@@ -1,0 +1,164 @@
+package network
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hyperledger/fabric-config/configtx"
+	"github.com/hyperledger/fabric-protos-go-apiv2/common"
+	"github.com/hyperledger/fabric-protos-go-apiv2/orderer"
+	"google.golang.org/protobuf/proto"
+
+	"consilium/tests/ordering/pki"
+)
+
+// Change edits a configuration through fabric-config.
+type Change func(*configtx.ConfigTx) error
+
+// OrdererAdmins are the administrators of the ordering organizations: enough for every change of
+// the Orderer group.
+func (n *Network) OrdererAdmins() []*pki.Identity {
+	var admins []*pki.Identity
+	for _, organization := range n.Orderers {
+		admins = append(admins, organization.Admin)
+	}
+	return admins
+}
+
+// AllAdmins are the administrators of all organizations.
+func (n *Network) AllAdmins() []*pki.Identity {
+	return append(n.OrdererAdmins(), n.Application.Admin)
+}
+
+// Config reads the configuration in force from a node.
+func (n *Network) Config(t testing.TB, from *Node) *common.Config {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	defer cancel()
+	config, err := from.Dial(t, n.Application).Config(ctx, n.Channel, n.Orderers[0].Admin)
+	must(t, err)
+	return config
+}
+
+// Update makes a signed config update out of a change; the first signer also submits it.
+func (n *Network) Update(config *common.Config, change Change, signers ...*pki.Identity) (*common.Envelope, error) {
+	update := configtx.New(config)
+	if err := change(&update); err != nil {
+		return nil, fmt.Errorf("change: %w", err)
+	}
+	marshaled, err := update.ComputeMarshaledUpdate(n.Channel)
+	if err != nil {
+		return nil, err
+	}
+	return SignUpdate(marshaled, signers...)
+}
+
+// SignUpdate signs an encoded config update.
+func SignUpdate(marshaled []byte, signers ...*pki.Identity) (*common.Envelope, error) {
+	var signatures []*common.ConfigSignature
+	for _, signer := range signers {
+		signature, err := signer.ConfigSigner().CreateConfigSignature(marshaled)
+		if err != nil {
+			return nil, err
+		}
+		signatures = append(signatures, signature)
+	}
+	envelope, err := configtx.NewEnvelope(marshaled, signatures...)
+	if err != nil {
+		return nil, err
+	}
+	return envelope, signers[0].ConfigSigner().SignEnvelope(envelope)
+}
+
+// Submit makes a config update from the configuration that a node has and sends it there.
+func (n *Network) Submit(t testing.TB, through *Node, change Change, signers ...*pki.Identity) *orderer.BroadcastResponse {
+	t.Helper()
+	envelope, err := n.Update(n.Config(t, through), change, signers...)
+	must(t, err)
+	return n.Broadcast(t, through, envelope)
+}
+
+// Broadcast sends an envelope through a node.
+func (n *Network) Broadcast(t testing.TB, through *Node, envelope *common.Envelope) *orderer.BroadcastResponse {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	response, err := through.Dial(t, n.Application).Broadcast(ctx, envelope)
+	must(t, err)
+	return response
+}
+
+// Reconfigure submits a change until it is in force, as an administrator would: a node may have no
+// leader for a moment, and a configuration may be older than the node's.
+func (n *Network) Reconfigure(t testing.TB, through *Node, change Change, signers ...*pki.Identity) *common.Config {
+	t.Helper()
+	var sequence uint64
+	var last string
+	Within(t, 60*time.Second, "the configuration is changed", func() bool {
+		config, err := n.tryConfig(t, through)
+		if err != nil {
+			last = err.Error()
+			return false
+		}
+		envelope, err := n.Update(config, change, signers...)
+		if err != nil && strings.Contains(err.Error(), "no differences detected") {
+			// An earlier try, whose answer got lost, has done it.
+			sequence = config.Sequence
+			return true
+		}
+		must(t, err)
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		response, err := through.Dial(t, n.Application).Broadcast(ctx, envelope)
+		if err != nil {
+			last = err.Error()
+			return false
+		}
+		last = fmt.Sprintf("%s %q", response.Status, response.Info)
+		stale := strings.Contains(response.Info, "proposed update requires that key")
+		switch {
+		case response.Status == common.Status_SUCCESS:
+			sequence = config.Sequence + 1
+			return true
+		case response.Status == common.Status_SERVICE_UNAVAILABLE || stale:
+			time.Sleep(200 * time.Millisecond)
+			return false
+		default:
+			t.Fatalf("%s answers %s", through.Name, last)
+			return false
+		}
+	}, func() string { return "last answer: " + last })
+	var config *common.Config
+	Within(t, 20*time.Second, "the node has the new configuration", func() bool {
+		var err error
+		config, err = n.tryConfig(t, through)
+		return err == nil && config.Sequence >= sequence
+	})
+	return config
+}
+
+func (n *Network) tryConfig(t testing.TB, from *Node) (*common.Config, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return from.Dial(t, n.Application).Config(ctx, n.Channel, n.Orderers[0].Admin)
+}
+
+// ConfigBlock reads the newest config block from a node.
+func (n *Network) ConfigBlock(t testing.TB, from *Node) *common.Block {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	defer cancel()
+	block, err := from.Dial(t, n.Application).ConfigBlock(ctx, n.Channel, n.Orderers[0].Admin)
+	must(t, err)
+	return block
+}
+
+// OrdererValue decodes a value of the Orderer group.
+func OrdererValue(t testing.TB, config *common.Config, key string, into proto.Message) {
+	t.Helper()
+	value := config.GetChannelGroup().GetGroups()[configtx.OrdererGroupKey].GetValues()[key]
+	must(t, proto.Unmarshal(value.GetValue(), into))
+}
