@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -21,11 +22,16 @@ import (
 // Patience is how long a client waits for one answer before it turns to another node.
 const Patience = 8 * time.Second
 
+// Pace is how long a client rests after an acknowledged message: nodes and tests share the cores.
+const Pace = 10 * time.Millisecond
+
 // Load is a number of clients that each send one message after the other. A client tries a message
 // at one node after the other until one acknowledges it: a message may be ordered more than once,
 // and only an acknowledged one must be.
 type Load struct {
 	network *network.Network
+	// prefix tells this load's messages from others.
+	prefix  string
 	targets atomic.Pointer[[]*network.Node]
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -39,13 +45,15 @@ type Load struct {
 	retries int
 }
 
+var loads atomic.Int64
+
 // Start starts clients that send to these nodes; to all of the network's consenters where none is
 // named. They stop at the end of the test at the latest.
 func Start(t testing.TB, net *network.Network, clients int, nodes ...*network.Node) *Load {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	load := &Load{
-		network: net, stop: stop,
+		network: net, stop: stop, prefix: fmt.Sprintf("load %d ", loads.Add(1)),
 		acknowledged: map[string]bool{}, tried: map[string]bool{}, refused: map[string]int{},
 	}
 	if len(nodes) == 0 {
@@ -109,7 +117,7 @@ func (l *Load) run(ctx context.Context, number int) {
 	defer func() { open.close() }()
 	at := number
 	for sequence := 0; ctx.Err() == nil; sequence++ {
-		text := fmt.Sprintf("message %d of client %d", sequence, number)
+		text := fmt.Sprintf("%smessage %d of client %d", l.prefix, sequence, number)
 		l.mutex.Lock()
 		l.tried[text] = true
 		l.mutex.Unlock()
@@ -120,6 +128,7 @@ func (l *Load) run(ctx context.Context, number int) {
 			if open != nil {
 				response, err := l.send(open, text)
 				if err == nil && response == "" {
+					pause(ctx, Pace)
 					break
 				}
 				if err != nil && ctx.Err() == nil {
@@ -206,7 +215,8 @@ func (l *Load) Check(t testing.TB, nodes ...*network.Node) *verify.Chain {
 	l.network.Chain(t, nodes[0], func(block *common.Block) {
 		for _, envelope := range block.Data.Data {
 			header, payload, err := client.Parse(envelope)
-			if err == nil && header.Type == int32(common.HeaderType_ENDORSER_TRANSACTION) {
+			if err == nil && header.Type == int32(common.HeaderType_ENDORSER_TRANSACTION) &&
+				strings.HasPrefix(string(payload.Data), l.prefix) {
 				ordered[string(payload.Data)]++
 			}
 		}
@@ -237,7 +247,7 @@ func (l *Load) Check(t testing.TB, nodes ...*network.Node) *verify.Chain {
 	for reason, times := range l.refused {
 		t.Errorf("refused %d times: %s", times, reason)
 	}
-	t.Logf("%d blocks on %d nodes, %d messages acknowledged, none lost, %d retries, %d ordered more than once",
-		chain.Height, len(nodes), len(l.acknowledged), l.retries, repeated)
+	t.Logf("%d blocks on %d nodes, %d messages acknowledged, %d of them lost, %d retries, %d ordered more than once",
+		chain.Height, len(nodes), len(l.acknowledged), lost, l.retries, repeated)
 	return chain
 }

@@ -398,7 +398,7 @@ func (n *Network) report(t testing.TB) {
 		return
 	}
 	for _, node := range n.Nodes {
-		t.Logf("--- the end of the log of %s (%s)\n%s", node.Name, node.Address(), indent(node.LogTail(40)))
+		t.Logf("--- the end of the log of %s (%s)\n%s", node.Name, node.Address(), indent(node.LogTail(25)))
 	}
 }
 

@@ -146,6 +146,7 @@ func (n *Node) TryStart() error {
 		n.binary, "orderer", "start", "--config", filepath.Join(n.folder, "orderer.yaml"))
 	process := exec.Command(line[0], line[1:]...)
 	process.Stdout, process.Stderr = log, log
+	process.Env = append([]string{"FABRIC_LOGGING_SPEC=openraft=error:info"}, os.Environ()...)
 	process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := process.Start(); err != nil {
 		return err

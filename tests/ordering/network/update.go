@@ -118,7 +118,8 @@ func (n *Network) Reconfigure(t testing.TB, through *Node, change Change, signer
 			return false
 		}
 		last = fmt.Sprintf("%s %q", response.Status, response.Info)
-		stale := strings.Contains(response.Info, "proposed update requires that key")
+		stale := strings.Contains(response.Info, "proposed update requires that key") ||
+			strings.Contains(response.Info, "attempt to set key")
 		switch {
 		case response.Status == common.Status_SUCCESS:
 			sequence = config.Sequence + 1
