@@ -346,7 +346,9 @@ func TestMaintenanceModeKeepsFabricsRules(t *testing.T) {
 		expectAnswer(t, response, common.Status_BAD_REQUEST, checks+
 			"attempted to change ConsensusType.Metadata, but ConsensusType.State is changing from STATE_NORMAL to STATE_MAINTENANCE")
 		if response.Status == common.Status_SUCCESS {
+			await(t, orderer.ConsensusType_STATE_MAINTENANCE)
 			net.Reconfigure(t, node, leave, admins...)
+			await(t, orderer.ConsensusType_STATE_NORMAL)
 		}
 	})
 	t.Run("it is entered by itself", func(t *testing.T) {
