@@ -32,6 +32,7 @@ type Load struct {
 	network *network.Network
 	// prefix tells this load's messages from others.
 	prefix  string
+	padding string
 	targets atomic.Pointer[[]*network.Node]
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -65,6 +66,13 @@ func Start(t testing.TB, net *network.Network, clients int, nodes ...*network.No
 	}
 	t.Cleanup(load.Stop)
 	return load
+}
+
+// Pad makes every message from now on larger by that many bytes.
+func (l *Load) Pad(size int) {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	l.padding = strings.Repeat(".", size)
 }
 
 // Target changes the nodes that the clients send to.
@@ -117,8 +125,8 @@ func (l *Load) run(ctx context.Context, number int) {
 	defer func() { open.close() }()
 	at := number
 	for sequence := 0; ctx.Err() == nil; sequence++ {
-		text := fmt.Sprintf("%smessage %d of client %d", l.prefix, sequence, number)
 		l.mutex.Lock()
+		text := fmt.Sprintf("%smessage %d of client %d%s", l.prefix, sequence, number, l.padding)
 		l.tried[text] = true
 		l.mutex.Unlock()
 		for ctx.Err() == nil {
@@ -227,7 +235,7 @@ func (l *Load) Check(t testing.TB, nodes ...*network.Node) *verify.Chain {
 	for text := range l.acknowledged {
 		if ordered[text] == 0 {
 			if lost++; lost <= 5 {
-				t.Errorf("acknowledged but not in the chain: %s", text)
+				t.Errorf("acknowledged but not in the chain: %.80s", text)
 			}
 		}
 	}
@@ -241,7 +249,7 @@ func (l *Load) Check(t testing.TB, nodes ...*network.Node) *verify.Chain {
 	for text, times := range ordered {
 		repeated += times - 1
 		if !l.tried[text] {
-			t.Errorf("in the chain, but nobody sent it: %q", text)
+			t.Errorf("in the chain, but nobody sent it: %.80q", text)
 		}
 	}
 	for reason, times := range l.refused {
