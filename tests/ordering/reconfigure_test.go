@@ -90,14 +90,14 @@ func TestANodeThatIsNoConsenterFollowsTheChannel(t *testing.T) {
 	for number := range 30 {
 		net.Send(t, net.Nodes[number%3], fmt.Sprint("before ", number))
 	}
-	t.Run("from the genesis block", func(t *testing.T) {
+	step(t, "from the genesis block", func(t *testing.T) {
 		info := early.Join(t, net.Genesis)
 		if info.ConsensusRelation != "follower" || info.Status != "onboarding" && info.Status != "active" {
 			t.Errorf("joins as %+v", info)
 		}
 		expectFollowing(t, net, early, net.Nodes[0])
 	})
-	t.Run("from a later config block", func(t *testing.T) {
+	step(t, "from a later config block", func(t *testing.T) {
 		net.Reconfigure(t, net.Leader(t), func(config *configtx.ConfigTx) error {
 			return config.Orderer().BatchSize().SetMaxMessageCount(7)
 		}, net.OrdererAdmins()...)
@@ -114,7 +114,7 @@ func TestANodeThatIsNoConsenterFollowsTheChannel(t *testing.T) {
 		}
 		expectFollowing(t, net, late, net.Nodes[0])
 	})
-	t.Run("and gets new blocks as they come", func(t *testing.T) {
+	step(t, "and gets new blocks as they come", func(t *testing.T) {
 		for number := range 10 {
 			net.Send(t, net.Leader(t), fmt.Sprint("after ", number))
 		}
@@ -122,7 +122,7 @@ func TestANodeThatIsNoConsenterFollowsTheChannel(t *testing.T) {
 			expectFollowing(t, net, follower, net.Nodes[0])
 		}
 	})
-	t.Run("and does not order", func(t *testing.T) {
+	step(t, "and does not order", func(t *testing.T) {
 		envelope, err := client.Message(net.Channel, "to a follower", net.Application.Client)
 		if err != nil {
 			t.Fatal(err)
@@ -131,13 +131,13 @@ func TestANodeThatIsNoConsenterFollowsTheChannel(t *testing.T) {
 			t.Error("it acknowledges a message")
 		}
 	})
-	t.Run("and goes on after kill -9", func(t *testing.T) {
+	step(t, "and goes on after kill -9", func(t *testing.T) {
 		early.Kill()
 		net.Send(t, net.Leader(t), "while a follower is down")
 		early.Start(t)
 		expectFollowing(t, net, early, net.Nodes[0])
 	})
-	t.Run("and can leave", func(t *testing.T) {
+	step(t, "and can leave", func(t *testing.T) {
 		late.Leave(t, net.Channel)
 		if _, err := late.Info(net.Channel); err == nil {
 			t.Error("it still has the channel")
@@ -149,7 +149,7 @@ func TestAFollowerBecomesConsenterAndAConsenterFollower(t *testing.T) {
 	changesConsenters(t)
 	net := network.Start(t, network.Options{Spares: 1})
 	spare := net.Nodes[3]
-	t.Run("AddConsenter makes a follower order", func(t *testing.T) {
+	step(t, "AddConsenter makes a follower order", func(t *testing.T) {
 		spare.Join(t, net.Genesis)
 		expectFollowing(t, net, spare, net.Nodes[0])
 		net.Reconfigure(t, net.Follower(t), add(spare), net.OrdererAdmins()...)
@@ -160,14 +160,14 @@ func TestAFollowerBecomesConsenterAndAConsenterFollower(t *testing.T) {
 			t.Errorf("it signs nothing: %v", chain.Signers)
 		}
 	})
-	t.Run("four consenters do without one", func(t *testing.T) {
+	step(t, "four consenters do without one", func(t *testing.T) {
 		leader := net.Leader(t)
 		leader.Kill()
 		net.Send(t, net.Leader(t), "by three of four")
 		leader.Start(t)
 		net.EqualChains(t)
 	})
-	t.Run("RemoveConsenter makes a running consenter follow", func(t *testing.T) {
+	step(t, "RemoveConsenter makes a running consenter follow", func(t *testing.T) {
 		removed := net.Leader(t)
 		net.Reconfigure(t, removed, remove(removed), net.OrdererAdmins()...)
 		removed.AwaitRelation(t, net.Channel, "follower", "active")
@@ -186,7 +186,7 @@ func TestAFollowerBecomesConsenterAndAConsenterFollower(t *testing.T) {
 		net.Send(t, removed, "it is back")
 		net.EqualChains(t)
 	})
-	t.Run("RemoveConsenter makes a consenter follow that was down", func(t *testing.T) {
+	step(t, "RemoveConsenter makes a consenter follow that was down", func(t *testing.T) {
 		removed := net.Follower(t)
 		removed.Kill()
 		others := except(net.Nodes, removed)
@@ -303,7 +303,7 @@ func TestANodeWhoseDiskIsWipedJoinsAgainAndCatchesUp(t *testing.T) {
 		return config.Orderer().BatchSize().SetMaxMessageCount(9)
 	}, net.OrdererAdmins()...)
 	for _, from := range []string{"genesis block", "newest config block"} {
-		t.Run("from the "+from, func(t *testing.T) {
+		step(t, "from the "+from, func(t *testing.T) {
 			work.Await(t, 100, "before the disk is wiped")
 			wiped := net.Follower(t)
 			others := except(net.Nodes, wiped)
@@ -378,6 +378,14 @@ func TestChangesOfTheConsentersThatAreNotSafeAreRefused(t *testing.T) {
 		down.Start(t)
 		net.EqualChains(t, net.Nodes[:3]...)
 	})
+}
+
+// step runs a part of a test that later parts build on.
+func step(t *testing.T, name string, part func(*testing.T)) {
+	t.Helper()
+	if !t.Run(name, part) {
+		t.FailNow()
+	}
 }
 
 func except(nodes []*network.Node, left *network.Node) []*network.Node {

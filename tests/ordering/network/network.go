@@ -392,8 +392,13 @@ func (n *Network) EqualChains(t testing.TB, nodes ...*Node) *verify.Chain {
 	return first
 }
 
-// report prints the nodes' last words when the test has failed.
+// report fails the test if a node has panicked, and prints the nodes' last words when it has failed.
 func (n *Network) report(t testing.TB) {
+	for _, node := range n.Nodes {
+		if panics := node.Panics(); panics != "" {
+			t.Errorf("%s has panicked:\n%s", node.Name, indent(panics))
+		}
+	}
 	if !t.Failed() {
 		return
 	}

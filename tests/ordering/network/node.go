@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -147,6 +148,7 @@ func (n *Node) TryStart() error {
 	process := exec.Command(line[0], line[1:]...)
 	process.Stdout, process.Stderr = log, log
 	process.Env = append([]string{"FABRIC_LOGGING_SPEC=openraft=error:info"}, os.Environ()...)
+	process.Env = append(process.Env, "RUST_BACKTRACE=0")
 	process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := process.Start(); err != nil {
 		return err
@@ -325,4 +327,20 @@ func (n *Node) LogTail(lines int) string {
 	}
 	all := bytes.Split(bytes.TrimSpace(text), []byte("\n"))
 	return string(bytes.Join(all[max(0, len(all)-lines):], []byte("\n")))
+}
+
+// Panics are the lines in which the node has logged a panic, each with what it says.
+func (n *Node) Panics() string {
+	text, err := n.logFrom(0)
+	if err != nil {
+		return ""
+	}
+	var found []string
+	lines := strings.Split(string(text), "\n")
+	for number, line := range lines {
+		if strings.Contains(line, "panicked at") {
+			found = append(found, lines[number:min(number+3, len(lines))]...)
+		}
+	}
+	return strings.Join(found, "\n")
 }
