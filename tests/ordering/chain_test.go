@@ -32,11 +32,14 @@ func TestThreeOrderersAcceptAGenesisBlockOfFabricConfigAndMakeEqualVerifiableCha
 	t.Run("every node takes messages", func(t *testing.T) {
 		for _, node := range net.Nodes {
 			for number := range 3 {
-				net.Send(t, node, fmt.Sprintf("message %d through %s", number, node.Name))
+				net.SendSoon(t, node, fmt.Sprintf("message %d through %s", number, node.Name))
 			}
 		}
 	})
 	t.Run("what was sent is in the chain of every node in the order of sending", func(t *testing.T) {
+		network.Within(t, 10*time.Second, "all messages are in the chain", func() bool {
+			return net.Chain(t, net.Nodes[0]).Envelopes >= 10
+		})
 		chain := net.EqualChains(t)
 		for _, node := range net.Nodes {
 			var texts []string
@@ -94,7 +97,8 @@ func TestThreeOrderersAcceptAGenesisBlockOfFabricConfigAndMakeEqualVerifiableCha
 		}
 		net.StartAll(t)
 		net.Leader(t)
-		net.Send(t, net.Nodes[1], "after the restart")
+		net.SendSoon(t, net.Nodes[1], "after the restart")
+		net.Nodes[1].AwaitHeight(t, net.Channel, before.Height+1)
 		if after := net.EqualChains(t); after.Height != before.Height+1 {
 			t.Errorf("%d blocks became %d", before.Height, after.Height)
 		}
@@ -104,10 +108,10 @@ func TestThreeOrderersAcceptAGenesisBlockOfFabricConfigAndMakeEqualVerifiableCha
 func TestDeliverAnswersAsFabricDoes(t *testing.T) {
 	net := network.Start(t, network.Options{Consenters: 1})
 	node := net.Nodes[0]
-	for number := range 4 {
+	for number := range uint64(4) {
 		net.Send(t, node, fmt.Sprint(number))
+		node.AwaitHeight(t, "records", number+2)
 	}
-	node.AwaitHeight(t, "records", 5)
 	stranger := network.NewOrganization(t, "stranger")
 	reader := net.Application.Client
 	seek := func(start, stop *orderer.SeekPosition) *orderer.SeekInfo {

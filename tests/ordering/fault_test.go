@@ -300,6 +300,7 @@ func runInNamespaces(t *testing.T) {
 	if _, err := exec.LookPath("ip"); err != nil {
 		t.Skip("ip is missing: apt-get install iproute2")
 	}
+	sweep()
 	prefix := fmt.Sprintf("ordering-%d", os.Getpid())
 	hub := prefix + "-hub"
 	space := func(name string) {
@@ -331,6 +332,18 @@ func runInNamespaces(t *testing.T) {
 	inside.Stdout, inside.Stderr = os.Stdout, os.Stderr
 	if err := inside.Run(); err != nil {
 		t.Errorf("inside of the namespaces: %v", err)
+	}
+}
+
+// sweep deletes the namespaces of test processes that were killed before they could do it.
+func sweep() {
+	left, _ := filepath.Glob("/run/netns/ordering-*")
+	for _, path := range left {
+		name := filepath.Base(path)
+		pid := strings.Split(name, "-")[1]
+		if _, err := os.Stat("/proc/" + pid); errors.Is(err, os.ErrNotExist) {
+			_ = exec.Command("ip", "netns", "del", name).Run()
+		}
 	}
 }
 

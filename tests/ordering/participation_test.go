@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hyperledger/fabric-protos-go-apiv2/common"
 	"google.golang.org/protobuf/proto"
@@ -191,10 +192,10 @@ func TestTheChannelParticipationAPIAnswersAsFabricsDoes(t *testing.T) {
 	})
 	t.Run("blocks can be fetched by number and by name", func(t *testing.T) {
 		net.Leader(t)
-		for number := range 3 {
+		for number := range uint64(3) {
 			net.Send(t, node, fmt.Sprint(number))
+			node.AwaitHeight(t, "records", number+2)
 		}
-		node.AwaitHeight(t, "records", 4)
 		for id, number := range map[string]uint64{"oldest": 0, "newest": 3, "config": 0, "2": 2} {
 			reply := request(t, http.MethodGet, one+"/blocks/"+id, "", nil)
 			block := &common.Block{}
@@ -235,6 +236,9 @@ func TestTheChannelParticipationAPIAnswersAsFabricsDoes(t *testing.T) {
 	})
 	t.Run("a removed channel is gone, also after a restart, and can be joined anew", func(t *testing.T) {
 		node.Leave(t, "records")
+		network.Within(t, 10*time.Second, "the channel is gone", func() bool {
+			return request(t, http.MethodGet, one, "", nil).Status == 404
+		})
 		expect(t, request(t, http.MethodGet, one, "", nil), 404, "channel does not exist")
 		expect(t, request(t, http.MethodDelete, one, "", nil), 404, "cannot remove: channel does not exist")
 		node.Kill()

@@ -181,13 +181,15 @@ func (l *Load) send(open *connection, text string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	switch response.Status {
-	case common.Status_SUCCESS:
+	switch {
+	case response.Status == common.Status_SUCCESS:
 		l.mutex.Lock()
 		l.acknowledged[text] = true
 		l.mutex.Unlock()
 		return "", nil
-	case common.Status_SERVICE_UNAVAILABLE:
+	case response.Status == common.Status_SERVICE_UNAVAILABLE,
+		// A node that becomes or ceases to be a consenter.
+		response.Info == "channel does not exist":
 		return "", fmt.Errorf("%s %s", response.Status, response.Info)
 	default:
 		return fmt.Sprintf("%s %s", response.Status, response.Info), nil

@@ -4,12 +4,14 @@
 package network
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -307,6 +309,21 @@ func (n *Network) Send(t testing.TB, through *Node, text string) {
 	}
 }
 
+// SendSoon is Send for a node that changes its part at the moment, or has no leader yet.
+func (n *Network) SendSoon(t testing.TB, through *Node, text string) {
+	t.Helper()
+	envelope, err := client.Message(n.Channel, text, n.Application.Client)
+	must(t, err)
+	caller, last := through.Dial(t, n.Application), ""
+	Within(t, 20*time.Second, through.Name+" takes a message", func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		response, err := caller.Broadcast(ctx, envelope)
+		last = fmt.Sprint(response, err)
+		return err == nil && response.Status == common.Status_SUCCESS
+	}, func() string { return last })
+}
+
 // Chain reads all blocks of a node and verifies every one of them.
 func (n *Network) Chain(t testing.TB, node *Node, each ...func(*common.Block)) *verify.Chain {
 	t.Helper()
@@ -355,6 +372,7 @@ func (n *Network) EqualChains(t testing.TB, nodes ...*Node) *verify.Chain {
 	if len(nodes) == 0 {
 		nodes = n.Running()
 	}
+	var first *verify.Chain
 	var heights []uint64
 	Within(t, 40*time.Second, "all nodes have the same blocks", func() bool {
 		heights = heights[:0]
@@ -365,30 +383,25 @@ func (n *Network) EqualChains(t testing.TB, nodes ...*Node) *verify.Chain {
 			}
 			heights = append(heights, info.Height)
 		}
-		for _, height := range heights {
-			if height != heights[0] {
+		if slices.Min(heights) != slices.Max(heights) {
+			return false
+		}
+		first = n.Chain(t, nodes[0])
+		for _, node := range nodes[1:] {
+			chain := n.Chain(t, node)
+			for number := range min(chain.Height, first.Height) {
+				if !bytes.Equal(chain.Hashes[number], first.Hashes[number]) {
+					t.Fatalf("block %d of %s is %x, of %s %x", number,
+						node.Name, chain.Hashes[number], nodes[0].Name, first.Hashes[number])
+				}
+			}
+			if chain.Height != first.Height {
+				// Another block came meanwhile.
 				return false
 			}
 		}
 		return true
 	}, func() string { return fmt.Sprintf("heights %v", heights) })
-	var first *verify.Chain
-	for _, node := range nodes {
-		chain := n.Chain(t, node)
-		if first == nil {
-			first = chain
-			continue
-		}
-		if chain.Height != first.Height {
-			t.Fatalf("%s has %d blocks, %s has %d", node.Name, chain.Height, nodes[0].Name, first.Height)
-		}
-		for number := range chain.Hashes {
-			if string(chain.Hashes[number]) != string(first.Hashes[number]) {
-				t.Fatalf("block %d of %s is %x, of %s %x", number,
-					node.Name, chain.Hashes[number], nodes[0].Name, first.Hashes[number])
-			}
-		}
-	}
 	return first
 }
 
