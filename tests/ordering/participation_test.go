@@ -37,7 +37,7 @@ func TestTheChannelParticipationAPIAnswersAsFabricsDoes(t *testing.T) {
 			t.Errorf("content type %q", kind)
 		}
 		if !strings.HasSuffix(reply.Body, "}\n") {
-			t.Errorf("body %q does not end as Go's encoder ends it", reply.Body)
+			t.Errorf("body %.80q does not end as Go's encoder ends it", reply.Body)
 		}
 	}
 	const one = network.Channels + "/records"

@@ -43,7 +43,7 @@ func (r Reply) Error() string {
 	var body struct{ Error string }
 	// Fabric answers some requests with the same error twice; the first counts.
 	if err := json.NewDecoder(strings.NewReader(r.Body)).Decode(&body); err != nil {
-		return "not JSON: " + r.Body
+		return fmt.Sprintf("not JSON: %.80q", r.Body)
 	}
 	return body.Error
 }
