@@ -265,11 +265,12 @@ func TestFaultPacketsInOneDirectionAreDropped(t *testing.T) {
 						heal()
 					}
 				}()
+				elected := firstOther(net, leader, started)
 				// Past the longest silence that an election takes, and long enough that nothing
 				// is left on its way.
 				time.Sleep(time.Duration(1500+random.IntN(2000)) * time.Millisecond)
 				work.Await(t, 20, "during the cut")
-				t.Logf("20 messages were acknowledged within %s of the cut", time.Since(started).Round(10*time.Millisecond))
+				t.Logf("20 messages were acknowledged within %s of the cut; %s", time.Since(started).Round(10*time.Millisecond), elected())
 				for _, heal := range heals {
 					heal()
 				}
@@ -278,6 +279,38 @@ func TestFaultPacketsInOneDirectionAreDropped(t *testing.T) {
 		}
 	}
 	work.Check(t)
+}
+
+// firstOther watches for another leader from now on. What it gives back says when it was seen.
+func firstOther(net *network.Network, leader *network.Node, since time.Time) func() string {
+	seen, stop := make(chan string, 1), make(chan struct{})
+	go func() {
+		defer close(seen)
+		for {
+			for _, node := range except(net.Nodes, leader) {
+				ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+				if node.Leads(ctx, net.Channel) {
+					seen <- fmt.Sprintf("%s led after %s", node.Name, time.Since(since).Round(10*time.Millisecond))
+				}
+				cancel()
+			}
+			select {
+			case <-stop:
+				return
+			case <-time.After(50 * time.Millisecond):
+			}
+			if len(seen) > 0 {
+				return
+			}
+		}
+	}()
+	return func() string {
+		close(stop)
+		if text := <-seen; text != "" {
+			return text
+		}
+		return leader.Name + " went on leading"
+	}
 }
 
 func index(net *network.Network, node *network.Node) int {
