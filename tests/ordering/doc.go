@@ -3,7 +3,7 @@
 // fabric-config, messages travel as fabric-protos-go types over grpc-go, and every block that a test
 // reads is verified by rules written down anew in package verify.
 //
-//	CONSILIUM=$PWD/../../target/debug/consilium go test ./...
+//	CONSILIUM=$PWD/../../target/debug/consilium go test -count=1 ./...
 //
 // Everything is made in a temporary folder: keys, certificates, genesis block, configuration files,
 // ledgers. What the tests expect of answers was checked against Fabric's own orderer (main branch
@@ -22,7 +22,7 @@
 //
 // The faults, TestFault…, take minutes and run only when they are asked for:
 //
-//	CONSILIUM=… go test -v -timeout 20m -run Fault .
+//	CONSILIUM=… go test -count=1 -v -timeout 20m -run Fault .
 //
 // A full disk needs root, for a small tmpfs. Packets that are dropped in one direction need root and
 // iproute2 (apt-get install iproute2), for network namespaces: a neighbour entry with a hardware

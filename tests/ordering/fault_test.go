@@ -274,11 +274,43 @@ func TestFaultPacketsInOneDirectionAreDropped(t *testing.T) {
 				for _, heal := range heals {
 					heal()
 				}
+				healed := time.Now()
 				work.Await(t, 20, "after the cut")
+				// The next cut would find less than a majority if this one were not over.
+				awaitRecovery(t, net)
+				t.Logf("all nodes were level, under one leader, %s after the cut was over", time.Since(healed).Round(10*time.Millisecond))
 			})
 		}
 	}
 	work.Check(t)
+}
+
+// awaitRecovery waits until one node leads and every node has what one of them has now.
+func awaitRecovery(t *testing.T, net *network.Network) {
+	t.Helper()
+	wanted := uint64(0)
+	for _, node := range net.Nodes {
+		if info, err := node.Info(net.Channel); err == nil {
+			wanted = max(wanted, info.Height)
+		}
+	}
+	state := ""
+	network.Within(t, 90*time.Second, fmt.Sprintf("all nodes have height %d, and one leads", wanted), func() bool {
+		leaders, level := 0, true
+		state = ""
+		for _, node := range net.Nodes {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			leads := node.Leads(ctx, net.Channel)
+			cancel()
+			info, err := node.Info(net.Channel)
+			state += fmt.Sprintf("%s: height %d, leads %v; ", node.Name, info.Height, leads)
+			if leads {
+				leaders++
+			}
+			level = level && err == nil && info.Height >= wanted
+		}
+		return leaders == 1 && level
+	}, func() string { return state })
 }
 
 // firstOther watches for another leader from now on. What it gives back says when it was seen.
