@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use consilium_deliver::{FullBlocks, Options, TlsBinding};
+use consilium_deliver::{Feeds, FullBlocks, Options, TlsBinding};
 use consilium_proto::common::Envelope;
 use consilium_proto::orderer::BroadcastResponse;
 use consilium_transport::{MAX_MESSAGE, client_certificate};
@@ -80,8 +80,8 @@ impl BroadcastService {
             required: self.mutual_tls,
             client_certificate_hash,
         };
-        let (requests, channels) = (request.into_inner(), self.channels.clone());
-        consilium_deliver::serve(requests, channels, options, Arc::new(FullBlocks))
+        let (requests, feeds) = (request.into_inner(), Feeds::new(self.channels.clone()));
+        consilium_deliver::serve(requests, feeds, options, Arc::new(FullBlocks))
     }
 }
 

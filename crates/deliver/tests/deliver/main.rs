@@ -1,0 +1,6 @@
+//! Deliver streams against a chain in memory.
+
+mod semantics;
+mod sessions;
+mod subscribers;
+mod support;
