@@ -12,8 +12,8 @@ use std::{
 use anyhow::Context;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
-pub use orderer::OrdererConfig;
-pub use peer::PeerConfig;
+pub use orderer::{OrdererConfig, Tls};
+pub use peer::{OperationsTls, PeerConfig};
 
 /// Reads `path`; relative paths inside are relative to the file.
 ///

@@ -166,4 +166,23 @@ impl Default for Chaincode {
 pub struct Operations {
     /// `host:port`; nothing listens when it is empty.
     pub listen_address: String,
+    /// TLS of this listener.
+    pub tls: OperationsTls,
+}
+
+/// `operations.tls`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct OperationsTls {
+    /// Whether the listener has TLS; clients then need a certificate for most of what it offers.
+    pub enabled: bool,
+    /// Whether every client must present a certificate.
+    pub client_auth_required: bool,
+    /// Server certificate.
+    pub cert: File,
+    /// Server key.
+    pub key: File,
+    /// Whose clients to trust.
+    #[serde(rename = "clientRootCAs")]
+    pub client_root_cas: Files,
 }

@@ -12,7 +12,7 @@ use crate::{
     cli::NodeStart,
     commands::connect::signer,
     config::{self, OrdererConfig},
-    operations::{self, Health, Operations},
+    operations::{self, FailedCheck, Health, Operations},
     telemetry,
 };
 
@@ -21,7 +21,7 @@ use crate::{
 /// # Errors
 /// Which key of which file is wrong, or what could not be opened.
 pub async fn start(args: NodeStart) -> anyhow::Result<()> {
-    let log_filter = telemetry::init("info")?;
+    let log = telemetry::init("info")?;
     let metrics = telemetry::metrics()?;
     let file = config::locate(args.config.as_deref(), "orderer.yaml")?;
     let config: OrdererConfig = config::read(&file)?;
@@ -119,15 +119,16 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
     if !config.operations.listen_address.is_empty() {
         let key = "Operations.ListenAddress";
         let listener = listen(&file, key, &config.operations.listen_address).await?;
+        let tls = operations_tls(&file, &config.operations.tls)?;
         let operations = Operations {
             metrics,
-            log_filter,
+            log,
             health: check_of(&orderer),
             routes: axum::Router::new(),
         };
         tokio::spawn(operations::serve(
             listener,
-            None,
+            tls,
             operations,
             super::told(stopped.clone()),
         ));
@@ -143,6 +144,7 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
     routes.add_service(health);
     let serving = tokio::spawn(
         consilium_transport::grpc_server()
+            .layer(operations::grpc_metrics())
             .add_routes(routes.routes())
             .serve_with_incoming_shutdown(
                 consilium_transport::incoming(listener, Some(server_tls)),
@@ -162,16 +164,27 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
 fn check_of(orderer: &Arc<Orderer>) -> Health {
     let orderer = orderer.clone();
     Arc::new(move || {
-        for name in orderer.channels() {
-            match orderer.channel_info(&name) {
-                Some(info) if info.status != "active" => {
-                    return Err((name, format!("the channel is {}", info.status)));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        let stopped = |name: String| {
+            let info = orderer.channel_info(&name)?;
+            (info.status != "active").then(|| FailedCheck {
+                component: name,
+                reason: format!("the channel is {}", info.status),
+            })
+        };
+        orderer.channels().into_iter().filter_map(stopped).collect()
     })
+}
+
+/// TLS of the operations server, if it is enabled.
+fn operations_tls(file: &Path, tls: &config::Tls) -> anyhow::Result<Option<Arc<ServerTls>>> {
+    if !tls.enabled {
+        return Ok(None);
+    }
+    let key = "Operations.TLS.Certificate";
+    let identity = pair(file, key, &tls.certificate, &tls.private_key)?;
+    let roots = pems(file, "Operations.TLS.ClientRootCAs", &tls.client_root_cas)?;
+    let tls = operations::server_tls(identity, tls.client_auth_required, &roots)?;
+    Ok(Some(tls))
 }
 
 fn pair(file: &Path, key: &str, certificate: &Path, private: &Path) -> anyhow::Result<TlsIdentity> {
