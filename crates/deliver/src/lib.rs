@@ -14,6 +14,7 @@
 //! Start reading at [`serve`], then [`positions::resolve`].
 
 mod access;
+mod body;
 mod engine;
 mod expiry;
 mod feed;
@@ -28,7 +29,7 @@ mod source;
 
 pub use engine::{FrameStream, Options, PolicyChooser, serve};
 pub use feed::Feeds;
-pub use frame::{Frame, FrameCodec};
+pub use frame::Frame;
 pub use grpc::respond;
 pub use metering::describe_metrics;
 pub use render::{BlockReply, FullBlocks, Render};

@@ -60,7 +60,7 @@ impl Service<http::Request<Body>> for BroadcastService {
             }),
             "/orderer.AtomicBroadcast/Deliver" => Box::pin(async move {
                 let deliver = |request| service.deliver(request);
-                Ok(consilium_deliver::respond(request, MAX_MESSAGE, deliver).await)
+                Ok(consilium_deliver::respond(request, MAX_MESSAGE, deliver))
             }),
             _ => Box::pin(ready(Ok(
                 Status::unimplemented("unknown method").into_http()

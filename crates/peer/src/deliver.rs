@@ -153,7 +153,7 @@ where
                 return Ok(Status::unimplemented("no such method").into_http());
             };
             let handler = move |request| service.serve(call, request);
-            Ok(consilium_deliver::respond(request, MAX_MESSAGE, handler).await)
+            Ok(consilium_deliver::respond(request, MAX_MESSAGE, handler))
         })
     }
 }
