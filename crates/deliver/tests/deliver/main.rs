@@ -4,3 +4,4 @@ mod semantics;
 mod sessions;
 mod subscribers;
 mod support;
+mod wire;
