@@ -56,8 +56,8 @@ pub struct FailedCheck {
 /// What the server shows.
 #[derive(Clone)]
 pub struct Operations {
-    /// Recorder of the process.
-    pub metrics: PrometheusHandle,
+    /// Recorder of the process; without, metrics are not shown.
+    pub metrics: Option<PrometheusHandle>,
     /// Levels to change on `PUT /logspec`.
     pub log: LogControl,
     /// Health of the node.
@@ -79,15 +79,8 @@ pub async fn serve(
     operations: Operations,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    ::metrics::gauge!("fabric_version", "version" => VERSION).set(1.0);
-    let upkeep = operations.metrics.clone();
-    let upkeep = tokio::spawn(async move {
-        let mut tick = tokio::time::interval(Duration::from_secs(5));
-        loop {
-            tick.tick().await;
-            upkeep.run_upkeep();
-        }
-    });
+    metrics::gauge!("fabric_version", "version" => VERSION).set(1.0);
+    let upkeep = tokio::spawn(upkeep(operations.metrics.clone()));
     let limits = HttpLimits {
         body_bytes: BODY_BYTES,
         ..HttpLimits::default()
@@ -100,10 +93,13 @@ pub async fn serve(
 
 fn router(operations: Operations, tls: Option<&ServerTls>) -> Router {
     let mut guarded = Router::new()
-        .route("/metrics", any(metrics))
         .route("/logspec", any(log_levels::answer))
         .with_state(operations.clone())
         .merge(operations.routes.clone());
+    if let Some(metrics) = &operations.metrics {
+        let shown = Router::new().route("/metrics", any(show_metrics));
+        guarded = guarded.merge(shown.with_state(metrics.clone()));
+    }
     if let Some(tls) = tls {
         let checked = access::checks_certificates(tls);
         guarded = guarded.route_layer(middleware::from_fn_with_state(
@@ -145,12 +141,18 @@ async fn healthz(State(operations): State<Operations>, method: Method) -> Respon
     (StatusCode::SERVICE_UNAVAILABLE, Json(status)).into_response()
 }
 
-async fn metrics(State(operations): State<Operations>) -> impl IntoResponse {
+async fn show_metrics(State(metrics): State<PrometheusHandle>) -> impl IntoResponse {
     let format = "text/plain; version=0.0.4; charset=utf-8";
-    (
-        [(header::CONTENT_TYPE, format)],
-        operations.metrics.render(),
-    )
+    ([(header::CONTENT_TYPE, format)], metrics.render())
+}
+
+/// Keeps the recorder's memory small while nobody asks for metrics.
+async fn upkeep(metrics: Option<PrometheusHandle>) {
+    let mut tick = tokio::time::interval(Duration::from_secs(5));
+    while let Some(metrics) = &metrics {
+        tick.tick().await;
+        metrics.run_upkeep();
+    }
 }
 
 /// fabric: core/operations/version.go

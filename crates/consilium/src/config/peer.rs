@@ -2,9 +2,9 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
-use super::duration;
+use super::{MetricsProvider, duration};
 
 /// The keys of `core.yaml` that are supported.
 #[derive(Debug, Deserialize)]
@@ -18,6 +18,9 @@ pub struct PeerConfig {
     /// Health and metrics.
     #[serde(default)]
     pub operations: Operations,
+    /// Where metrics go.
+    #[serde(default)]
+    pub metrics: Metrics,
 }
 
 /// `peer`.
@@ -185,4 +188,15 @@ pub struct OperationsTls {
     /// Whose clients to trust.
     #[serde(rename = "clientRootCAs")]
     pub client_root_cas: Files,
+}
+
+/// `metrics`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Metrics {
+    /// Where they go.
+    pub provider: MetricsProvider,
+    /// Read, so that Fabric's files are; means nothing without the provider.
+    #[serde(rename = "statsd")]
+    _statsd: Option<IgnoredAny>,
 }

@@ -11,7 +11,7 @@ use super::pems;
 use crate::{
     cli::NodeStart,
     commands::connect::signer,
-    config::{self, OrdererConfig},
+    config::{self, MetricsProvider, OrdererConfig},
     operations::{self, FailedCheck, Health, Operations},
     telemetry,
 };
@@ -22,9 +22,12 @@ use crate::{
 /// Which key of which file is wrong, or what could not be opened.
 pub async fn start(args: NodeStart) -> anyhow::Result<()> {
     let log = telemetry::init("info")?;
-    let metrics = telemetry::metrics()?;
     let file = config::locate(args.config.as_deref(), "orderer.yaml")?;
     let config: OrdererConfig = config::read(&file)?;
+    // Nothing is recorded that nobody could ask for.
+    let shown = config.metrics.provider == MetricsProvider::Prometheus
+        && !config.operations.listen_address.is_empty();
+    let metrics = shown.then(telemetry::metrics).transpose()?;
     let general = &config.general;
     anyhow::ensure!(
         general.tls.enabled,
@@ -62,6 +65,7 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
     } else {
         ClientAuth::Request
     };
+    let operations_tls = operations_tls(&file, &config.operations.tls)?;
     let server_tls = ServerTls::new(server.clone(), client_auth, &client_roots)?;
     let certificate = |identity: &TlsIdentity| Bytes::copy_from_slice(identity.leaf_der());
     let mut options = OrdererOptions::new(
@@ -119,7 +123,6 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
     if !config.operations.listen_address.is_empty() {
         let key = "Operations.ListenAddress";
         let listener = listen(&file, key, &config.operations.listen_address).await?;
-        let tls = operations_tls(&file, &config.operations.tls)?;
         let operations = Operations {
             metrics,
             log,
@@ -128,7 +131,7 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
         };
         tokio::spawn(operations::serve(
             listener,
-            tls,
+            operations_tls,
             operations,
             super::told(stopped.clone()),
         ));

@@ -14,7 +14,7 @@ use super::pems;
 use crate::{
     cli::NodeStart,
     commands::connect::signer,
-    config::{self, OperationsTls, PeerConfig},
+    config::{self, MetricsProvider, OperationsTls, PeerConfig},
     operations::{self, FailedCheck, Health, Operations},
     telemetry,
 };
@@ -25,9 +25,12 @@ use crate::{
 /// Which key of which file is wrong, or what could not be opened.
 pub async fn start(args: NodeStart) -> anyhow::Result<()> {
     let log = telemetry::init("info")?;
-    let metrics = telemetry::metrics()?;
     let file = config::locate(args.config.as_deref(), "core.yaml")?;
     let config: PeerConfig = config::read(&file)?;
+    // Nothing is recorded that nobody could ask for.
+    let shown = config.metrics.provider == MetricsProvider::Prometheus
+        && !config.operations.listen_address.is_empty();
+    let metrics = shown.then(telemetry::metrics).transpose()?;
     let settings = &config.peer;
     anyhow::ensure!(
         settings.tls.enabled,
@@ -59,6 +62,7 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
     } else {
         ClientAuth::Request
     };
+    let operations_tls = operations_tls(&file, &config.operations.tls)?;
     let server_tls = ServerTls::new(identity.clone(), client_auth, &roots)?;
     let client_tls = ClientTls::new(Some(identity), &roots)?;
 
@@ -114,7 +118,6 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
                     config.operations.listen_address
                 )
             })?;
-        let tls = operations_tls(&file, &config.operations.tls)?;
         let operations = Operations {
             metrics,
             log,
@@ -123,7 +126,7 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
         };
         tokio::spawn(operations::serve(
             listener,
-            tls,
+            operations_tls,
             operations,
             super::told(stopped.clone()),
         ));

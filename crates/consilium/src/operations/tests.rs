@@ -38,7 +38,7 @@ impl Server {
         let failing = Arc::new(Mutex::new(Vec::new()));
         let shown = failing.clone();
         let operations = Operations {
-            metrics: recorder.handle(),
+            metrics: Some(recorder.handle()),
             log: log.clone(),
             health: Arc::new(move || shown.lock().clone()),
             routes: Router::new().route("/channels/{channel}/state", get(async || "state")),
@@ -109,13 +109,30 @@ async fn health_names_everything_that_fails() {
 #[tokio::test]
 async fn a_health_check_that_panics_is_a_failed_check() {
     let operations = Operations {
-        metrics: telemetry::exporter().unwrap().build_recorder().handle(),
+        metrics: None,
         log: LogControl::new("info".parse().unwrap()).1,
         health: Arc::new(|| panic!("a bug")),
         routes: Router::new(),
     };
     let response = healthz(State(operations), Method::GET).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn metrics_that_are_disabled_are_not_found() {
+    let operations = Operations {
+        metrics: None,
+        log: LogControl::new("info".parse().unwrap()).1,
+        health: Arc::new(Vec::new),
+        routes: Router::new(),
+    };
+    let listener = consilium_transport::listen("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(serve(listener, None, operations, std::future::pending()));
+    for (path, status) in [("metrics", 404), ("healthz", 200)] {
+        let answer = plain_client().get(format!("http://{address}/{path}"));
+        assert_eq!(answer.send().await.unwrap().status(), status, "{path}");
+    }
 }
 
 #[tokio::test]
@@ -213,9 +230,9 @@ async fn log_levels_that_are_none_are_refused_and_change_nothing() {
 #[tokio::test]
 async fn metrics_are_shown_as_text() {
     let server = Server::start(None).await;
-    let _recording = ::metrics::set_default_local_recorder(&server.recorder);
+    let _recording = metrics::set_default_local_recorder(&server.recorder);
     telemetry::describe_metrics();
-    ::metrics::gauge!("fabric_version", "version" => VERSION).set(1.0);
+    metrics::gauge!("fabric_version", "version" => VERSION).set(1.0);
     let response = server.ask("GET", "/metrics", "").await;
     assert_eq!(response.status(), 200);
     let format = response.headers()["content-type"].to_str().unwrap();
