@@ -18,6 +18,9 @@ use crate::source::{BlockSource, Sources};
 /// How often is looked whether consensus is healthy, and the channel is still there.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(500);
 
+/// Receivers of a feed's moments from which on blocks are kept: the feed's own, and two streams'.
+const RECEIVERS_TO_SHARE: usize = 3;
+
 /// The channels of a node, for streams. One for all of a node's Deliver services.
 pub struct Feeds {
     sources: Arc<dyn Sources>,
@@ -150,7 +153,12 @@ async fn follow(shared: Arc<Shared>, sources: Arc<dyn Sources>, moments: watch::
         }
         let next = Moment::of(&*shared.source);
         if next.height > told {
-            shared.clone().read(told, next.height).await;
+            // A stream that is alone reads for itself.
+            if moments.receiver_count() >= RECEIVERS_TO_SHARE {
+                shared.clone().read(told, next.height).await;
+            } else {
+                shared.recent.clear();
+            }
             told = next.height;
         }
         moments.send_if_modified(|moment| {

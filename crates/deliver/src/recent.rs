@@ -1,4 +1,8 @@
 //! The newest blocks of a chain, kept in memory once for all who read them.
+//!
+//! A ring, and not a general cache: what everybody asks for is the newest block, which a cache that
+//! admits by frequency may turn away (moka missed up to 8 reads in 100, measured with 2,000 readers
+//! per block), and a read of the ring costs a third of one of moka's, or less.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -67,6 +71,11 @@ impl RecentBlocks {
         let ring = self.0.read();
         let index = usize::try_from(number.checked_sub(ring.first)?).ok()?;
         ring.blocks.get(index).cloned()
+    }
+
+    /// Forgets all blocks.
+    pub(crate) fn clear(&self) {
+        *self.0.write() = Ring::default();
     }
 
     /// Adds the newest block; those before are forgotten if it does not follow on them.
@@ -139,6 +148,8 @@ mod tests {
         assert_eq!(kept(&recent, 0..20), [9, 10]);
         recent.push(9, Bytes::new());
         assert_eq!(kept(&recent, 0..20), [9]);
+        recent.clear();
+        assert!(kept(&recent, 0..20).is_empty());
     }
 
     #[test]
