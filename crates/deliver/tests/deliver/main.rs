@@ -1,5 +1,6 @@
 //! Deliver streams against a chain in memory.
 
+mod model;
 mod semantics;
 mod sessions;
 mod subscribers;
