@@ -1,44 +1,75 @@
-//! The operations server of a node: health, metrics, version and log level, under Fabric's paths.
+//! The operations server of a node: health, metrics, version and log levels, under Fabric's paths.
+//!
+//! fabric: core/operations/system.go, common/fabhttp/server.go
+
+mod access;
+mod calls;
+mod log_levels;
+#[cfg(test)]
+mod tests;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
     extract::State,
-    http::{StatusCode, header},
+    http::{Method, StatusCode, header},
+    middleware,
     response::{IntoResponse, Response},
-    routing::get,
+    routing::any,
 };
-use consilium_transport::ServerTls;
+use consilium_transport::{HttpLimits, ServerTls};
 use metrics_exporter_prometheus::PrometheusHandle;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::net::TcpListener;
 
-use crate::telemetry::{LogFilter, parse_filter};
+use crate::telemetry::LogControl;
 
-/// Whether a node can do its work; the error names the component that cannot.
-pub type Health = Arc<dyn Fn() -> Result<(), (String, String)> + Send + Sync>;
+pub use access::server_tls;
+pub use calls::grpc_metrics;
+
+/// The version of this program.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The commit that it was built from; the build script knows it where git does.
+const COMMIT: &str = match option_env!("CONSILIUM_COMMIT") {
+    Some(commit) => commit,
+    None => "development build",
+};
+
+/// How long health checks may take. fabric: fabric-lib-go healthz/checker.go
+const CHECKS: Duration = Duration::from_secs(30);
+/// The largest request.
+const BODY_BYTES: usize = 64 * 1024;
+
+/// Names everything that keeps a node from its work; nothing when it is well. May block.
+pub type Health = Arc<dyn Fn() -> Vec<FailedCheck> + Send + Sync>;
+
+/// A part of a node that cannot do its work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FailedCheck {
+    /// The part.
+    pub component: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
 
 /// What the server shows.
 #[derive(Clone)]
 pub struct Operations {
-    /// Recorder of the process.
-    pub metrics: PrometheusHandle,
-    /// Filter to change on `PUT /logspec`.
-    pub log_filter: LogFilter,
+    /// Recorder of the process; without, metrics are not shown.
+    pub metrics: Option<PrometheusHandle>,
+    /// Levels to change on `PUT /logspec`.
+    pub log: LogControl,
     /// Health of the node.
     pub health: Health,
-    /// Routes of this kind of node.
+    /// Routes of this kind of node; guarded like metrics.
     pub routes: Router,
 }
 
-#[derive(Serialize, Deserialize)]
-struct LogSpec {
-    spec: String,
-}
-
-/// Serves until `shutdown` resolves. Without `tls` the listener must be on a loopback or otherwise
-/// protected address.
+/// Serves until `shutdown` resolves.
+///
+/// With TLS, made by [`server_tls`], whoever asks for more than health and version must show a
+/// certificate. Without, the listener must be on a loopback or otherwise protected address.
 ///
 /// # Errors
 /// Failure of the listener.
@@ -48,78 +79,88 @@ pub async fn serve(
     operations: Operations,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    let upkeep = operations.metrics.clone();
-    let upkeep = tokio::spawn(async move {
-        let mut tick = tokio::time::interval(Duration::from_secs(5));
-        loop {
-            tick.tick().await;
-            upkeep.run_upkeep();
-        }
-    });
-    let routes = operations.routes.clone();
-    let app = Router::new()
-        .route("/healthz", get(healthz))
-        .route("/metrics", get(metrics))
-        .route("/version", get(version))
-        .route("/logspec", get(logspec).put(set_logspec))
-        .with_state(operations)
-        .merge(routes);
-    let served = consilium_transport::serve_http(listener, tls, app, shutdown).await;
+    metrics::gauge!("fabric_version", "version" => VERSION).set(1.0);
+    let upkeep = tokio::spawn(upkeep(operations.metrics.clone()));
+    let limits = HttpLimits {
+        body_bytes: BODY_BYTES,
+        ..HttpLimits::default()
+    };
+    let app = router(operations, tls.as_deref());
+    let served = consilium_transport::serve_http_with(listener, tls, app, limits, shutdown).await;
     upkeep.abort();
     served
 }
 
-async fn healthz(State(operations): State<Operations>) -> Response {
-    let time = jiff::Timestamp::now().to_string();
-    match (operations.health)() {
-        Ok(()) => Json(serde_json::json!({"status": "OK", "time": time})).into_response(),
-        Err((component, reason)) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            Json(serde_json::json!({
-                "status": "Service Unavailable",
-                "time": time,
-                "failed_checks": [{"component": component, "reason": reason}],
-            })),
-        )
-            .into_response(),
+fn router(operations: Operations, tls: Option<&ServerTls>) -> Router {
+    let mut guarded = Router::new()
+        .route("/logspec", any(log_levels::answer))
+        .with_state(operations.clone())
+        .merge(operations.routes.clone());
+    if let Some(metrics) = &operations.metrics {
+        let shown = Router::new().route("/metrics", any(show_metrics));
+        guarded = guarded.merge(shown.with_state(metrics.clone()));
     }
+    if let Some(tls) = tls {
+        let checked = access::checks_certificates(tls);
+        guarded = guarded.route_layer(middleware::from_fn_with_state(
+            checked,
+            access::require_certificate,
+        ));
+    }
+    Router::new()
+        .route("/healthz", any(healthz))
+        .route("/version", any(version))
+        .with_state(operations)
+        .merge(guarded)
+        .layer(middleware::from_fn(access::name_request))
 }
 
-async fn metrics(State(operations): State<Operations>) -> impl IntoResponse {
-    (
-        [(
-            header::CONTENT_TYPE,
-            "text/plain; version=0.0.4; charset=utf-8",
-        )],
-        operations.metrics.render(),
-    )
-}
-
-async fn version() -> impl IntoResponse {
-    Json(serde_json::json!({"Version": env!("CARGO_PKG_VERSION"), "CommitSHA": ""}))
-}
-
-async fn logspec(State(operations): State<Operations>) -> Response {
-    let spec = operations
-        .log_filter
-        .with_current(ToString::to_string)
-        .unwrap_or_default();
-    Json(LogSpec { spec }).into_response()
-}
-
-async fn set_logspec(State(operations): State<Operations>, Json(spec): Json<LogSpec>) -> Response {
-    let refused = |error: String| {
-        (
-            StatusCode::BAD_REQUEST,
-            Json(serde_json::json!({"error": error})),
-        )
-            .into_response()
+async fn healthz(State(operations): State<Operations>, method: Method) -> Response {
+    if method != Method::GET {
+        return StatusCode::METHOD_NOT_ALLOWED.into_response();
+    }
+    let health = operations.health;
+    let checks = tokio::task::spawn_blocking(move || health());
+    let failed = match tokio::time::timeout(CHECKS, checks).await {
+        Ok(Ok(failed)) => failed,
+        Ok(Err(error)) => vec![FailedCheck {
+            component: "healthz".to_owned(),
+            reason: error.to_string(),
+        }],
+        Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
     };
-    match parse_filter(&spec.spec) {
-        Err(error) => refused(error.to_string()),
-        Ok(filter) => match operations.log_filter.reload(filter) {
-            Ok(()) => StatusCode::NO_CONTENT.into_response(),
-            Err(error) => refused(error.to_string()),
-        },
+    let time = jiff::Timestamp::now().to_string();
+    if failed.is_empty() {
+        return Json(serde_json::json!({"status": "OK", "time": time})).into_response();
     }
+    let status = serde_json::json!({
+        "status": "Service Unavailable",
+        "time": time,
+        "failed_checks": failed,
+    });
+    (StatusCode::SERVICE_UNAVAILABLE, Json(status)).into_response()
+}
+
+async fn show_metrics(State(metrics): State<PrometheusHandle>) -> impl IntoResponse {
+    let format = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, format)], metrics.render())
+}
+
+/// Keeps the recorder's memory small while nobody asks for metrics.
+async fn upkeep(metrics: Option<PrometheusHandle>) {
+    let mut tick = tokio::time::interval(Duration::from_secs(5));
+    while let Some(metrics) = &metrics {
+        tick.tick().await;
+        metrics.run_upkeep();
+    }
+}
+
+/// fabric: core/operations/version.go
+async fn version(method: Method) -> Response {
+    if method == Method::GET {
+        let version = serde_json::json!({"CommitSHA": COMMIT, "Version": VERSION});
+        return Json(version).into_response();
+    }
+    let error = serde_json::json!({"Error": format!("invalid request method: {method}")});
+    (StatusCode::BAD_REQUEST, Json(error)).into_response()
 }

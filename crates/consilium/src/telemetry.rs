@@ -1,24 +1,58 @@
 //! Logs and metrics of a node.
 
+mod descriptions;
+mod filter;
+mod spec;
+
 use std::io::IsTerminal;
 
 use anyhow::Context;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt, reload, util::SubscriberInitExt};
+use tracing_subscriber::{Registry, layer::SubscriberExt, reload, util::SubscriberInitExt};
 
-/// Changes the log filter of a running node (`PUT /logspec`).
-pub type LogFilter = reload::Handle<EnvFilter, tracing_subscriber::Registry>;
+pub use descriptions::describe_metrics;
+pub use filter::Filter;
+pub use spec::LogSpec;
 
-/// Starts logging to stderr. The filter is `FABRIC_LOGGING_SPEC` in Fabric's form
+/// The log levels of a running node.
+#[derive(Clone)]
+pub struct LogControl(reload::Handle<Filter, Registry>);
+
+impl LogControl {
+    /// A filter for a subscriber, and its control.
+    pub fn new(spec: LogSpec) -> (reload::Layer<Filter, Registry>, Self) {
+        let (layer, handle) = reload::Layer::new(Filter::new(spec));
+        (layer, Self(handle))
+    }
+
+    /// The levels in force.
+    pub fn spec(&self) -> LogSpec {
+        // An error means that the subscriber is gone, and nothing is logged any more.
+        self.0
+            .with_current(|filter| filter.spec().clone())
+            .unwrap_or_default()
+    }
+
+    /// Puts levels in force.
+    ///
+    /// # Errors
+    /// Logging has ended.
+    pub fn set(&self, spec: LogSpec) -> anyhow::Result<()> {
+        Ok(self.0.reload(Filter::new(spec))?)
+    }
+}
+
+/// Starts logging to stderr. The levels are those of `FABRIC_LOGGING_SPEC`
 /// (`info`, `gossip,ledger=debug:warn`) or `default`.
 ///
 /// # Errors
-/// A filter that does not parse, or logging that was started before.
-pub fn init(default: &str) -> anyhow::Result<LogFilter> {
+/// A spec that does not parse, or logging that was started before.
+pub fn init(default: &str) -> anyhow::Result<LogControl> {
     let spec = std::env::var("FABRIC_LOGGING_SPEC").unwrap_or_else(|_| default.to_owned());
-    let filter = parse_filter(&spec)
+    let spec = spec
+        .parse()
         .with_context(|| format!("FABRIC_LOGGING_SPEC: `{spec}` is not a logging spec"))?;
-    let (filter, handle) = reload::Layer::new(filter);
+    let (filter, control) = LogControl::new(spec);
     let terminal = std::io::stderr().is_terminal();
     tracing_subscriber::registry()
         .with(filter)
@@ -29,81 +63,84 @@ pub fn init(default: &str) -> anyhow::Result<LogFilter> {
         )
         .try_init()
         .context("logging was already started")?;
-    Ok(handle)
+    Ok(control)
 }
 
-/// Reads Fabric's logging spec: `[<logger>[,<logger>...]=]<level>[:...]`, where a logger is a crate
-/// name with or without `consilium_`.
+/// Buckets of histograms, in seconds: those that Fabric's exporter uses where a metric names none
+/// (Prometheus's own), and three finer ones below. Dashboards that ask for Fabric's find them all.
+const BUCKETS: [f64; 14] = [
+    0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+
+/// Buckets that Fabric names itself, and the metrics it names them for.
+///
+/// fabric: common/ledger/blkstorage/metrics.go, core/ledger/kvledger/metrics.go
+const LEDGER_BUCKETS: [f64; 7] = [0.005, 0.01, 0.015, 0.05, 0.1, 1.0, 10.0];
+const LEDGER_HISTOGRAMS: [&str; 4] = [
+    "ledger_block_processing_time",
+    "ledger_blockstorage_and_pvtdata_commit_time",
+    "ledger_blockstorage_commit_time",
+    "ledger_statedb_commit_time",
+];
+
+/// The exporter of a node. Histograms get buckets, or Prometheus would see summaries, which cannot
+/// be added up over nodes.
 ///
 /// # Errors
-/// An unknown level or an empty field.
-pub fn parse_filter(spec: &str) -> anyhow::Result<EnvFilter> {
-    let mut directives = Vec::new();
-    for field in spec.split(':').filter(|field| !field.trim().is_empty()) {
-        match field.split_once('=') {
-            None => directives.push(level(field)?.to_owned()),
-            Some((loggers, name)) => {
-                let level = level(name)?;
-                for logger in loggers.split(',') {
-                    let logger = logger.trim().replace(['.', '-'], "_");
-                    anyhow::ensure!(!logger.is_empty(), "empty logger name in `{field}`");
-                    directives.push(format!("{logger}={level}"));
-                    directives.push(format!("consilium_{logger}={level}"));
-                }
-            }
-        }
+/// None today: the lists of buckets are not empty.
+pub fn exporter() -> anyhow::Result<PrometheusBuilder> {
+    let every = Matcher::Suffix(String::new());
+    let mut builder = PrometheusBuilder::new().set_buckets_for_metric(every, &BUCKETS)?;
+    for name in LEDGER_HISTOGRAMS {
+        builder = builder.set_buckets_for_metric(Matcher::Full(name.into()), &LEDGER_BUCKETS)?;
     }
-    if directives.is_empty() {
-        directives.push("info".into());
-    }
-    Ok(EnvFilter::try_new(directives.join(","))?)
+    Ok(builder)
 }
 
-fn level(name: &str) -> anyhow::Result<&'static str> {
-    Ok(match name.trim().to_ascii_lowercase().as_str() {
-        "debug" => "debug",
-        "trace" => "trace",
-        "info" => "info",
-        "warn" | "warning" => "warn",
-        "error" | "fatal" | "panic" | "dpanic" => "error",
-        other => {
-            anyhow::bail!("unknown level `{other}`: expected debug, info, warn, error or fatal")
-        }
-    })
-}
-
-/// Installs the process-wide metrics recorder. Histograms get buckets, or Prometheus would see
-/// summaries, which cannot be added up over nodes.
+/// Installs the process-wide metrics recorder, and says what the metrics mean.
 ///
 /// # Errors
 /// A recorder that was installed before.
 pub fn metrics() -> anyhow::Result<PrometheusHandle> {
-    let buckets = [
-        0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-    ];
-    PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix(String::new()), &buckets)?
+    let handle = exporter()?
         .install_recorder()
-        .context("cannot install the metrics recorder")
+        .context("cannot install the metrics recorder")?;
+    describe_metrics();
+    Ok(handle)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::parse_filter;
+    use super::*;
 
     #[test]
-    fn a_logging_spec_in_fabrics_form_is_read() {
-        for spec in [
-            "info",
-            "DEBUG",
-            "gossip,ledger=debug:warn",
-            "",
-            "peer=error",
+    fn histograms_have_the_buckets_that_fabric_gives_them() {
+        let recorder = exporter().unwrap().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            describe_metrics();
+            metrics::histogram!("ledger_blockstorage_commit_time").record(0.012);
+            metrics::histogram!("broadcast_enqueue_duration").record(0.012);
+        });
+        let text = recorder.handle().render();
+        let buckets = |name: &str| -> Vec<String> {
+            let start = format!("{name}_bucket{{le=\"");
+            text.lines()
+                .filter_map(|line| line.strip_prefix(&start)?.split('"').next())
+                .map(str::to_owned)
+                .collect()
+        };
+        assert_eq!(
+            buckets("ledger_blockstorage_commit_time"),
+            ["0.005", "0.01", "0.015", "0.05", "0.1", "1", "10", "+Inf"]
+        );
+        let default = buckets("broadcast_enqueue_duration");
+        for fabrics in [
+            "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "+Inf",
         ] {
-            assert!(parse_filter(spec).is_ok(), "{spec}");
+            assert!(default.iter().any(|bucket| bucket == fabrics), "{fabrics}");
         }
-        for spec in ["loud", "ledger=loud", "=debug"] {
-            assert!(parse_filter(spec).is_err(), "{spec}");
-        }
+        let help =
+            "# HELP broadcast_enqueue_duration The time to enqueue a transaction in seconds.";
+        assert!(text.contains(help), "{text}");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! fabric: common/deliver/acl.go
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use consilium_msp::{Certificate, SignedData};
 use consilium_proto::msp::SerializedIdentity;
@@ -13,7 +13,7 @@ use crate::source::BlockSource;
 
 /// The right of one request's signer to read on.
 pub(crate) struct Access {
-    expires: Option<i64>,
+    expires: Option<SystemTime>,
     checked_under: Option<u64>,
 }
 
@@ -26,6 +26,11 @@ impl Access {
             expires,
             checked_under: None,
         }
+    }
+
+    /// When the signer's certificate ends, if that is known and matters.
+    pub(crate) fn expires(&self) -> Option<SystemTime> {
+        self.expires
     }
 
     /// Whether the policy was checked under the configuration in force.
@@ -43,9 +48,10 @@ impl Access {
         now: SystemTime,
     ) -> Result<(), String> {
         if let Some(expires) = self.expires
-            && seconds(now) > expires
+            && let Ok(since) = now.duration_since(expires)
+            && !since.is_zero()
         {
-            return Err("deliver client identity expired".into());
+            return Err(format!("deliver client identity expired {since:?} before"));
         }
         if self.is_current(source) {
             return Ok(());
@@ -63,13 +69,14 @@ impl Access {
     }
 }
 
-fn not_after(signed: &SignedData) -> Option<i64> {
+fn not_after(signed: &SignedData) -> Option<SystemTime> {
     let identity = SerializedIdentity::decode(signed.identity.clone()).ok()?;
     let certificate = Certificate::from_pem(&identity.id_bytes).ok()?;
-    Some(certificate.not_after())
-}
-
-fn seconds(now: SystemTime) -> i64 {
-    let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    i64::try_from(seconds).unwrap_or(i64::MAX)
+    let distance = Duration::from_secs(certificate.not_after().unsigned_abs());
+    // A time that the clock cannot show is no end.
+    if certificate.not_after() < 0 {
+        UNIX_EPOCH.checked_sub(distance)
+    } else {
+        UNIX_EPOCH.checked_add(distance)
+    }
 }

@@ -1,22 +1,25 @@
 //! The stream itself: seek envelopes in, frames out.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use consilium_proto::common::{Envelope, Status};
-use consilium_proto::orderer::seek_info::{SeekBehavior, SeekErrorResponse};
 use consilium_protocol::config::ChannelConfig;
 use futures_util::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::access::Access;
+use crate::expiry::Expiry;
+use crate::feed::{Feed, Feeds};
 use crate::frame::Frame;
-use crate::metering::{CountClosed, Labels};
+use crate::metering::{Metered, OpenStream};
 use crate::positions::{self, Extent, Span};
+use crate::recent::RecentBlock;
 use crate::render::{BlockReply, Render};
 use crate::request::{self, SeekRequest, TlsBinding};
-use crate::source::{BlockSource, Sources};
 
 /// The policy that a reader must satisfy, as a path, chosen from the configuration in force.
 pub type PolicyChooser = Arc<dyn Fn(&ChannelConfig) -> String + Send + Sync>;
@@ -31,9 +34,6 @@ const BUFFERED_FRAMES: usize = 4;
 const READ_AHEAD_BLOCKS: u64 = 16;
 const READ_AHEAD_BYTES: usize = 1 << 20;
 
-/// How often a stream that waits for a block looks whether consensus is still healthy.
-const HEALTH_INTERVAL: Duration = Duration::from_millis(500);
-
 /// How a node serves Deliver.
 #[derive(Clone)]
 pub struct Options {
@@ -45,8 +45,6 @@ pub struct Options {
     pub tls: TlsBinding,
     /// Whether an expired creator certificate ends the stream.
     pub check_expiration: bool,
-    /// Whether filtered blocks are sent; a label of the metrics.
-    pub filtered: bool,
 }
 
 impl Options {
@@ -57,7 +55,6 @@ impl Options {
             time_window: Duration::from_secs(15 * 60),
             tls: TlsBinding::default(),
             check_expiration: true,
-            filtered: false,
         }
     }
 }
@@ -66,7 +63,7 @@ impl Options {
 /// than SUCCESS, the end of the requests, or the client's leaving. At most a few frames are held.
 pub fn serve<S>(
     requests: S,
-    sources: Arc<dyn Sources>,
+    feeds: Arc<Feeds>,
     options: Options,
     render: Arc<dyn Render>,
 ) -> FrameStream
@@ -74,12 +71,12 @@ where
     S: Stream<Item = Result<Envelope, tonic::Status>> + Send + 'static,
 {
     let (frames, receiver) = mpsc::channel(BUFFERED_FRAMES);
-    metrics::counter!("deliver_streams_opened").increment(1);
+    let open = OpenStream::count();
     tokio::spawn(async move {
-        let _closed = CountClosed;
+        let _open = open;
         let mut requests = std::pin::pin!(requests);
         let session = Session {
-            sources,
+            feeds,
             options,
             render,
             frames,
@@ -113,7 +110,7 @@ where
 struct Gone;
 
 struct Session {
-    sources: Arc<dyn Sources>,
+    feeds: Arc<Feeds>,
     options: Options,
     render: Arc<dyn Render>,
     frames: mpsc::Sender<Result<Frame, tonic::Status>>,
@@ -130,60 +127,31 @@ impl Session {
                 return Ok(Status::BadRequest);
             }
         };
-        let Some(source) = self.sources.source(&request.channel) else {
+        let Some(feed) = self.feeds.feed(&request.channel) else {
+            // Clients ask again and again for channels that are still to come.
             tracing::debug!(
                 channel = request.channel,
                 "deliver request for an unknown channel"
             );
             return Ok(Status::NotFound);
         };
+        let metered = Metered::received(&request.channel, self.render.data_type());
         if let Err(error) = request.parse_seek() {
             tracing::warn!(channel = request.channel, %error, "deliver request refused");
             return Ok(Status::BadRequest);
         }
-        let strict = request.seek.error_response != SeekErrorResponse::BestEffort as i32;
-        if strict && let Err(reason) = source.healthy() {
-            tracing::warn!(
-                channel = request.channel,
-                reason,
-                "deliver refused: not healthy"
-            );
-            return Ok(Status::ServiceUnavailable);
-        }
-        let labels = Labels::new(&request, self.options.filtered);
-        labels.received();
-        let outcome = self.stream(request, source, strict, &labels).await;
-        labels.completed(matches!(outcome, Ok(Status::Success)));
-        outcome
-    }
-
-    async fn stream(
-        &self,
-        request: SeekRequest,
-        source: Arc<dyn BlockSource>,
-        strict: bool,
-        labels: &Labels,
-    ) -> Result<Status, Gone> {
         let access = Access::new(&request.signed, self.options.check_expiration);
         let mut stream = SeekStream {
             session: self,
+            strict: !request.wants_best_effort(),
             request: Arc::new(request),
-            source,
+            feed,
             access: Some(access),
-            strict,
-            labels,
+            metered: &metered,
         };
-        if let Err(status) = stream.check_access().await {
-            return Ok(status);
-        }
-        let extent = Extent {
-            first: stream.source.first_block(),
-            height: stream.source.height(),
-        };
-        match positions::resolve(&stream.request.seek, extent) {
-            Ok(span) => stream.send(span).await,
-            Err(status) => Ok(status),
-        }
+        let outcome = stream.run().await;
+        metered.completed(matches!(outcome, Ok(Status::Success)));
+        outcome
     }
 }
 
@@ -191,114 +159,213 @@ impl Session {
 struct SeekStream<'a> {
     session: &'a Session,
     request: Arc<SeekRequest>,
-    source: Arc<dyn BlockSource>,
+    feed: Arc<Feed>,
     /// Present except while a check runs on another thread.
     access: Option<Access>,
     strict: bool,
-    labels: &'a Labels,
+    metered: &'a Metered,
+}
+
+/// Why there is no response for a block.
+enum Unanswered {
+    /// It cannot be read.
+    Read(String),
+    /// It was read, and no response can be made of it.
+    Render(String),
 }
 
 impl SeekStream<'_> {
+    async fn run(&mut self) -> Result<Status, Gone> {
+        let source = self.feed.source().clone();
+        if self.strict
+            && let Err(reason) = source.healthy()
+        {
+            let channel = &self.request.channel;
+            tracing::warn!(channel, reason, "deliver refused: not healthy");
+            return Ok(Status::ServiceUnavailable);
+        }
+        if let Err(status) = self.check_access().await {
+            return Ok(status);
+        }
+        let extent = Extent {
+            first: source.first_block(),
+            height: source.height(),
+        };
+        match positions::resolve(&self.request.seek, extent) {
+            Ok(span) => self.send(span).await,
+            Err(status) => Ok(status),
+        }
+    }
+
     async fn send(&mut self, span: Span) -> Result<Status, Gone> {
-        let mut heights = self.source.subscribe();
-        let fail_if_not_ready = self.request.seek.behavior == SeekBehavior::FailIfNotReady as i32;
+        let mut moments = self.feed.moments();
+        let mut expiry = Expiry::at(self.access.as_ref().and_then(Access::expires));
         let mut number = span.start;
+        // Responses that were made together, from `number` on.
+        let mut ahead = VecDeque::new();
         loop {
+            let moment = moments.borrow_and_update().clone();
             if self.strict
-                && let Err(reason) = self.source.healthy()
+                && moment.sick.is_some()
+                && let Err(reason) = self.feed.source().healthy()
             {
-                tracing::warn!(
-                    channel = self.request.channel,
-                    reason,
-                    "deliver stream aborted"
-                );
+                let channel = &self.request.channel;
+                tracing::warn!(channel, reason, "deliver stream aborted");
                 return Ok(Status::ServiceUnavailable);
             }
-            let height = self.source.height();
+            // Who waits is told of new blocks once they lie in memory; who does not wait wants to
+            // know what there is now.
+            let height = if self.request.fails_if_not_ready() {
+                self.feed.source().height()
+            } else {
+                moment.height
+            };
             if number >= height {
-                if fail_if_not_ready {
+                if self.request.fails_if_not_ready() {
                     return Ok(Status::NotFound);
                 }
+                // Whatever ended the wait may have ended the right to read.
+                if let Err(status) = self.check_access().await {
+                    return Ok(status);
+                }
                 tokio::select! {
-                    changed = heights.changed() => if changed.is_err() {
+                    changed = moments.changed() => if changed.is_err() {
                         return Ok(Status::ServiceUnavailable);
                     },
-                    () = tokio::time::sleep(HEALTH_INTERVAL) => {}
+                    () = expiry.rings() => {}
                     () = self.session.frames.closed() => return Err(Gone),
                 }
                 continue;
             }
-            let mut ahead = height - number;
-            if span.stop >= number {
-                ahead = ahead.min((span.stop - number).saturating_add(1));
-            }
-            let frames = match self.read(number, ahead.min(READ_AHEAD_BLOCKS)).await {
-                Ok(frames) => frames,
+            let frame = match self.respond(number, height, span, &mut ahead).await {
+                Ok(frame) => frame,
                 Err(status) => return Ok(status),
             };
-            for frame in frames {
-                if let Err(status) = self.check_access().await {
-                    return Ok(status);
-                }
-                self.session
-                    .frames
-                    .send(Ok(frame))
-                    .await
-                    .map_err(|_| Gone)?;
-                self.labels.sent();
-                if number == span.stop {
-                    return Ok(Status::Success);
-                }
-                // The height bounds block numbers, so this cannot wrap.
-                number += 1;
+            if let Err(status) = self.check_access().await {
+                return Ok(status);
             }
+            let sent = self.session.frames.send(Ok(frame)).await;
+            sent.map_err(|_| Gone)?;
+            self.metered.sent();
+            if number == span.stop {
+                return Ok(Status::Success);
+            }
+            // The height bounds block numbers, so this cannot wrap.
+            number += 1;
         }
     }
 
-    /// Responses for up to `count` blocks from `number` on: at least one, and no more than the
-    /// read-ahead allows.
-    async fn read(&self, number: u64, count: u64) -> Result<Vec<Frame>, Status> {
-        let (source, request) = (self.source.clone(), self.request.clone());
+    /// The response for block `number`, which exists.
+    async fn respond(
+        &self,
+        number: u64,
+        height: u64,
+        span: Span,
+        ahead: &mut VecDeque<Frame>,
+    ) -> Result<Frame, Status> {
+        if let Some(frame) = ahead.pop_front() {
+            return Ok(frame);
+        }
+        let outcome = if let Some(block) = self.feed.recent(number) {
+            self.render(number, &block).await
+        } else {
+            let mut count = height - number;
+            if span.stop >= number {
+                count = count.min((span.stop - number).saturating_add(1));
+            }
+            let read = self.read(number, count.min(READ_AHEAD_BLOCKS)).await;
+            read.and_then(|frames| {
+                *ahead = frames;
+                let first = ahead.pop_front();
+                first.ok_or_else(|| Unanswered::Read("the block is missing".to_owned()))
+            })
+        };
+        let channel = &self.request.channel;
+        outcome.map_err(|why| match why {
+            // fabric: common/ledger/blockledger/fileledger/impl.go Next
+            Unanswered::Read(error) => {
+                tracing::error!(channel, number, error, "cannot read block");
+                Status::ServiceUnavailable
+            }
+            Unanswered::Render(error) => {
+                tracing::error!(channel, number, error, "cannot make a response of block");
+                Status::InternalServerError
+            }
+        })
+    }
+
+    /// The response for a block in memory; made once for all streams where that is possible.
+    async fn render(&self, number: u64, block: &RecentBlock) -> Result<Frame, Unanswered> {
+        let render = &self.session.render;
+        let made = if render.is_instant(&self.request) {
+            let source = &**self.feed.source();
+            render.block(BlockReply {
+                source,
+                request: &self.request,
+                number,
+                block: block.bytes.clone(),
+            })
+        } else if render.is_shared() {
+            let kind = (render.data_type(), self.request.wants_headers());
+            let response = block.response(kind);
+            let make = || self.render_elsewhere(number, block.bytes.clone());
+            response.get_or_init(make).await.clone()
+        } else {
+            self.render_elsewhere(number, block.bytes.clone()).await
+        };
+        made.map_err(Unanswered::Render)
+    }
+
+    /// Makes a response on another thread.
+    async fn render_elsewhere(&self, number: u64, block: Bytes) -> Result<Frame, String> {
+        let (source, request) = (self.feed.source().clone(), self.request.clone());
+        let render = self.session.render.clone();
+        let made = tokio::task::spawn_blocking(move || {
+            render.block(BlockReply {
+                source: &*source,
+                request: &request,
+                number,
+                block,
+            })
+        });
+        made.await.unwrap_or_else(|error| Err(error.to_string()))
+    }
+
+    /// Responses for up to `count` blocks from `number` on, and no more than the read-ahead allows.
+    async fn read(&self, number: u64, count: u64) -> Result<VecDeque<Frame>, Unanswered> {
+        let (source, request) = (self.feed.source().clone(), self.request.clone());
         let render = self.session.render.clone();
         let read = tokio::task::spawn_blocking(move || {
-            let mut frames = Vec::new();
+            let mut frames = VecDeque::new();
             let mut size = 0;
             for number in number..number.saturating_add(count) {
-                let Some(block) = source.block_bytes(number)? else {
-                    break;
+                let block = match source.block_bytes(number) {
+                    Ok(Some(block)) => block,
+                    // As for what cannot be rendered, below.
+                    Err(error) if frames.is_empty() => return Err(Unanswered::Read(error)),
+                    Ok(None) | Err(_) => break,
                 };
                 size += block.len();
-                let source = &*source;
                 let reply = BlockReply {
-                    source,
+                    source: &*source,
                     request: &request,
                     number,
                     block,
                 };
-                frames.push(render.block(reply)?);
+                match render.block(reply) {
+                    Ok(frame) => frames.push_back(frame),
+                    // Those before it are sent; then it is tried again, and the stream ends.
+                    Err(_) if !frames.is_empty() => break,
+                    Err(error) => return Err(Unanswered::Render(error)),
+                }
                 if size >= READ_AHEAD_BYTES {
                     break;
                 }
             }
-            Ok::<_, String>(frames)
+            Ok(frames)
         });
-        let outcome = read.await.unwrap_or_else(|error| Err(error.to_string()));
-        match outcome {
-            Ok(frames) if frames.is_empty() => {
-                tracing::error!(channel = self.request.channel, number, "block is missing");
-                Err(Status::NotFound)
-            }
-            Ok(frames) => Ok(frames),
-            Err(error) => {
-                tracing::error!(
-                    channel = self.request.channel,
-                    number,
-                    error,
-                    "cannot read block"
-                );
-                Err(Status::InternalServerError)
-            }
-        }
+        let failed = |error: tokio::task::JoinError| Err(Unanswered::Read(error.to_string()));
+        read.await.unwrap_or_else(failed)
     }
 
     async fn check_access(&mut self) -> Result<(), Status> {
@@ -308,18 +375,14 @@ impl SeekStream<'_> {
         };
         let now = SystemTime::now();
         // Most checks compare two numbers; only a new configuration costs a signature.
-        let outcome = if access.is_current(&*self.source) {
-            let outcome = access.check(
-                &*self.source,
-                &self.request.signed,
-                &self.session.options.policy,
-                now,
-            );
+        let (source, policy) = (self.feed.source(), &self.session.options.policy);
+        let outcome = if access.is_current(&**source) {
+            let outcome = access.check(&**source, &self.request.signed, policy, now);
             self.access = Some(access);
             outcome
         } else {
-            let (source, request) = (self.source.clone(), self.request.clone());
-            let policy = self.session.options.policy.clone();
+            let (source, policy) = (source.clone(), policy.clone());
+            let request = self.request.clone();
             let check = tokio::task::spawn_blocking(move || {
                 let outcome = access.check(&*source, &request.signed, &policy, now);
                 (access, outcome)

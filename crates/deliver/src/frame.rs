@@ -1,17 +1,13 @@
 //! Response messages whose large part is bytes that lie in the store already.
 
-use std::marker::PhantomData;
-
 use bytes::{BufMut, Bytes};
 use consilium_proto::common;
-use prost::Message;
-use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
 /// Most bytes of a protobuf key (one, for field numbers below 16) and a 64-bit length.
 const HEAD: usize = 11;
 
 /// One encoded protobuf message: a short head (key and length, or a whole small message) and a
-/// body that is copied to the wire as it is.
+/// body that goes to the wire as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     head: [u8; HEAD],
@@ -56,77 +52,13 @@ impl Frame {
 
     /// The encoded message in one piece (a copy; for tests and callers without a gRPC stream).
     pub fn to_bytes(&self) -> Bytes {
-        let mut bytes = Vec::with_capacity(self.encoded_len());
-        self.put(&mut bytes);
-        bytes.into()
+        let (head, body) = self.parts();
+        [head, body].concat().into()
     }
 
-    fn put(&self, buffer: &mut impl BufMut) {
-        buffer.put_slice(&self.head[..self.head_length]);
-        buffer.put_slice(&self.body);
-    }
-}
-
-/// gRPC codec that reads requests of type `R` and writes [`Frame`]s.
-#[derive(Debug)]
-pub struct FrameCodec<R>(PhantomData<fn() -> R>);
-
-impl<R> Default for FrameCodec<R> {
-    fn default() -> Self {
-        Self(PhantomData)
-    }
-}
-
-impl<R: Message + Default + 'static> Codec for FrameCodec<R> {
-    type Encode = Frame;
-    type Decode = R;
-    type Encoder = FrameEncoder;
-    type Decoder = RequestDecoder<R>;
-
-    fn encoder(&mut self) -> FrameEncoder {
-        FrameEncoder
-    }
-
-    fn decoder(&mut self) -> RequestDecoder<R> {
-        RequestDecoder(PhantomData)
-    }
-}
-
-/// Writes frames.
-#[derive(Debug)]
-pub struct FrameEncoder;
-
-impl Encoder for FrameEncoder {
-    type Item = Frame;
-    type Error = tonic::Status;
-
-    fn encode(&mut self, frame: Frame, buffer: &mut EncodeBuf<'_>) -> Result<(), tonic::Status> {
-        buffer.reserve(frame.encoded_len());
-        frame.put(buffer);
-        Ok(())
-    }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::default()
-    }
-}
-
-/// Reads requests.
-#[derive(Debug)]
-pub struct RequestDecoder<R>(PhantomData<fn() -> R>);
-
-impl<R: Message + Default + 'static> Decoder for RequestDecoder<R> {
-    type Item = R;
-    type Error = tonic::Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<R>, tonic::Status> {
-        R::decode(buffer)
-            .map(Some)
-            .map_err(|error| tonic::Status::internal(error.to_string()))
-    }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::default()
+    /// What comes before the stored bytes, and these.
+    pub(crate) fn parts(&self) -> (&[u8], &Bytes) {
+        (&self.head[..self.head_length], &self.body)
     }
 }
 
@@ -134,6 +66,7 @@ impl<R: Message + Default + 'static> Decoder for RequestDecoder<R> {
 mod tests {
     use super::*;
     use consilium_proto::{orderer, protos};
+    use prost::Message;
 
     #[test]
     fn frames_are_the_messages_that_generated_code_would_write() {

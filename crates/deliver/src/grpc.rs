@@ -1,59 +1,55 @@
 //! Answering a bidirectional gRPC call with frames, below the generated service traits (those fix
 //! the response to a decoded message).
 
-use std::future::{Ready, ready};
-use std::task::{Context, Poll};
-
 use consilium_proto::common::Envelope;
-use tonic::codegen::{Body, Service, StdError, http};
-use tonic::{Request, Response, Status, Streaming};
+use prost::Message;
+use tonic::body::Body;
+use tonic::codec::{DecodeBuf, Decoder};
+use tonic::codegen::http::{self, HeaderValue, header};
+use tonic::codegen::{Body as HttpBody, StdError};
+use tonic::{Request, Status, Streaming};
 
+use crate::body::FrameBody;
 use crate::engine::FrameStream;
-use crate::frame::{Frame, FrameCodec};
 
 /// Handles one HTTP request of a `stream Envelope → stream DeliverResponse` method: `handler` gets
 /// the decoded request stream and gives the frames. `limit` bounds messages in both directions.
-pub async fn respond<B, F>(
-    request: http::Request<B>,
-    limit: usize,
-    handler: F,
-) -> http::Response<tonic::body::Body>
+pub fn respond<B, F>(request: http::Request<B>, limit: usize, handler: F) -> http::Response<Body>
 where
-    B: Body + Send + 'static,
+    B: HttpBody + Send + 'static,
     B::Error: Into<StdError> + Send + 'static,
-    F: FnOnce(Request<Streaming<Envelope>>) -> FrameStream + Send,
-{
-    tonic::server::Grpc::new(FrameCodec::<Envelope>::default())
-        .max_decoding_message_size(limit)
-        .max_encoding_message_size(limit)
-        .streaming(Method(Some(handler)), request)
-        .await
-}
-
-struct Method<F>(Option<F>);
-
-impl<F> Service<Request<Streaming<Envelope>>> for Method<F>
-where
     F: FnOnce(Request<Streaming<Envelope>>) -> FrameStream,
 {
-    type Response = Response<FrameStream>;
-    type Error = Status;
-    type Future = Ready<Result<Self::Response, Status>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
-        Poll::Ready(Ok(()))
+    let encoding = request.headers().get("grpc-encoding");
+    if let Some(encoding) = encoding.filter(|encoding| *encoding != "identity") {
+        let mut refused = Status::unimplemented(format!(
+            "Content is compressed with {encoding:?} which isn't supported"
+        ));
+        let accepted = tonic::metadata::MetadataValue::from_static("identity");
+        refused
+            .metadata_mut()
+            .insert("grpc-accept-encoding", accepted);
+        return refused.into_http();
     }
-
-    fn call(&mut self, request: Request<Streaming<Envelope>>) -> Self::Future {
-        ready(match self.0.take() {
-            Some(handler) => Ok(Response::new(handler(request))),
-            None => Err(Status::internal("a call is answered once")),
-        })
-    }
+    let request =
+        request.map(|body| Streaming::new_request(EnvelopeDecoder, body, None, Some(limit)));
+    let frames = handler(Request::from_http(request));
+    let mut response = http::Response::new(Body::new(FrameBody::new(frames, limit)));
+    let grpc = HeaderValue::from_static("application/grpc");
+    response.headers_mut().insert(header::CONTENT_TYPE, grpc);
+    response
 }
 
-// The blanket `StreamingService` of tonic needs the stream to yield frames.
-const _: fn() = || {
-    fn yields<S: futures_util::Stream<Item = Result<Frame, Status>>>() {}
-    yields::<FrameStream>();
-};
+/// Reads requests.
+struct EnvelopeDecoder;
+
+impl Decoder for EnvelopeDecoder {
+    type Item = Envelope;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Envelope>, Status> {
+        Envelope::decode(buffer)
+            .map(Some)
+            .map_err(|error| Status::internal(error.to_string()))
+    }
+}

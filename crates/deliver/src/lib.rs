@@ -8,21 +8,30 @@
 //! Stored block bytes reach the wire without being decoded: a [`Frame`] is a few bytes of protobuf
 //! key and length in front of them.
 //!
+//! Streams of one channel share its newest blocks and one watch over its source ([`Feeds`]), so that
+//! thousands of them cost whoever appends blocks no more than one.
+//!
 //! Start reading at [`serve`], then [`positions::resolve`].
 
 mod access;
+mod body;
 mod engine;
+mod expiry;
+mod feed;
 mod frame;
 mod grpc;
 mod metering;
 pub mod positions;
+mod recent;
 mod render;
 mod request;
 mod source;
 
 pub use engine::{FrameStream, Options, PolicyChooser, serve};
-pub use frame::{Frame, FrameCodec};
+pub use feed::Feeds;
+pub use frame::Frame;
 pub use grpc::respond;
+pub use metering::describe_metrics;
 pub use render::{BlockReply, FullBlocks, Render};
 pub use request::{RequestError, SeekRequest, TlsBinding, open};
 pub use source::{BlockSource, Sources};

@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use consilium_proto::common;
-use consilium_proto::orderer::seek_info::SeekContentType;
 use consilium_protocol::block;
 use prost::Message;
 
@@ -22,10 +21,27 @@ pub struct BlockReply<'a> {
     pub block: Bytes,
 }
 
-/// Turns blocks into responses. Runs off the reactor.
+/// Turns blocks into responses.
 pub trait Render: Send + Sync {
     /// The response that carries the block; an error ends the stream with INTERNAL_SERVER_ERROR.
+    /// Runs off the reactor, unless [`Render::is_instant`].
     fn block(&self, reply: BlockReply<'_>) -> Result<Frame, String>;
+
+    /// What is sent: the label of the metrics that Fabric calls `data_type`.
+    fn data_type(&self) -> &'static str {
+        "block"
+    }
+
+    /// Whether responses of this data and content type are the same for all readers, so that one
+    /// can be made for all of them.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Whether making the response costs next to nothing, whatever the block.
+    fn is_instant(&self, _request: &SeekRequest) -> bool {
+        false
+    }
 }
 
 /// Whole blocks, or headers with signatures where the request asks for that: what
@@ -34,8 +50,16 @@ pub trait Render: Send + Sync {
 pub struct FullBlocks;
 
 impl Render for FullBlocks {
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn is_instant(&self, request: &SeekRequest) -> bool {
+        !request.wants_headers()
+    }
+
     fn block(&self, reply: BlockReply<'_>) -> Result<Frame, String> {
-        if reply.request.seek.content_type != SeekContentType::HeaderWithSig as i32 {
+        if !reply.request.wants_headers() {
             return Ok(Frame::block(reply.block));
         }
         let parsed = common::Block::decode(reply.block.clone())

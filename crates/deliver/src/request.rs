@@ -5,6 +5,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use consilium_msp::SignedData;
+use consilium_proto::orderer::seek_info::{SeekBehavior, SeekContentType, SeekErrorResponse};
 use consilium_proto::{common, orderer};
 use consilium_protocol::envelope;
 use prost::Message;
@@ -100,6 +101,21 @@ impl SeekRequest {
         self.seek = orderer::SeekInfo::decode(self.data.clone())
             .map_err(|error| RequestError::SeekInfo(error.to_string()))?;
         Ok(())
+    }
+
+    /// Whether headers with signatures are asked for instead of whole blocks.
+    pub fn wants_headers(&self) -> bool {
+        self.seek.content_type == SeekContentType::HeaderWithSig as i32
+    }
+
+    /// Whether the stream goes on when consensus does not work.
+    pub(crate) fn wants_best_effort(&self) -> bool {
+        self.seek.error_response == SeekErrorResponse::BestEffort as i32
+    }
+
+    /// Whether the stream ends where a block is not there yet.
+    pub(crate) fn fails_if_not_ready(&self) -> bool {
+        self.seek.behavior == SeekBehavior::FailIfNotReady as i32
     }
 }
 

@@ -44,6 +44,7 @@ mod storage;
 mod submission;
 
 pub use error::OrdererError;
+pub use metrics::describe as describe_metrics;
 pub use orderer::{
     ChannelInfo, JoinError, Orderer, OrdererOptions, Participation, RaftStatus, Relation,
     RemoveError, Standing,

@@ -1,11 +1,62 @@
 //! Metrics, under the names that Fabric's orderer gives them.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use consilium_proto::common::{HeaderType, Status};
-use metrics::{counter, gauge, histogram};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 use crate::orderer::{Participation, Relation, Standing};
+
+/// Describes the metrics of consensus for exporters. fabric: docs/source/metrics_reference.rst
+pub fn describe() {
+    describe_gauge!(
+        "consensus_etcdraft_cluster_size",
+        "Number of nodes in this channel."
+    );
+    describe_gauge!(
+        "consensus_etcdraft_is_leader",
+        "The leadership status of the current node: 1 if it is the leader else 0."
+    );
+    describe_gauge!(
+        "consensus_etcdraft_active_nodes",
+        "Number of active nodes in this channel."
+    );
+    describe_gauge!(
+        "consensus_etcdraft_committed_block_number",
+        "The block number of the latest block committed."
+    );
+    describe_gauge!(
+        "consensus_etcdraft_snapshot_block_number",
+        "The block number of the latest snapshot."
+    );
+    describe_counter!(
+        "consensus_etcdraft_leader_changes",
+        "The number of leader changes since process start."
+    );
+    describe_counter!(
+        "consensus_etcdraft_proposal_failures",
+        "The number of proposal failures."
+    );
+    describe_counter!(
+        "consensus_etcdraft_config_proposals_received",
+        "The total number of proposals received for config type transactions."
+    );
+    describe_counter!(
+        "consensus_etcdraft_normal_proposals_received",
+        "The total number of proposals received for normal type transactions."
+    );
+    describe_histogram!(
+        "consensus_etcdraft_data_persist_duration",
+        "The time taken for etcd/raft data to be persisted in storage (in seconds)."
+    );
+    describe_counter!(
+        "consensus_log_writes",
+        "Writes of Raft logs, of all channels; several share one sync of the disk."
+    );
+    describe_counter!("consensus_log_syncs", "Syncs of the disk for Raft logs.");
+}
 
 pub(crate) fn channel_opened(channel: &str, consenters: usize, height: u64) {
     let labels = [("channel", channel.to_owned())];
@@ -48,9 +99,17 @@ pub(crate) fn snapshot_taken(channel: &str, height: u64) {
         .set(height as f64 - 1.0);
 }
 
-/// One write of Raft logs: how many channels' writes went together, and how long it took.
-pub(crate) fn log_written(writes: usize, synced: bool, took: Duration) {
-    histogram!("consensus_etcdraft_data_persist_duration").record(took.as_secs_f64());
+/// One write of Raft logs, of the channels whose entries and votes went together.
+pub(crate) fn log_written(
+    channels: &BTreeSet<Arc<str>>,
+    writes: usize,
+    synced: bool,
+    took: Duration,
+) {
+    for channel in channels {
+        histogram!("consensus_etcdraft_data_persist_duration", "channel" => channel.to_string())
+            .record(took.as_secs_f64());
+    }
     counter!("consensus_log_writes").increment(writes as u64);
     if synced {
         counter!("consensus_log_syncs").increment(1);

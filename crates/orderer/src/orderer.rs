@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use consilium_deliver::{BlockSource, Sources};
+use consilium_deliver::{BlockSource, Feeds, Sources};
 use consilium_msp::Signer;
 use consilium_proto::common;
 use consilium_proto::consilium::replication::replication_server::ReplicationServer;
@@ -214,6 +214,8 @@ pub struct Orderer {
     options: OrdererOptions,
     node: Arc<Node>,
     channels: Arc<Channels>,
+    /// Blocks on their way to Deliver streams.
+    feeds: Arc<Feeds>,
     budget: Budget,
     /// Held while a channel is joined or removed.
     changing: tokio::sync::Mutex<()>,
@@ -250,9 +252,11 @@ impl Orderer {
             disk,
             cluster,
         };
+        let channels = Arc::<Channels>::default();
         let orderer = Arc::new(Self {
             node: Arc::new(node),
-            channels: Arc::default(),
+            feeds: Feeds::new(channels.clone()),
+            channels,
             budget: Budget::new(BUDGET),
             changing: tokio::sync::Mutex::new(()),
             roots_listeners: Mutex::default(),
@@ -436,6 +440,7 @@ impl Orderer {
     pub fn broadcast_service(&self) -> BroadcastService {
         BroadcastService {
             channels: self.channels.clone(),
+            feeds: self.feeds.clone(),
             budget: self.budget.clone(),
             mutual_tls: self.options.mutual_tls,
             time_window: self.options.time_window,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use consilium_deliver::{FullBlocks, Options, TlsBinding};
+use consilium_deliver::{Feeds, FullBlocks, Options, TlsBinding};
 use consilium_proto::common::Envelope;
 use consilium_proto::orderer::BroadcastResponse;
 use consilium_transport::{MAX_MESSAGE, client_certificate};
@@ -29,6 +29,8 @@ use crate::submission::Budget;
 #[derive(Clone)]
 pub struct BroadcastService {
     pub(crate) channels: Arc<Channels>,
+    /// What all streams share.
+    pub(crate) feeds: Arc<Feeds>,
     pub(crate) budget: Budget,
     pub(crate) mutual_tls: bool,
     pub(crate) time_window: Duration,
@@ -60,7 +62,7 @@ impl Service<http::Request<Body>> for BroadcastService {
             }),
             "/orderer.AtomicBroadcast/Deliver" => Box::pin(async move {
                 let deliver = |request| service.deliver(request);
-                Ok(consilium_deliver::respond(request, MAX_MESSAGE, deliver).await)
+                Ok(consilium_deliver::respond(request, MAX_MESSAGE, deliver))
             }),
             _ => Box::pin(ready(Ok(
                 Status::unimplemented("unknown method").into_http()
@@ -80,8 +82,8 @@ impl BroadcastService {
             required: self.mutual_tls,
             client_certificate_hash,
         };
-        let (requests, channels) = (request.into_inner(), self.channels.clone());
-        consilium_deliver::serve(requests, channels, options, Arc::new(FullBlocks))
+        let (requests, feeds) = (request.into_inner(), self.feeds.clone());
+        consilium_deliver::serve(requests, feeds, options, Arc::new(FullBlocks))
     }
 }
 

@@ -4,7 +4,8 @@ use std::{convert::Infallible, sync::Arc, task, time::Duration};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use consilium_deliver::{
-    BlockReply, Frame, FrameStream, FullBlocks, Options, PolicyChooser, Render, Sources, TlsBinding,
+    BlockReply, Feeds, Frame, FrameStream, FullBlocks, Options, PolicyChooser, Render, Sources,
+    TlsBinding,
 };
 use consilium_proto::{
     common::{self, HeaderType},
@@ -30,7 +31,7 @@ const BLOCK_AND_PRIVATE_DATA: u8 = 4;
 /// `protos.Deliver`, to be added to a tonic server.
 #[derive(Clone)]
 pub struct DeliverService {
-    sources: Arc<dyn Sources>,
+    feeds: Arc<Feeds>,
     time_window: Duration,
     mutual_tls: bool,
     streams: Arc<Semaphore>,
@@ -45,7 +46,7 @@ impl DeliverService {
         limit: usize,
     ) -> Self {
         Self {
-            sources,
+            feeds: Feeds::new(sources),
             time_window,
             mutual_tls,
             streams: Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))),
@@ -78,7 +79,7 @@ impl DeliverService {
             let _held = &permit;
             request
         });
-        consilium_deliver::serve(requests, self.sources.clone(), options, call.render())
+        consilium_deliver::serve(requests, self.feeds.clone(), options, call.render())
     }
 }
 
@@ -152,7 +153,7 @@ where
                 return Ok(Status::unimplemented("no such method").into_http());
             };
             let handler = move |request| service.serve(call, request);
-            Ok(consilium_deliver::respond(request, MAX_MESSAGE, handler).await)
+            Ok(consilium_deliver::respond(request, MAX_MESSAGE, handler))
         })
     }
 }
@@ -165,6 +166,14 @@ impl NamedService for DeliverService {
 struct FilteredBlocks;
 
 impl Render for FilteredBlocks {
+    fn data_type(&self) -> &'static str {
+        "filtered_block"
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     fn block(&self, reply: BlockReply<'_>) -> Result<Frame, String> {
         let block = common::Block::decode(reply.block.clone())
             .map_err(|error| format!("block {} cannot be read: {error}", reply.number))?;
@@ -257,6 +266,10 @@ fn decode<M: Message + Default>(name: &str, bytes: &Bytes) -> Result<M, String> 
 struct BlocksWithPrivateData;
 
 impl Render for BlocksWithPrivateData {
+    fn data_type(&self) -> &'static str {
+        "block_and_pvtdata"
+    }
+
     fn block(&self, reply: BlockReply<'_>) -> Result<Frame, String> {
         // BlockAndPrivateData{1 block}, around the stored bytes.
         let mut body = BytesMut::with_capacity(reply.block.len() + 11);

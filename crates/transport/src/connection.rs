@@ -16,6 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
+use crate::grpc_metrics::OpenConnection;
 use crate::identity::describe;
 use crate::patience::Opening;
 use crate::server::ServerTls;
@@ -59,6 +60,8 @@ pub struct Connection {
     stream: Io,
     opening: Opening,
     info: ConnectionInfo,
+    /// Present on connections of a gRPC server; held for its drop.
+    counted: Option<OpenConnection>,
 }
 
 enum Io {
@@ -119,7 +122,13 @@ impl Stream for Incoming {
     type Item = io::Result<Connection>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.ready.poll_recv(cx).map(|next| next.map(Ok))
+        // gRPC servers take their connections as a stream; others accept them one by one.
+        self.ready.poll_recv(cx).map(|next| {
+            next.map(|mut connection| {
+                connection.counted = Some(OpenConnection::count());
+                Ok(connection)
+            })
+        })
     }
 }
 
@@ -206,6 +215,7 @@ async fn greet(
             stream: Io::Plain(stream),
             opening: Opening::new(handshake_timeout),
             info,
+            counted: None,
         });
     };
     let handshake = TlsAcceptor::from(tls.config()).accept(stream);
@@ -226,6 +236,7 @@ async fn greet(
                 stream: Io::Tls(Box::new(stream)),
                 opening: Opening::new(handshake_timeout),
                 info,
+                counted: None,
             })
         }
         Ok(Err(error)) => {

@@ -24,6 +24,7 @@
 mod channel;
 mod client;
 mod connection;
+mod grpc_metrics;
 mod http_server;
 mod identity;
 mod patience;
@@ -38,6 +39,7 @@ pub use connection::{
     Connection, ConnectionInfo, HANDSHAKE_TIMEOUT, Incoming, client_certificate, incoming, listen,
     remote_address,
 };
+pub use grpc_metrics::{CallKind, GrpcMetrics, MeteredService, describe_metrics};
 pub use http_server::{ClientCertificate, HttpLimits, serve_http, serve_http_with};
 pub use identity::{TlsError, TlsIdentity, check_roots};
 pub use server::{ClientAuth, ServerTls};

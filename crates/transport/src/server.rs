@@ -21,6 +21,9 @@ pub enum ClientAuth {
     /// Asked; its chain is not checked and it may be missing, but a shown certificate's key was
     /// proved. This is Fabric's behaviour with `clientAuthRequired: false`.
     Request,
+    /// Asked; it may be missing, but a shown one must chain to the client roots now. This is
+    /// Go's `VerifyClientCertIfGiven`, which Fabric's operations server uses.
+    Verify,
     /// Required, and it must chain to the client roots now, with a purpose that fits.
     Require,
 }
@@ -36,8 +39,8 @@ pub struct ServerTls {
 
 impl ServerTls {
     /// Settings from an identity and the PEM roots (and intermediates) that clients must chain
-    /// to. `client_roots` matters for [`ClientAuth::Require`] only; while it is empty, no client
-    /// is let in. A root that cannot be used is logged and left out; use
+    /// to. `client_roots` matters for [`ClientAuth::Verify`] and [`ClientAuth::Require`] only;
+    /// while it is empty, no client with a certificate is let in. A root that cannot be used is logged and left out; use
     /// [`crate::check_roots`] first where a person should hear of it.
     ///
     /// # Errors
@@ -110,15 +113,26 @@ fn configuration(
     let builder = match auth {
         ClientAuth::None => builder.with_no_client_auth(),
         ClientAuth::Request => builder.with_client_cert_verifier(Arc::new(AnyClient(provider))),
-        ClientAuth::Require => {
+        ClientAuth::Verify | ClientAuth::Require => {
+            let mandatory = auth == ClientAuth::Require;
             let roots = anchors(client_roots);
             let verifier: Arc<dyn ClientCertVerifier> = if roots.is_empty() {
-                Arc::new(NoClient(provider))
+                Arc::new(NoClient {
+                    provider,
+                    mandatory,
+                })
             } else {
                 // No hints: names of a whole consortium's roots would only swell the handshake,
                 // and some clients then refuse to send a certificate of an intermediate.
-                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-                    .clear_root_hint_subjects()
+                let builder =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                        .clear_root_hint_subjects();
+                let builder = if mandatory {
+                    builder
+                } else {
+                    builder.allow_unauthenticated()
+                };
+                builder
                     .build()
                     .map_err(|error| refused(error.to_string()))?
             };

@@ -16,12 +16,16 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, 
 #[derive(Debug)]
 pub(crate) struct AnyClient(pub(crate) Arc<CryptoProvider>);
 
-/// Requires a certificate and refuses all: client authentication with no trusted root yet.
+/// Refuses all certificates: client authentication with no trusted root yet.
 #[derive(Debug)]
-pub(crate) struct NoClient(pub(crate) Arc<CryptoProvider>);
+pub(crate) struct NoClient {
+    pub(crate) provider: Arc<CryptoProvider>,
+    /// Whether clients without a certificate are refused as well.
+    pub(crate) mandatory: bool,
+}
 
 macro_rules! handshake_signatures {
-    () => {
+    ($provider:tt) => {
         fn root_hint_subjects(&self) -> &[DistinguishedName] {
             &[]
         }
@@ -36,7 +40,7 @@ macro_rules! handshake_signatures {
                 message,
                 cert,
                 dss,
-                &self.0.signature_verification_algorithms,
+                &self.$provider.signature_verification_algorithms,
             )
         }
 
@@ -50,12 +54,14 @@ macro_rules! handshake_signatures {
                 message,
                 cert,
                 dss,
-                &self.0.signature_verification_algorithms,
+                &self.$provider.signature_verification_algorithms,
             )
         }
 
         fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            self.0.signature_verification_algorithms.supported_schemes()
+            self.$provider
+                .signature_verification_algorithms
+                .supported_schemes()
         }
     };
 }
@@ -74,10 +80,14 @@ impl ClientCertVerifier for AnyClient {
         Ok(ClientCertVerified::assertion())
     }
 
-    handshake_signatures!();
+    handshake_signatures!(0);
 }
 
 impl ClientCertVerifier for NoClient {
+    fn client_auth_mandatory(&self) -> bool {
+        self.mandatory
+    }
+
     fn verify_client_cert(
         &self,
         _end_entity: &CertificateDer<'_>,
@@ -87,5 +97,5 @@ impl ClientCertVerifier for NoClient {
         Err(Error::InvalidCertificate(CertificateError::UnknownIssuer))
     }
 
-    handshake_signatures!();
+    handshake_signatures!(provider);
 }

@@ -12,8 +12,22 @@ use std::{
 use anyhow::Context;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
-pub use orderer::OrdererConfig;
-pub use peer::PeerConfig;
+pub use orderer::{OrdererConfig, Tls};
+pub use peer::{OperationsTls, PeerConfig};
+
+/// Where metrics go: `Metrics.Provider` of `orderer.yaml`, `metrics.provider` of `core.yaml`.
+///
+/// Fabric's default is `disabled`; here Prometheus may ask unless the file forbids it. Fabric's
+/// third, `statsd`, is not supported, and named in the error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MetricsProvider {
+    /// The operations server shows them.
+    #[default]
+    Prometheus,
+    /// Nobody sees them.
+    Disabled,
+}
 
 /// Reads `path`; relative paths inside are relative to the file.
 ///
@@ -86,4 +100,59 @@ pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dur
             "`{text}` is not a duration such as 10s or 1m30s: {error}"
         ))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_and_metrics_are_configured_under_fabrics_keys() {
+        let operations = "
+ListenAddress: 127.0.0.1:8443
+TLS:
+  Enabled: true
+  Certificate: tls/server.crt
+  PrivateKey: tls/server.key
+  ClientAuthRequired: true
+  ClientRootCAs: [tls/ca.crt, tls/other.crt]
+";
+        let endpoint: orderer::Endpoint = serde_saphyr::from_str(operations).unwrap();
+        assert!(endpoint.tls.enabled && endpoint.tls.client_auth_required);
+        assert_eq!(endpoint.tls.client_root_cas.len(), 2);
+
+        let operations = "
+listenAddress: 127.0.0.1:9443
+tls:
+  enabled: true
+  cert: {file: tls/server.crt}
+  key: {file: tls/server.key}
+  clientAuthRequired: false
+  clientRootCAs: {files: [tls/ca.crt]}
+";
+        let operations: peer::Operations = serde_saphyr::from_str(operations).unwrap();
+        assert!(operations.tls.enabled && !operations.tls.client_auth_required);
+        assert_eq!(operations.tls.client_root_cas.files.len(), 1);
+
+        for (yaml, provider) in [
+            ("{}", Some(MetricsProvider::Prometheus)),
+            ("Provider: prometheus", Some(MetricsProvider::Prometheus)),
+            (
+                "{Provider: disabled, Statsd: {Network: udp, Address: '127.0.0.1:8125'}}",
+                Some(MetricsProvider::Disabled),
+            ),
+            ("Provider: statsd", None),
+            ("Providers: prometheus", None),
+        ] {
+            let metrics = serde_saphyr::from_str::<orderer::Metrics>(yaml);
+            let seen = metrics.ok().map(|metrics| metrics.provider);
+            assert_eq!(seen, provider, "{yaml}");
+            let yaml = yaml
+                .replace("Provider", "provider")
+                .replace("Statsd", "statsd");
+            let metrics = serde_saphyr::from_str::<peer::Metrics>(&yaml);
+            let seen = metrics.ok().map(|metrics| metrics.provider);
+            assert_eq!(seen, provider, "{yaml}");
+        }
+    }
 }

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
+
+use super::MetricsProvider;
 
 /// The keys of `orderer.yaml` that are supported.
 #[derive(Debug, Deserialize)]
@@ -18,6 +20,9 @@ pub struct OrdererConfig {
     /// Health and metrics.
     #[serde(default)]
     pub operations: Endpoint,
+    /// Where metrics go.
+    #[serde(default)]
+    pub metrics: Metrics,
 }
 
 /// `General`.
@@ -92,4 +97,15 @@ pub struct Endpoint {
     /// TLS of this listener.
     #[serde(rename = "TLS")]
     pub tls: Tls,
+}
+
+/// `Metrics`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "PascalCase", default)]
+pub struct Metrics {
+    /// Where they go.
+    pub provider: MetricsProvider,
+    /// Read, so that Fabric's files are; means nothing without the provider.
+    #[serde(rename = "Statsd")]
+    _statsd: Option<IgnoredAny>,
 }

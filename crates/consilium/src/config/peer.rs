@@ -2,9 +2,9 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
-use super::duration;
+use super::{MetricsProvider, duration};
 
 /// The keys of `core.yaml` that are supported.
 #[derive(Debug, Deserialize)]
@@ -18,6 +18,9 @@ pub struct PeerConfig {
     /// Health and metrics.
     #[serde(default)]
     pub operations: Operations,
+    /// Where metrics go.
+    #[serde(default)]
+    pub metrics: Metrics,
 }
 
 /// `peer`.
@@ -166,4 +169,34 @@ impl Default for Chaincode {
 pub struct Operations {
     /// `host:port`; nothing listens when it is empty.
     pub listen_address: String,
+    /// TLS of this listener.
+    pub tls: OperationsTls,
+}
+
+/// `operations.tls`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct OperationsTls {
+    /// Whether the listener has TLS; clients then need a certificate for most of what it offers.
+    pub enabled: bool,
+    /// Whether every client must present a certificate.
+    pub client_auth_required: bool,
+    /// Server certificate.
+    pub cert: File,
+    /// Server key.
+    pub key: File,
+    /// Whose clients to trust.
+    #[serde(rename = "clientRootCAs")]
+    pub client_root_cas: Files,
+}
+
+/// `metrics`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Metrics {
+    /// Where they go.
+    pub provider: MetricsProvider,
+    /// Read, so that Fabric's files are; means nothing without the provider.
+    #[serde(rename = "statsd")]
+    _statsd: Option<IgnoredAny>,
 }

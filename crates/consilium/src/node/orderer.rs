@@ -11,8 +11,8 @@ use super::pems;
 use crate::{
     cli::NodeStart,
     commands::connect::signer,
-    config::{self, OrdererConfig},
-    operations::{self, Health, Operations},
+    config::{self, MetricsProvider, OrdererConfig},
+    operations::{self, FailedCheck, Health, Operations},
     telemetry,
 };
 
@@ -21,10 +21,13 @@ use crate::{
 /// # Errors
 /// Which key of which file is wrong, or what could not be opened.
 pub async fn start(args: NodeStart) -> anyhow::Result<()> {
-    let log_filter = telemetry::init("info")?;
-    let metrics = telemetry::metrics()?;
+    let log = telemetry::init("info")?;
     let file = config::locate(args.config.as_deref(), "orderer.yaml")?;
     let config: OrdererConfig = config::read(&file)?;
+    // Nothing is recorded that nobody could ask for.
+    let shown = config.metrics.provider == MetricsProvider::Prometheus
+        && !config.operations.listen_address.is_empty();
+    let metrics = shown.then(telemetry::metrics).transpose()?;
     let general = &config.general;
     anyhow::ensure!(
         general.tls.enabled,
@@ -62,6 +65,7 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
     } else {
         ClientAuth::Request
     };
+    let operations_tls = operations_tls(&file, &config.operations.tls)?;
     let server_tls = ServerTls::new(server.clone(), client_auth, &client_roots)?;
     let certificate = |identity: &TlsIdentity| Bytes::copy_from_slice(identity.leaf_der());
     let mut options = OrdererOptions::new(
@@ -121,13 +125,13 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
         let listener = listen(&file, key, &config.operations.listen_address).await?;
         let operations = Operations {
             metrics,
-            log_filter,
+            log,
             health: check_of(&orderer),
             routes: axum::Router::new(),
         };
         tokio::spawn(operations::serve(
             listener,
-            None,
+            operations_tls,
             operations,
             super::told(stopped.clone()),
         ));
@@ -143,6 +147,7 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
     routes.add_service(health);
     let serving = tokio::spawn(
         consilium_transport::grpc_server()
+            .layer(operations::grpc_metrics())
             .add_routes(routes.routes())
             .serve_with_incoming_shutdown(
                 consilium_transport::incoming(listener, Some(server_tls)),
@@ -162,13 +167,27 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
 fn check_of(orderer: &Arc<Orderer>) -> Health {
     let orderer = orderer.clone();
     Arc::new(move || {
-        for name in orderer.channels() {
-            if let Some(reason) = orderer.failure(&name) {
-                return Err((name, reason));
-            }
-        }
-        Ok(())
+        let failed = |name: String| {
+            let reason = orderer.failure(&name)?;
+            Some(FailedCheck {
+                component: name,
+                reason,
+            })
+        };
+        orderer.channels().into_iter().filter_map(failed).collect()
     })
+}
+
+/// TLS of the operations server, if it is enabled.
+fn operations_tls(file: &Path, tls: &config::Tls) -> anyhow::Result<Option<Arc<ServerTls>>> {
+    if !tls.enabled {
+        return Ok(None);
+    }
+    let key = "Operations.TLS.Certificate";
+    let identity = pair(file, key, &tls.certificate, &tls.private_key)?;
+    let roots = pems(file, "Operations.TLS.ClientRootCAs", &tls.client_root_cas)?;
+    let tls = operations::server_tls(identity, tls.client_auth_required, &roots)?;
+    Ok(Some(tls))
 }
 
 fn pair(file: &Path, key: &str, certificate: &Path, private: &Path) -> anyhow::Result<TlsIdentity> {

@@ -1,21 +1,21 @@
 //! A peer with its gateway.
 
-use std::sync::Arc;
+use std::{path, sync::Arc};
 
 use anyhow::Context;
 use axum::{Json, Router, extract::Path, http::StatusCode, routing::get};
 use consilium_ca::folders;
 use consilium_gateway::{Gateway, GatewayOptions};
 use consilium_msp::{Msp, MspVersion};
-use consilium_peer::{Peer, PeerChannel, PeerOptions};
+use consilium_peer::{Peer, PeerOptions};
 use consilium_transport::{ClientAuth, ClientTls, ServerTls, TlsIdentity};
 
 use super::pems;
 use crate::{
     cli::NodeStart,
     commands::connect::signer,
-    config::{self, PeerConfig},
-    operations::{self, Health, Operations},
+    config::{self, MetricsProvider, OperationsTls, PeerConfig},
+    operations::{self, FailedCheck, Health, Operations},
     telemetry,
 };
 
@@ -24,10 +24,13 @@ use crate::{
 /// # Errors
 /// Which key of which file is wrong, or what could not be opened.
 pub async fn start(args: NodeStart) -> anyhow::Result<()> {
-    let log_filter = telemetry::init("info")?;
-    let metrics = telemetry::metrics()?;
+    let log = telemetry::init("info")?;
     let file = config::locate(args.config.as_deref(), "core.yaml")?;
     let config: PeerConfig = config::read(&file)?;
+    // Nothing is recorded that nobody could ask for.
+    let shown = config.metrics.provider == MetricsProvider::Prometheus
+        && !config.operations.listen_address.is_empty();
+    let metrics = shown.then(telemetry::metrics).transpose()?;
     let settings = &config.peer;
     anyhow::ensure!(
         settings.tls.enabled,
@@ -59,6 +62,7 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
     } else {
         ClientAuth::Request
     };
+    let operations_tls = operations_tls(&file, &config.operations.tls)?;
     let server_tls = ServerTls::new(identity.clone(), client_auth, &roots)?;
     let client_tls = ClientTls::new(Some(identity), &roots)?;
 
@@ -116,13 +120,13 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
             })?;
         let operations = Operations {
             metrics,
-            log_filter,
+            log,
             health: check_of(&peer),
             routes: state_route(&peer),
         };
         tokio::spawn(operations::serve(
             listener,
-            None,
+            operations_tls,
             operations,
             super::told(stopped.clone()),
         ));
@@ -136,6 +140,7 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
     );
     let serving = tokio::spawn(
         consilium_transport::grpc_server()
+            .layer(operations::grpc_metrics())
             .add_routes(routes.routes())
             .serve_with_incoming_shutdown(
                 consilium_transport::incoming(listener, Some(server_tls)),
@@ -153,13 +158,34 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
 fn check_of(peer: &Arc<Peer>) -> Health {
     let peer = peer.clone();
     Arc::new(move || {
-        for name in peer.channels() {
-            if let Some(reason) = peer.channel(&name).as_deref().and_then(PeerChannel::halted) {
-                return Err((name, reason.to_owned()));
-            }
-        }
-        Ok(())
+        let halted = |name: String| {
+            let channel = peer.channel(&name)?;
+            let reason = channel.halted()?.to_owned();
+            Some(FailedCheck {
+                component: name,
+                reason,
+            })
+        };
+        peer.channels().into_iter().filter_map(halted).collect()
     })
+}
+
+/// TLS of the operations server, if it is enabled.
+fn operations_tls(
+    file: &path::Path,
+    tls: &OperationsTls,
+) -> anyhow::Result<Option<Arc<ServerTls>>> {
+    if !tls.enabled {
+        return Ok(None);
+    }
+    let certificate = config::read_named(file, "operations.tls.cert.file", &tls.cert.file)?;
+    let key = config::read_named(file, "operations.tls.key.file", &tls.key.file)?;
+    let identity = TlsIdentity::from_pem(&certificate, &key)
+        .with_context(|| format!("{}: operations.tls", file.display()))?;
+    let files = &tls.client_root_cas.files;
+    let roots = pems(file, "operations.tls.clientRootCAs.files", files)?;
+    let tls = operations::server_tls(identity, tls.client_auth_required, &roots)?;
+    Ok(Some(tls))
 }
 
 /// `GET /channels/{channel}/state`: height and fingerprint of the peer's state, so that operators can

@@ -4,6 +4,7 @@
 //! log, so that many channels cost hardly more syncs than one, and no reactor thread ever waits
 //! for a disk.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
@@ -78,6 +79,17 @@ pub(crate) enum Change {
     },
     /// Removes everything of a channel.
     Forget { channel: Arc<str> },
+}
+
+impl Change {
+    fn channel(&self) -> &Arc<str> {
+        match self {
+            Change::Entries { channel, .. }
+            | Change::Put { channel, .. }
+            | Change::Remove { channel, .. }
+            | Change::Forget { channel } => channel,
+        }
+    }
 }
 
 pub(crate) enum Done {
@@ -179,6 +191,7 @@ struct Writer {
 
 /// Queued writes that go to the disk together.
 struct Gathered {
+    channels: BTreeSet<Arc<str>>,
     batch: Vec<Op>,
     waiting: Vec<Done>,
     sync: bool,
@@ -208,6 +221,7 @@ impl Writer {
 
     fn write(&mut self, gathered: Gathered) -> (Vec<Done>, Result<(), String>) {
         let Gathered {
+            channels,
             batch,
             waiting,
             sync,
@@ -219,7 +233,7 @@ impl Writer {
                 tracing::error!(%error, "cannot write raft log");
                 self.failed = Some(error.to_string());
             }
-            crate::metrics::log_written(waiting.len(), sync, started.elapsed());
+            crate::metrics::log_written(&channels, waiting.len(), sync, started.elapsed());
         }
         (waiting, self.failed.clone().map_or(Ok(()), Err))
     }
@@ -227,6 +241,7 @@ impl Writer {
 
 fn gather(first: Write, queue: &mut mpsc::Receiver<Write>) -> Gathered {
     let mut gathered = Gathered {
+        channels: BTreeSet::new(),
         batch: Vec::new(),
         waiting: Vec::new(),
         sync: false,
@@ -235,6 +250,7 @@ fn gather(first: Write, queue: &mut mpsc::Receiver<Write>) -> Gathered {
     let mut next = Some(first);
     while let Some(write) = next {
         for change in write.changes {
+            gathered.channels.insert(change.channel().clone());
             bytes += add(&mut gathered.batch, change);
         }
         gathered.sync |= !matches!(write.done, Done::Nobody);

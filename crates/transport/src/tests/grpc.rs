@@ -54,6 +54,30 @@ async fn a_client_is_judged_by_what_the_server_asks_for() {
 }
 
 #[tokio::test]
+async fn a_certificate_may_be_optional_and_yet_be_checked() {
+    let (own, foreign) = (Authority::new("own"), Authority::new("foreign"));
+    let roots = [own.root()];
+    let cases = [
+        (&roots[..], None, true),
+        (&roots, Some(own.local()), true),
+        (&roots, Some(foreign.local()), false),
+        (
+            &roots,
+            Some(own.issue(&["localhost"], Validity::Past)),
+            false,
+        ),
+        (&[], None, true),
+        (&[], Some(own.local()), false),
+    ];
+    for (number, (roots, identity, let_in)) in cases.into_iter().enumerate() {
+        let tls = server_tls(own.local(), ClientAuth::Verify, roots);
+        let server = Server::start(Some(tls)).await;
+        let answer = call(&server.endpoint(), Some(own.client(identity))).await;
+        assert_eq!(answer.is_ok(), let_in, "case {number}: {answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_cannot_be_trusted_is_refused_with_the_reason() {
     let (own, foreign) = (Authority::new("own"), Authority::new("foreign"));
     let cases = [

@@ -3,6 +3,7 @@
 mod grpc;
 mod hostile;
 mod http;
+mod metering;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
