@@ -374,6 +374,13 @@ impl Chain {
         }
     }
 
+    /// Waits until this node knows what it is to the channel, at most for so long.
+    pub(crate) async fn find_place(&self, patience: Duration) {
+        let mut roles = self.roles.subscribe();
+        let found = async { while self.is_looking() && roles.changed().await.is_ok() {} };
+        rt::timeout(patience, found).await;
+    }
+
     /// Queues a checked message; what comes back resolves once it is ordered or refused. While the
     /// node looks for its place, messages wait as they do while there is no leader.
     pub(crate) async fn submit(&self, submission: NewSubmission) -> oneshot::Receiver<Answer> {
@@ -400,9 +407,12 @@ impl Chain {
             Relation::Follower
         };
         let (relation, status) = match &**self.role.load() {
+            // With blocks and without a log it has to catch up, whatever the others say.
+            Role::Looking if self.state.store.height() > 1 => (relation, Standing::Onboarding),
             Role::Looking => (Relation::Consenter, Standing::Active),
-            Role::Member(member) if member.is_running() => (Relation::Consenter, Standing::Active),
-            Role::Member(_) => (Relation::Consenter, Standing::Failed),
+            Role::Member(member) if !member.is_running() => (Relation::Consenter, Standing::Failed),
+            Role::Member(member) if member.counts() => (Relation::Consenter, Standing::Active),
+            Role::Member(_) => (relation, Standing::Onboarding),
             Role::Follower if self.is_onboarded() => (relation, Standing::Active),
             Role::Follower => (relation, Standing::Onboarding),
             Role::Failed(_) => (relation, Standing::Failed),

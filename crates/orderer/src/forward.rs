@@ -143,7 +143,7 @@ async fn relay(
     match rt::timeout(DEADLINE, opening).await {
         None => timed_out(),
         Some(Err(status)) => {
-            tracing::warn!(channel, leader, %status, "cannot forward to the leader");
+            tracing::debug!(channel, leader, %status, "cannot forward to the leader");
             Refusal::unavailable(format!(
                 "failed to forward to {leader}: {}",
                 status.message()

@@ -198,7 +198,19 @@ impl Member {
 
     /// The voters in the last membership that is committed.
     pub(crate) fn committed_voters(&self) -> BTreeSet<u64> {
-        self.state.voters.lock().clone()
+        self.state.committed_voters()
+    }
+
+    /// Whether this node counts: it has a vote that no change of the membership is about to give or
+    /// to take. A founder has one before anything is committed.
+    pub(crate) fn counts(&self) -> bool {
+        let committed = self.state.voters.lock().clone();
+        let voters = if committed.is_empty() {
+            self.voters()
+        } else {
+            committed
+        };
+        !voters.is_empty() && voters.iter().all(|set| set.contains(&self.node))
     }
 
     /// Nodes that have answered lately, this one included. Only the leader knows.

@@ -35,6 +35,9 @@ use crate::submission::Budget;
 /// Bytes of messages that a node holds at a time while they are being ordered.
 const BUDGET: usize = 256 << 20;
 
+/// How long joining waits to learn from others whether the channel runs already.
+const JOIN_PATIENCE: Duration = Duration::from_millis(300);
+
 /// How a node is set up.
 #[derive(Clone)]
 pub struct OrdererOptions {
@@ -114,7 +117,7 @@ pub enum Relation {
 pub enum Standing {
     /// It takes part or follows.
     Active,
-    /// It pulls the blocks up to the one that it joined with.
+    /// It pulls the blocks up to the one that it joined with, or catches up before it gets a vote.
     Onboarding,
     /// It has stopped.
     Inactive,
@@ -328,7 +331,9 @@ impl Orderer {
         let (node, channel, block) = (self.node.clone(), name.clone(), join.clone());
         let creating = rt::blocking(move || node.disk.create_chain(&channel, &block));
         let name_on_disk = creating.await.map_err(OrdererError::from)??;
-        self.start(&name_on_disk).await?;
+        let chain = self.start(&name_on_disk).await?;
+        // Where the channel runs already, the answer is to say that this node has to catch up.
+        chain.find_place(JOIN_PATIENCE).await;
         let info = self
             .channel_info(&name)
             .ok_or_else(|| JoinError::Unsupported("the channel is gone".into()))?;
@@ -414,7 +419,7 @@ impl Orderer {
     pub fn voter_nodes(&self, name: &str) -> Vec<u64> {
         let chain = self.channels.get(name);
         chain.map_or_else(Vec::new, |chain| {
-            chain.state.voters.lock().iter().copied().collect()
+            chain.state.committed_voters().into_iter().collect()
         })
     }
 

@@ -47,8 +47,8 @@ pub(crate) struct ChainState {
     /// Told about every new configuration.
     configured: watch::Sender<u64>,
     contact: Mutex<Contact>,
-    /// Raft ids of the voters in the last committed membership.
-    pub(crate) voters: Mutex<BTreeSet<u64>>,
+    /// Raft ids of the voters in the last committed membership: one set, or two while it changes.
+    pub(crate) voters: Mutex<Vec<BTreeSet<u64>>>,
 }
 
 impl ChainState {
@@ -174,6 +174,11 @@ impl ChainState {
         if let Contact::Heard(at) = &mut *contact {
             *at = rt::now();
         }
+    }
+
+    /// Raft ids of all voters in the last committed membership.
+    pub(crate) fn committed_voters(&self) -> BTreeSet<u64> {
+        self.voters.lock().iter().flatten().copied().collect()
     }
 
     /// How long this node has heard of no leader.

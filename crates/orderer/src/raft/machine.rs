@@ -139,7 +139,7 @@ impl Machine {
     }
 
     fn set_membership(&mut self, membership: StoredMembership) {
-        *self.state.voters.lock() = membership.membership().voter_ids().collect();
+        *self.state.voters.lock() = membership.membership().get_joint_config().to_vec();
         self.membership = membership;
     }
 
