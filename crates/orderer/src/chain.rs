@@ -413,6 +413,8 @@ impl Chain {
             Role::Member(member) if !member.is_running() => (Relation::Consenter, Standing::Failed),
             Role::Member(member) if member.counts() => (Relation::Consenter, Standing::Active),
             Role::Member(_) => (relation, Standing::Onboarding),
+            // Listed, and about to take part.
+            Role::Follower if relation == Relation::Consenter => (relation, Standing::Onboarding),
             Role::Follower if self.is_onboarded() => (relation, Standing::Active),
             Role::Follower => (relation, Standing::Onboarding),
             Role::Failed(_) => (relation, Standing::Failed),
