@@ -13,7 +13,6 @@
 // Environment:
 //
 //	CONSILIUM             the program under test; must be set
-//	ORDERING_RECONFIG     1 runs the tests of followers and of changing consenters as well
 //	FAULT_ROUNDS          how often the leader is killed (100)
 //	FAULT_ALL_ROUNDS      how often all nodes are killed at once (20)
 //	FAULT_CUT_ROUNDS      how often each kind of cut is made (2)

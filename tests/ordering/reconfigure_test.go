@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"testing"
 	"time"
 
@@ -16,14 +15,6 @@ import (
 	"consilium/tests/ordering/load"
 	"consilium/tests/ordering/network"
 )
-
-// changesConsenters skips what needs followers and a consenter list that can change.
-func changesConsenters(t *testing.T) {
-	t.Helper()
-	if os.Getenv("ORDERING_RECONFIG") != "1" {
-		t.Skip("set ORDERING_RECONFIG=1 to test followers and changes of the consenters")
-	}
-}
 
 // add lists a node as consenter and names its endpoint.
 func add(nodes ...*network.Node) network.Change {
@@ -84,7 +75,6 @@ func expectFollowing(t *testing.T, net *network.Network, follower, consenter *ne
 }
 
 func TestANodeThatIsNoConsenterFollowsTheChannel(t *testing.T) {
-	changesConsenters(t)
 	net := network.Start(t, network.Options{Spares: 2})
 	early, late := net.Nodes[3], net.Nodes[4]
 	for number := range 30 {
@@ -147,7 +137,6 @@ func TestANodeThatIsNoConsenterFollowsTheChannel(t *testing.T) {
 }
 
 func TestAFollowerBecomesConsenterAndAConsenterFollower(t *testing.T) {
-	changesConsenters(t)
 	net := network.Start(t, network.Options{Spares: 1})
 	spare := net.Nodes[3]
 	step(t, "AddConsenter makes a follower order", func(t *testing.T) {
@@ -203,7 +192,6 @@ func TestAFollowerBecomesConsenterAndAConsenterFollower(t *testing.T) {
 }
 
 func TestAllConsentersAreReplacedUnderLoadAndNothingAcknowledgedIsLost(t *testing.T) {
-	changesConsenters(t)
 	net := network.Start(t, network.Options{Spares: 3, SnapshotIntervalSize: 64 << 10})
 	work := load.Start(t, net, 4)
 	serving := append([]*network.Node{}, net.Nodes[:3]...)
@@ -257,7 +245,6 @@ func TestTLSCertificatesAreRotatedInPlaceUnderLoad(t *testing.T) {
 }
 
 func TestTLSCertificatesAreRotatedByRemoveAndAddConsenterUnderLoad(t *testing.T) {
-	changesConsenters(t)
 	rotate(t, func(t *testing.T, node *network.Node, old ordererconfig.Consenter) network.Change {
 		return func(config *configtx.ConfigTx) error {
 			if err := config.Orderer().RemoveConsenter(old); err != nil {
@@ -298,7 +285,6 @@ func rotate(t *testing.T, change func(*testing.T, *network.Node, ordererconfig.C
 }
 
 func TestANodeWhoseDiskIsWipedJoinsAgainAndCatchesUp(t *testing.T) {
-	changesConsenters(t)
 	net := network.Start(t, network.Options{SnapshotIntervalSize: 16 << 10})
 	work := load.Start(t, net, 4)
 	net.Reconfigure(t, func(config *configtx.ConfigTx) error {
@@ -337,7 +323,6 @@ func TestANodeWhoseDiskIsWipedJoinsAgainAndCatchesUp(t *testing.T) {
 }
 
 func TestChangesOfTheConsentersThatAreNotSafeAreRefused(t *testing.T) {
-	changesConsenters(t)
 	net := network.Start(t, network.Options{Spares: 2})
 	prefix := applying + "consensus metadata update for channel config update is invalid: "
 	cases := []struct {

@@ -31,7 +31,7 @@ const BUILD: [Need; 3] = [
     },
 ];
 
-const TEST: [Need; 3] = [
+const TEST: [Need; 5] = [
     Need {
         what: "Node.js 20.9 or newer",
         package: "nodejs",
@@ -41,6 +41,16 @@ const TEST: [Need; 3] = [
         what: "npm",
         package: "npm",
         present: || succeeds("npm", &["--version"]),
+    },
+    Need {
+        what: "Go 1.21 or newer, which fetches the version that go.mod names",
+        package: "golang-go",
+        present: has_go,
+    },
+    Need {
+        what: "ip, for hosts that a test cuts off",
+        package: "iproute2",
+        present: || succeeds("ip", &["-V"]),
     },
     Need {
         what: "kubectl",
@@ -98,6 +108,17 @@ fn ensure(needs: &[Need]) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+fn has_go() -> bool {
+    output("go", &["env", "GOVERSION"])
+        .and_then(|version| {
+            let mut parts = version.trim_start_matches("go").split('.');
+            let major: u32 = parts.next()?.parse().ok()?;
+            let minor: u32 = parts.next()?.parse().ok()?;
+            Some((major, minor) >= (1, 21))
+        })
+        .unwrap_or(false)
 }
 
 fn has_node() -> bool {

@@ -19,7 +19,7 @@ pub struct Test {
 
 type Stage = (&'static str, fn() -> anyhow::Result<()>);
 
-const STAGES: [Stage; 9] = [
+const STAGES: [Stage; 11] = [
     ("system packages", || {
         system::for_build()?;
         system::for_tests()
@@ -47,6 +47,8 @@ const STAGES: [Stage; 9] = [
     ("manifests", manifests),
     ("a network under real clients", node),
     ("faults", faults),
+    ("ordering under Fabric's Go modules", ordering),
+    ("faults of ordering", ordering_faults),
     ("demo", demo),
 ];
 
@@ -99,6 +101,34 @@ fn faults() -> anyhow::Result<()> {
             .env("CONSILIUM", absolute(BINARY)?)
             .env("NETWORK_DIR", network))
     })
+}
+
+/// Orderers of ours under Fabric's Go modules: genesis blocks, config updates, consenters that come
+/// and go, every block signature.
+fn ordering() -> anyhow::Result<()> {
+    go_test(&["test", "-count=1", "-timeout=15m", "./..."])
+}
+
+/// A few rounds of each fault; the tests' own defaults are many more.
+fn ordering_faults() -> anyhow::Result<()> {
+    go_test(&["test", "-count=1", "-timeout=15m", "-run=Fault", "."])
+}
+
+fn go_test(args: &[&str]) -> anyhow::Result<()> {
+    let mut tests = command("go", args.iter().copied());
+    tests.current_dir("tests/ordering");
+    tests.env("CONSILIUM", absolute(BINARY)?);
+    for (name, rounds) in [
+        ("FAULT_ROUNDS", "15"),
+        ("FAULT_ALL_ROUNDS", "5"),
+        ("FAULT_CUT_ROUNDS", "1"),
+        ("FAULT_GATEWAY_ROUNDS", "2"),
+    ] {
+        if std::env::var_os(name).is_none() {
+            tests.env(name, rounds);
+        }
+    }
+    run(&mut tests)
 }
 
 /// The demo, on other ports than a person's.
