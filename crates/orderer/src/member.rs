@@ -287,7 +287,9 @@ impl Member {
                 () = self.stop.cancelled() => return,
                 () = rt::sleep(LOOK) => {}
             }
-            metrics::active_nodes(&self.state.name, self.active().len());
+            let leads = self.raft.metrics().borrow_watched().state == ServerState::Leader;
+            let active = if leads { self.active().len() } else { 0 };
+            metrics::active_nodes(&self.state.name, active);
             let Some(step) = self.next_step() else {
                 continue;
             };

@@ -315,6 +315,12 @@ impl Sequencer {
 
     /// Places messages that waited for a leader, and those that this node cannot order any more.
     async fn place_stranded(&mut self) {
+        if !matches!(self.role, Role::Leading { .. }) && self.cutter.waiting() > 0 {
+            // What was stranded before is older.
+            let waiting = self.cutter.drain().into_iter();
+            self.stranded
+                .extend(waiting.map(|waiting| (waiting.arrived, waiting.message)));
+        }
         if matches!(self.role, Role::Waiting) {
             let now = rt::now();
             while let Some((since, _)) = self.stranded.front()
@@ -324,11 +330,6 @@ impl Sequencer {
                 submission.answer(Err(no_leader()));
             }
             return;
-        }
-        if matches!(self.role, Role::Following { .. }) && self.cutter.waiting() > 0 {
-            let waiting = self.cutter.drain().into_iter();
-            self.stranded
-                .extend(waiting.map(|waiting| (waiting.arrived, waiting.message)));
         }
         while let Some((since, submission)) = self.stranded.pop_front() {
             self.place(submission, since).await;

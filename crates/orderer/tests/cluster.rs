@@ -350,3 +350,34 @@ async fn only_consenters_may_use_the_replication_service() {
         tonic::Code::InvalidArgument
     );
 }
+
+/// Messages that wait to be cut, not only those on their way, are answered when the quorum goes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_leader_that_loses_its_quorum_answers_everything_that_waits() {
+    let mut cluster = Cluster::start(3, |profile| profile.batch_size.max_message_count = 1).await;
+    let leader = cluster.leader().await;
+    for index in (0..3).filter(|index| *index != leader) {
+        cluster.kill(index).await;
+    }
+    // More than are proposed at a time, so that some wait behind others.
+    let mut streams = Vec::new();
+    for number in 0..20 {
+        let message = cluster.message(&format!("message {number}"));
+        let mut client = cluster.client(leader).await;
+        streams.push(async move {
+            let held = support::held(vec![message]);
+            let mut answers = client.broadcast(held).await.unwrap().into_inner();
+            answers.message().await
+        });
+    }
+    let answered = tokio::time::timeout(PATIENCE, futures_util::future::join_all(streams)).await;
+    for answer in answered.expect("everybody is answered") {
+        let answer = answer.unwrap().expect("an answer");
+        assert_eq!(
+            status(&answer),
+            Status::ServiceUnavailable,
+            "{}",
+            answer.info
+        );
+    }
+}
