@@ -65,6 +65,7 @@ pub(crate) struct Member {
     pub(crate) raft: Raft,
     state: Arc<ChainState>,
     log: ChannelLog,
+    founds: bool,
     timing: Timing,
     submissions: mpsc::Sender<Submission>,
     /// Nodes that asked to be taken in, by consenter.
@@ -90,9 +91,12 @@ impl Member {
             timing,
         } = setup;
         let raft_error = |error: &dyn std::error::Error| OrdererError::Raft(error.to_string());
+        let stop = CancellationToken::new();
+        let stopping = stop.clone();
         let parts = (state.clone(), log.clone(), cluster.clone());
         let mut machine =
-            rt::blocking(move || Machine::open(parts.0, parts.1, parts.2, writer)).await??;
+            rt::blocking(move || Machine::open(parts.0, parts.1, parts.2, writer, stopping))
+                .await??;
         machine.cover_log().await?;
         let network = Network {
             state: state.clone(),
@@ -122,12 +126,13 @@ impl Member {
             raft: raft.clone(),
             state: state.clone(),
             log,
+            founds,
             timing,
             submissions,
             announced: Mutex::default(),
             left: Notify::new(),
             removed_by: Mutex::default(),
-            stop: CancellationToken::new(),
+            stop,
             tasks: Mutex::default(),
         });
         let sequencer = Sequencer::new(member.clone(), cluster.clone(), checker);
@@ -204,13 +209,11 @@ impl Member {
     /// Whether this node counts: it has a vote that no change of the membership is about to give or
     /// to take. A founder has one before anything is committed.
     pub(crate) fn counts(&self) -> bool {
-        let committed = self.state.voters.lock().clone();
-        let voters = if committed.is_empty() {
-            self.voters()
-        } else {
-            committed
-        };
-        !voters.is_empty() && voters.iter().all(|set| set.contains(&self.node))
+        let committed = self.state.voters.lock();
+        if committed.is_empty() {
+            return self.founds;
+        }
+        committed.iter().all(|set| set.contains(&self.node))
     }
 
     /// Nodes that have answered lately, this one included. Only the leader knows.

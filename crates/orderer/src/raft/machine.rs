@@ -17,6 +17,7 @@ use openraft::storage::{
 };
 use openraft::{EntryPayload, OptionalSend};
 use prost::Message;
+use tokio_util::sync::CancellationToken;
 
 use super::codec::{self, CodecError};
 use super::log::ChannelLog;
@@ -41,6 +42,8 @@ pub(crate) struct Machine {
     state: Arc<ChainState>,
     log: ChannelLog,
     cluster: Arc<dyn Cluster>,
+    /// Ends a catch-up that cannot get on.
+    stop: CancellationToken,
     writer: LentWriter,
     applied: Option<LogId>,
     membership: StoredMembership,
@@ -53,6 +56,7 @@ impl Machine {
         log: ChannelLog,
         cluster: Arc<dyn Cluster>,
         writer: BlockWriter,
+        stop: CancellationToken,
     ) -> Result<Self, OrdererError> {
         let applied = match state.store.extra(APPLIED)? {
             None => wire::Applied::default(),
@@ -61,6 +65,7 @@ impl Machine {
         let mut machine = Self {
             log,
             cluster,
+            stop,
             writer: LentWriter::new(writer),
             applied: applied.id.as_ref().map(codec::read_log_id),
             membership: StoredMembership::default(),
@@ -325,7 +330,14 @@ impl RaftStateMachine<TypeConfig> for Machine {
         _: &RaftSnapshotMeta,
         snapshot: wire::Snapshot,
     ) -> io::Result<()> {
-        self.catch_up(&snapshot).await?;
+        let stop = self.stop.clone();
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {
+                return Err(io::Error::other("the channel is stopping"));
+            }
+            caught_up = self.catch_up(&snapshot) => caught_up?,
+        }
         // Pulled blocks have no log entries to be made from again: they must be on disk first.
         sync(self.state.store.clone()).await?;
         self.log.save_snapshot(&snapshot).await?;

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use consilium_proto::consilium::replication as wire;
@@ -51,7 +52,9 @@ impl Record {
 /// The shared store.
 pub(crate) struct Store {
     disk: Arc<dyn LogDisk>,
-    writes: mpsc::Sender<Write>,
+    /// `None` only while the store is dropped.
+    writes: Option<mpsc::Sender<Write>>,
+    writer: Option<JoinHandle<()>>,
 }
 
 /// One channel's writes that belong together, and whom to tell.
@@ -103,6 +106,7 @@ impl Store {
     /// Starts the writer; it ends when the store is dropped and the queue is empty.
     pub(crate) fn new(disk: Arc<dyn LogDisk>) -> Arc<Self> {
         let (writes, queue) = mpsc::channel(QUEUE);
+        let writes = Some(writes);
         let mut writer = Writer {
             disk: disk.clone(),
             failed: None,
@@ -110,21 +114,35 @@ impl Store {
         #[cfg(feature = "simulation")]
         if rt::is_simulated() {
             rt::spawn(writer.run_simulated(queue));
-            return Arc::new(Self { disk, writes });
+            let writer = None;
+            return Arc::new(Self {
+                disk,
+                writes,
+                writer,
+            });
         }
         let spawned = std::thread::Builder::new()
             .name("raft-log-writer".into())
             .spawn(move || writer.run(queue));
-        if let Err(error) = spawned {
-            // Without its thread every write fails, which stops the channels with an error.
-            tracing::error!(%error, "cannot start the thread that writes raft logs");
-        }
-        Arc::new(Self { disk, writes })
+        let writer = match spawned {
+            Ok(writer) => Some(writer),
+            Err(error) => {
+                // Without its thread every write fails, which stops the channels with an error.
+                tracing::error!(%error, "cannot start the thread that writes raft logs");
+                None
+            }
+        };
+        Arc::new(Self {
+            disk,
+            writes,
+            writer,
+        })
     }
 
     /// Queues writes; they become durable in the order of the calls.
     pub(crate) async fn write(&self, write: Write) -> io::Result<()> {
-        self.writes.send(write).await.map_err(|_| stopped())
+        let writes = self.writes.as_ref().ok_or_else(stopped)?;
+        writes.send(write).await.map_err(|_| stopped())
     }
 
     /// Queues changes and waits until they are durable.
@@ -174,6 +192,19 @@ impl Store {
         match self.disk.last(&from, &until)? {
             Some((_, value)) => Ok(Some(codec::decode_entry(value)?)),
             None => Ok(None),
+        }
+    }
+}
+
+impl Drop for Store {
+    /// Waits for the last write: the process must not end while the database is being closed.
+    fn drop(&mut self) {
+        self.writes = None;
+        if let Some(writer) = self.writer.take()
+            && writer.thread().id() != std::thread::current().id()
+        {
+            // A writer that panicked has nothing more to write.
+            let _ = writer.join();
         }
     }
 }

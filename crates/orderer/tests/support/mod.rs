@@ -57,8 +57,12 @@ struct Running {
 impl Drop for Cluster {
     fn drop(&mut self) {
         for node in &mut self.nodes {
-            if let Some(running) = node.running.take() {
-                running.runtime.shutdown_background();
+            if let Some(Running { orderer, runtime }) = node.running.take() {
+                drop(orderer);
+                // RocksDB must not be at work any more when the process ends. A runtime may only be
+                // waited for outside of another one.
+                let ending = std::thread::spawn(move || runtime.shutdown_timeout(PATIENCE / 10));
+                let _ = ending.join();
             }
         }
     }
