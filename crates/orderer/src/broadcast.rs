@@ -158,7 +158,7 @@ fn check_one(message: &Envelope, channels: &Channels) -> (About, Result<Checked,
     let kind = parsed.channel_header.r#type;
     let Some(chain) = channels.get(&parsed.channel_header.channel_id) else {
         let refusal = if channels.is_closed() {
-            Refusal::unavailable("chain is stopped")
+            stopped()
         } else {
             Refusal::bad_request("channel does not exist")
         };
@@ -211,18 +211,43 @@ fn check_update(
     })
 }
 
+/// Checks and orders one config update of a channel.
+pub(crate) async fn update(
+    chain: Arc<Chain>,
+    message: Envelope,
+    parsed: ParsedEnvelope,
+    budget: &Budget,
+) -> Answer {
+    let (sender, receiver) = oneshot::channel();
+    rayon::spawn(move || {
+        let checked = chain
+            .check_ready()
+            .and_then(|()| check_update(&chain, &message, &parsed));
+        // Whoever asked may be gone by now.
+        let _ = sender.send(checked);
+    });
+    let checked = receiver.await.unwrap_or_else(|_| Err(stopped()))?;
+    answered(submit(checked, budget).await).await
+}
+
+fn stopped() -> Refusal {
+    Refusal::unavailable("chain is stopped")
+}
+
+async fn answered(answer: Answering) -> Answer {
+    match answer {
+        Answering::Known(answer) => answer,
+        Answering::Waiting(receiver) => receiver.await.unwrap_or_else(|_| Err(stopped())),
+    }
+}
+
 /// Sends the answers in order, until one is not SUCCESS.
 async fn answer(
     mut answers: mpsc::Receiver<Pending>,
     responses: mpsc::Sender<Result<BroadcastResponse, tonic::Status>>,
 ) {
     while let Some(Pending { about, answer }) = answers.recv().await {
-        let answer = match answer {
-            Answering::Known(answer) => answer,
-            Answering::Waiting(receiver) => receiver
-                .await
-                .unwrap_or_else(|_| Err(Refusal::unavailable("chain is stopped"))),
-        };
+        let answer = answered(answer).await;
         let (status, info) = response(&answer);
         metrics::broadcast(
             &about.channel,
