@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use consilium_proto::common::{Envelope, Status};
 use consilium_proto::orderer::BroadcastResponse;
+use consilium_protocol::envelope::ParsedEnvelope;
 use futures_util::{Stream, StreamExt};
 use prost::Message;
 use rayon::prelude::*;
@@ -149,55 +150,95 @@ fn check_one(message: &Envelope, channels: &Channels) -> (About, Result<Checked,
         validated: started.elapsed(),
         queued: Instant::now(),
     };
-    let (parsed, route) = match filters::classify(message) {
-        Ok(classified) => classified,
+    let parsed = match filters::read(message) {
+        Ok(parsed) => parsed,
         // No label with a name that a stranger chose.
         Err(refusal) => return (about("", 0), Err(refusal)),
     };
     let kind = parsed.channel_header.r#type;
     let Some(chain) = channels.get(&parsed.channel_header.channel_id) else {
         let refusal = if channels.is_closed() {
-            Refusal::unavailable("chain is stopped")
+            stopped()
         } else {
             Refusal::bad_request("channel does not exist")
         };
         return (about("", kind), Err(refusal));
     };
-    let configuration = chain.state.configuration();
-    let config = &configuration.config;
-    if let Err(refusal) = chain.check_ready() {
-        return (about(&chain.state.name, kind), Err(refusal));
-    }
-    let result = match route {
-        Route::Normal => chain
-            .checker
-            .check_normal(config, &parsed)
-            .map(|()| Checked {
-                // Canonical: what was unknown to the decoder is gone.
-                envelope: message.encode_to_vec().into(),
-                size: filters::size(&parsed),
-                config: false,
-                sequence: config.sequence(),
-                chain: chain.clone(),
-            }),
-        Route::ConfigUpdate => chain
-            .checker
-            // Who answers at the moment is for the leader to say.
-            .make_config(
-                &configuration,
-                &configuration.consenter_ids(),
-                message,
-                &parsed,
-            )
-            .map(|made| Checked {
-                size: made.payload.len() + made.signature.len(),
-                envelope: made.encode_to_vec().into(),
-                config: true,
-                sequence: config.sequence(),
-                chain: chain.clone(),
-            }),
-    };
+    let result = filters::route(&parsed).and_then(|route| {
+        chain.check_ready()?;
+        match route {
+            Route::Normal => check_normal(&chain, message, &parsed),
+            Route::ConfigUpdate => check_update(&chain, message, &parsed),
+        }
+    });
     (about(&chain.state.name, kind), result)
+}
+
+fn check_normal(
+    chain: &Arc<Chain>,
+    message: &Envelope,
+    parsed: &ParsedEnvelope,
+) -> Result<Checked, Refusal> {
+    let config = chain.state.config();
+    chain.checker.check_normal(&config, parsed)?;
+    Ok(Checked {
+        // Canonical: what was unknown to the decoder is gone.
+        envelope: message.encode_to_vec().into(),
+        size: filters::size(parsed),
+        config: false,
+        sequence: config.sequence(),
+        chain: chain.clone(),
+    })
+}
+
+fn check_update(
+    chain: &Arc<Chain>,
+    message: &Envelope,
+    parsed: &ParsedEnvelope,
+) -> Result<Checked, Refusal> {
+    let configuration = chain.state.configuration();
+    // Who answers at the moment is for the leader to say.
+    let active = configuration.consenter_ids();
+    let made = chain
+        .checker
+        .make_config(&configuration, &active, message, parsed)?;
+    Ok(Checked {
+        size: made.payload.len() + made.signature.len(),
+        envelope: made.encode_to_vec().into(),
+        config: true,
+        sequence: configuration.config.sequence(),
+        chain: chain.clone(),
+    })
+}
+
+/// Checks and orders one config update of a channel.
+pub(crate) async fn update(
+    chain: Arc<Chain>,
+    message: Envelope,
+    parsed: ParsedEnvelope,
+    budget: &Budget,
+) -> Answer {
+    let (sender, receiver) = oneshot::channel();
+    rayon::spawn(move || {
+        let checked = chain
+            .check_ready()
+            .and_then(|()| check_update(&chain, &message, &parsed));
+        // Whoever asked may be gone by now.
+        let _ = sender.send(checked);
+    });
+    let checked = receiver.await.unwrap_or_else(|_| Err(stopped()))?;
+    answered(submit(checked, budget).await).await
+}
+
+fn stopped() -> Refusal {
+    Refusal::unavailable("chain is stopped")
+}
+
+async fn answered(answer: Answering) -> Answer {
+    match answer {
+        Answering::Known(answer) => answer,
+        Answering::Waiting(receiver) => receiver.await.unwrap_or_else(|_| Err(stopped())),
+    }
 }
 
 /// Sends the answers in order, until one is not SUCCESS.
@@ -206,12 +247,7 @@ async fn answer(
     responses: mpsc::Sender<Result<BroadcastResponse, tonic::Status>>,
 ) {
     while let Some(Pending { about, answer }) = answers.recv().await {
-        let answer = match answer {
-            Answering::Known(answer) => answer,
-            Answering::Waiting(receiver) => receiver
-                .await
-                .unwrap_or_else(|_| Err(Refusal::unavailable("chain is stopped"))),
-        };
+        let answer = answered(answer).await;
         let (status, info) = response(&answer);
         metrics::broadcast(
             &about.channel,

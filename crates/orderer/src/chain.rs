@@ -362,6 +362,11 @@ impl Chain {
         matches!(**self.role.load(), Role::Looking)
     }
 
+    /// Whether this node only follows the channel at the moment.
+    pub(crate) fn is_follower(&self) -> bool {
+        matches!(**self.role.load(), Role::Follower)
+    }
+
     /// Why messages cannot be ordered through this node at all, if so.
     pub(crate) fn check_ready(&self) -> Result<(), Refusal> {
         match &**self.role.load() {

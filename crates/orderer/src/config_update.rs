@@ -42,20 +42,21 @@ pub fn process(
         .propose_envelope(submitted)
         .map_err(|error| refused(error.to_string()))?;
     let next = proposed.config.clone().unwrap_or_default();
-    let next = config.check_next(next).map_err(|error| {
-        Refusal::bad_request(format!("config update is not compatible: {error}"))
-    })?;
+    let next = config
+        .check_next(next)
+        .map_err(|error| refused(error.to_string()))?;
     next.capabilities().check_supported(false).map_err(|error| {
         let level = match &error {
             ConfigError::UnsupportedCapability { level, .. } => level.to_ascii_lowercase(),
             _ => String::new(),
         };
-        Refusal::bad_request(format!(
-            "config update is not compatible: config requires unsupported {level} capabilities: {error}"
+        // Fabric has the reason twice.
+        refused(format!(
+            "config update is not compatible: config requires unsupported {level} capabilities: {error}: {error}"
         ))
     })?;
     consenters::check_update(config, &next, &configuration.ids, active, rules.now)
-        .map_err(|error| Refusal::bad_request(error.to_string()))?;
+        .map_err(|error| refused(error.to_string()))?;
 
     let spec = HeaderSpec::new(
         common::HeaderType::Config,
@@ -70,6 +71,7 @@ pub fn process(
     })?;
     maintenance(config, &next, submitted).map_err(|reason| {
         Refusal::bad_request(reason)
+            .within("config transaction inspection failed")
             .within("config update for existing channel did not pass maintenance checks")
     })?;
     Ok(message)

@@ -11,7 +11,7 @@ use consilium_msp::Certificate;
 use consilium_proto::common::{self, HeaderType};
 use consilium_proto::msp::SerializedIdentity;
 use consilium_protocol::config::ChannelConfig;
-use consilium_protocol::envelope::{self, ParsedEnvelope};
+use consilium_protocol::envelope::{self, ParseError, ParsedEnvelope};
 use prost::Message;
 
 use crate::refusal::Refusal;
@@ -28,26 +28,36 @@ pub enum Route {
     ConfigUpdate,
 }
 
-/// Reads a message's headers: which channel it is for and how it is processed.
-pub fn classify(message: &common::Envelope) -> Result<(ParsedEnvelope, Route), Refusal> {
-    let parsed = envelope::parse(message).map_err(|error| {
-        Refusal::bad_request(format!("could not determine channel ID: {error}"))
-    })?;
-    let kind = parsed.channel_header.r#type;
-    let route = if kind == HeaderType::Config as i32 {
-        return Err(Refusal::bad_request(
+/// Reads a message's headers: which channel it is for.
+pub fn read(message: &common::Envelope) -> Result<ParsedEnvelope, Refusal> {
+    envelope::parse(message).map_err(|error| {
+        let reason = match &error {
+            ParseError::Unmarshal {
+                message: "ChannelHeader",
+                ..
+            } => format!("error unmarshalling channel header: {error}"),
+            _ => error.to_string(),
+        };
+        Refusal::bad_request(reason).within("could not determine channel ID")
+    })
+}
+
+/// How a message of a channel that is there is processed.
+pub fn route(message: &ParsedEnvelope) -> Result<Route, Refusal> {
+    let kind = message.channel_header.r#type;
+    if kind == HeaderType::Config as i32 {
+        Err(Refusal::bad_request(
             "message is of type that cannot be processed directly",
-        ));
+        ))
     } else if kind == ORDERER_TRANSACTION {
-        return Err(Refusal::bad_request(
+        Err(Refusal::bad_request(
             "message is of type that is no longer supported",
-        ));
+        ))
     } else if kind == HeaderType::ConfigUpdate as i32 {
-        Route::ConfigUpdate
+        Ok(Route::ConfigUpdate)
     } else {
-        Route::Normal
-    };
-    Ok((parsed, route))
+        Ok(Route::Normal)
+    }
 }
 
 /// The policy for reading the channel from an orderer.

@@ -47,7 +47,7 @@ pub use error::OrdererError;
 pub use metrics::describe as describe_metrics;
 pub use orderer::{
     ChannelInfo, JoinError, Orderer, OrdererOptions, Participation, RaftStatus, Relation,
-    RemoveError, Standing,
+    RemoveError, Standing, UpdateError,
 };
 pub use raft::Timing as RaftTiming;
 pub use raft::receive::ReplicationService;

@@ -1,10 +1,12 @@
-//! Just enough of `multipart/form-data` for the channel participation API: file parts of a body
-//! that is in memory. Pure.
+//! Just enough of `multipart/form-data` for the channel participation API: the parts of a body that
+//! is in memory. Pure.
 
-/// One file of a form.
+/// One part of a form that has a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct FilePart<'a> {
+pub(crate) struct Part<'a> {
     pub(crate) name: String,
+    /// Whether it is a file, not a plain value.
+    pub(crate) is_file: bool,
     pub(crate) content: &'a [u8],
 }
 
@@ -17,8 +19,8 @@ pub(crate) fn boundary(content_type: &str) -> Option<String> {
     parameter(parameters, "boundary").filter(|boundary| !boundary.is_empty())
 }
 
-/// The file parts of a body, or why it cannot be read.
-pub(crate) fn file_parts<'a>(body: &'a [u8], boundary: &str) -> Result<Vec<FilePart<'a>>, String> {
+/// The named parts of a body, or why it cannot be read.
+pub(crate) fn parts<'a>(body: &'a [u8], boundary: &str) -> Result<Vec<Part<'a>>, String> {
     let opening = format!("--{boundary}");
     let delimiter = format!("\r\n--{boundary}");
     let start = find(body, opening.as_bytes()).ok_or("multipart: NextPart: EOF")?;
@@ -37,9 +39,10 @@ pub(crate) fn file_parts<'a>(body: &'a [u8], boundary: &str) -> Result<Vec<FileP
             (&after_line[..end], &after_line[end + 4..])
         };
         let end = find(content, delimiter.as_bytes()).ok_or("multipart: NextPart: EOF")?;
-        if let Some(name) = file_name(headers)? {
-            parts.push(FilePart {
+        if let Some((name, is_file)) = describe(headers)? {
+            parts.push(Part {
                 name,
+                is_file,
                 content: &content[..end],
             });
         }
@@ -47,8 +50,8 @@ pub(crate) fn file_parts<'a>(body: &'a [u8], boundary: &str) -> Result<Vec<FileP
     }
 }
 
-/// The field name of a part that is a file.
-fn file_name(headers: &[u8]) -> Result<Option<String>, String> {
+/// The field name of a part, if it has one, and whether it is a file.
+fn describe(headers: &[u8]) -> Result<Option<(String, bool)>, String> {
     let headers = std::str::from_utf8(headers).map_err(|_| "malformed MIME header")?;
     let disposition = headers.lines().find_map(|line| {
         let (key, value) = line.split_once(':')?;
@@ -62,7 +65,8 @@ fn file_name(headers: &[u8]) -> Result<Option<String>, String> {
     if !kind.trim().eq_ignore_ascii_case("form-data") {
         return Ok(None);
     }
-    Ok(parameter(parameters, "filename").and_then(|_| parameter(parameters, "name")))
+    let given = |name| parameter(parameters, name).filter(|value| !value.is_empty());
+    Ok(given("name").map(|name| (name, given("filename").is_some())))
 }
 
 /// A parameter's value, with or without quotes.
@@ -133,26 +137,35 @@ mod tests {
     }
 
     #[test]
-    fn file_parts_are_found_and_fields_are_not() {
+    fn files_are_told_from_values_and_parts_without_a_name_do_not_count() {
         let body = b"preamble\r\n--B\r\nContent-Disposition: form-data; name=\"config-block\"; \
 filename=\"config.block\"\r\nContent-Type: application/octet-stream\r\n\r\n\x00\r\n--x\r\n--B\r\n\
-content-disposition: form-data; name=field\r\n\r\nvalue\r\n--B--\r\n";
-        let parts = file_parts(body, "B").unwrap();
-        assert_eq!(parts.len(), 1);
-        assert_eq!(parts[0].name, "config-block");
-        assert_eq!(parts[0].content, b"\x00\r\n--x");
-        assert!(file_parts(b"--B\r\nx: y\r\n\r\nno end", "B").is_err());
-        assert!(file_parts(b"", "B").is_err());
-        assert_eq!(file_parts(b"--B--", "B").unwrap(), []);
+content-disposition: form-data; name=field\r\n\r\nvalue\r\n--B\r\n\
+Content-Disposition: form-data; name=unnamed; filename=\"\"\r\n\r\n\r\n--B\r\n\
+Content-Disposition: form-data; filename=x\r\n\r\n\r\n--B--\r\n";
+        let part = |name: &str, is_file, content| Part {
+            name: name.into(),
+            is_file,
+            content,
+        };
+        let expected = [
+            part("config-block", true, &b"\x00\r\n--x"[..]),
+            part("field", false, b"value"),
+            part("unnamed", false, b""),
+        ];
+        assert_eq!(parts(body, "B").unwrap(), expected);
+        assert!(parts(b"--B\r\nx: y\r\n\r\nno end", "B").is_err());
+        assert!(parts(b"", "B").is_err());
+        assert_eq!(parts(b"--B--", "B").unwrap(), []);
     }
 
     proptest! {
         #[test]
         fn garbage_never_panics(body in proptest::collection::vec(any::<u8>(), 0..200), text in ".*") {
-            let _ = file_parts(&body, "B");
+            let _ = parts(&body, "B");
             let _ = boundary(&text);
             let dressed = [b"--B\r\n", &body[..], b"\r\n\r\n", &body, b"\r\n--B--"].concat();
-            let _ = file_parts(&dressed, "B");
+            let _ = parts(&dressed, "B");
         }
     }
 }

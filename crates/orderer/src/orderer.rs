@@ -13,11 +13,14 @@ use consilium_proto::common;
 use consilium_proto::consilium::replication::replication_server::ReplicationServer;
 use consilium_protocol::block;
 use consilium_protocol::config::ChannelConfig;
+use consilium_protocol::config::update::update_of;
+use consilium_protocol::envelope::{self, ParseError, ParsedEnvelope};
 use consilium_protocol::names;
 use consilium_transport::{ClientTls, MAX_MESSAGE};
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
 
+use crate::broadcast;
 use crate::chain::{Chain, Node};
 use crate::cluster::{Cluster, GrpcCluster};
 use crate::configuration::Configuration;
@@ -26,6 +29,7 @@ use crate::raft::Timing;
 use crate::raft::membership::consenter_of;
 use crate::raft::receive::ReplicationService;
 use crate::raft::store::Store;
+use crate::refusal::Refusal;
 use crate::rt;
 use crate::service::BroadcastService;
 use crate::state::OwnCertificates;
@@ -167,6 +171,40 @@ pub enum JoinError {
     /// Opening the channel failed.
     #[error("cannot join: {0}")]
     Failed(#[from] OrdererError),
+}
+
+/// Why a configuration is not updated.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpdateError {
+    /// The envelope is not a config update.
+    #[error("invalid config update envelope: {0}")]
+    Envelope(String),
+    /// The node does not have the channel.
+    #[error("cannot update: channel does not exist")]
+    Unknown,
+    /// The node only follows the channel.
+    #[error("cannot update: channel is not ready, he is a follower")]
+    Follower,
+    /// The update is not ordered.
+    #[error(
+        "cannot update: failed update config of channel {channel}{}: {refusal}",
+        context(refusal)
+    )]
+    Refused {
+        /// The channel.
+        channel: String,
+        /// Why not.
+        refusal: Refusal,
+    },
+}
+
+fn context(refusal: &Refusal) -> &'static str {
+    if refusal.status == common::Status::ServiceUnavailable {
+        " with SERVICE_UNAVAILABLE: rejected by Configure"
+    } else {
+        ""
+    }
 }
 
 /// Why a channel cannot be removed.
@@ -346,6 +384,21 @@ impl Orderer {
         Ok(info)
     }
 
+    /// Submits a config update as Broadcast does, and waits until it is in a block.
+    pub async fn update(&self, update: common::Envelope) -> Result<ChannelInfo, UpdateError> {
+        let (parsed, name) = check_update_envelope(&update)?;
+        let chain = self.channels.get(&name).ok_or(UpdateError::Unknown)?;
+        if chain.is_follower() {
+            return Err(UpdateError::Follower);
+        }
+        let answer = broadcast::update(chain, update, parsed, &self.budget).await;
+        answer.map_err(|refusal| UpdateError::Refused {
+            channel: name.clone(),
+            refusal,
+        })?;
+        self.channel_info(&name).ok_or(UpdateError::Unknown)
+    }
+
     /// Leaves a channel and deletes its data.
     pub async fn remove(&self, name: &str) -> Result<(), RemoveError> {
         let _turn = self.changing.lock().await;
@@ -484,9 +537,40 @@ impl Orderer {
     }
 }
 
+/// The parts of a config update, and the channel that it is for.
+fn check_update_envelope(
+    update: &common::Envelope,
+) -> Result<(ParsedEnvelope, String), UpdateError> {
+    let invalid = |reason: String| UpdateError::Envelope(reason);
+    let parsed = envelope::parse(update).map_err(|error| match error {
+        ParseError::Unmarshal {
+            message: "Payload", ..
+        } => invalid("bad payload".into()),
+        ParseError::Unmarshal {
+            message: "ChannelHeader",
+            ..
+        } => invalid("could not unmarshall channel header".into()),
+        ParseError::NoHeader | ParseError::NoChannelHeader => invalid("bad header".into()),
+        other => invalid(other.to_string()),
+    })?;
+    if parsed.kind() != Some(common::HeaderType::ConfigUpdate) {
+        return Err(invalid("bad type".into()));
+    }
+    if parsed.channel().is_empty() {
+        return Err(invalid("empty channel id".into()));
+    }
+    let wrapped = update_of(update).map_err(|error| invalid(error.to_string()))?;
+    let inner: common::ConfigUpdate = envelope::decode("ConfigUpdate", &wrapped.config_update)
+        .map_err(|error| invalid(error.to_string()))?;
+    Ok((parsed, inner.channel_id))
+}
+
 /// The configuration in a join block.
 fn check_join_block(join: &common::Block) -> Result<ChannelConfig, JoinError> {
     let invalid = |reason: &str| Err(JoinError::Block(reason.to_owned()));
+    if !block::is_config(join) {
+        return invalid("block is not a config block");
+    }
     if join
         .metadata
         .as_ref()
@@ -499,9 +583,6 @@ fn check_join_block(join: &common::Block) -> Result<ChannelConfig, JoinError> {
     };
     if header.data_hash != block::data_hash(data)[..] {
         return invalid("invalid block: Header.DataHash is different from Hash(block.Data)");
-    }
-    if !block::is_config(join) {
-        return invalid("block is not a config block");
     }
     let config =
         ChannelConfig::from_block(join).map_err(|error| JoinError::Block(error.to_string()))?;

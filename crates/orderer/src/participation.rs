@@ -16,7 +16,7 @@ use prost::Message;
 use serde::Serialize;
 
 use crate::multipart;
-use crate::orderer::{JoinError, Orderer, RemoveError};
+use crate::orderer::{ChannelInfo, JoinError, Orderer, RemoveError, UpdateError};
 
 const CHANNELS: &str = "/participation/v1/channels";
 /// Fabric's default for the size of a request: 1 MB.
@@ -107,6 +107,9 @@ fn check_accept(headers: &HeaderMap) -> Result<(), Box<Response>> {
         return Ok(());
     };
     let accept = accept.to_str().unwrap_or_default();
+    if accept.is_empty() {
+        return Ok(());
+    }
     let takes = |range: &str| {
         let range = range.split(';').next().unwrap_or_default().trim();
         matches!(range, "application/json" | "application/*" | "*/*")
@@ -148,20 +151,20 @@ async fn collection(
                 },
             ))
         }
-        Method::POST => {
-            if let Err(refused) = check_accept(&headers) {
+        Method::POST | Method::PUT => {
+            if let Err(refused) = check_form(&headers).and_then(|()| check_accept(&headers)) {
                 return *refused;
             }
             let body = match body {
                 Ok(body) => body,
                 Err(error) => return unreadable(&error.body_text()),
             };
-            join(&orderer, &headers, &body).await
+            if method == Method::POST {
+                join(&orderer, &headers, &body).await
+            } else {
+                update(&orderer, &headers, &body).await
+            }
         }
-        Method::PUT => failure(
-            StatusCode::BAD_REQUEST,
-            "cannot update: configuration updates are submitted through Broadcast",
-        ),
         other => not_allowed(&other, "GET, POST, PUT"),
     }
 }
@@ -171,52 +174,92 @@ fn unreadable(reason: &str) -> Response {
     failure(StatusCode::BAD_REQUEST, error)
 }
 
-async fn join(orderer: &Arc<Orderer>, headers: &HeaderMap, body: &[u8]) -> Response {
-    let content_type = headers
+fn content_type(headers: &HeaderMap) -> &str {
+    headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    if !content_type
+        .unwrap_or_default()
+}
+
+/// Whether the client sends a form.
+fn check_form(headers: &HeaderMap) -> Result<(), Box<Response>> {
+    let content_type = content_type(headers);
+    if content_type
         .trim_start()
         .to_ascii_lowercase()
         .starts_with("multipart/form-data")
     {
-        let error = format!("unsupported Content-Type: [{content_type}]");
-        return failure(StatusCode::BAD_REQUEST, error);
+        return Ok(());
     }
-    let Some(boundary) = multipart::boundary(content_type) else {
-        let error =
-            "cannot read form from request body: no multipart boundary param in Content-Type";
-        return failure(StatusCode::BAD_REQUEST, error);
-    };
-    let parts = match multipart::file_parts(body, &boundary) {
-        Ok(parts) => parts,
-        Err(reason) => return unreadable(&reason),
-    };
-    let Some(part) = parts.iter().find(|part| part.name == "config-block") else {
-        return failure(
-            StatusCode::BAD_REQUEST,
-            "form does not contains part key: config-block",
+    let error = format!("unsupported Content-Type: [{content_type}]");
+    Err(Box::new(failure(StatusCode::BAD_REQUEST, error)))
+}
+
+/// The message in the only part of a form, a file with that key.
+fn message_in_form<M: Message + Default>(
+    headers: &HeaderMap,
+    body: &[u8],
+    key: &str,
+    what: &str,
+) -> Result<M, Box<Response>> {
+    let refuse = |error: String| Err(Box::new(failure(StatusCode::BAD_REQUEST, error)));
+    let Some(boundary) = multipart::boundary(content_type(headers)) else {
+        return refuse(
+            "cannot read form from request body: no multipart boundary param in Content-Type"
+                .into(),
         );
     };
-    if parts.len() > 1 {
-        return failure(StatusCode::BAD_REQUEST, "form contains too many parts");
+    let parts =
+        multipart::parts(body, &boundary).map_err(|reason| Box::new(unreadable(&reason)))?;
+    let is_wanted = |part: &&multipart::Part<'_>| part.is_file && part.name == key;
+    let Some(part) = parts.iter().find(is_wanted) else {
+        return refuse(format!("form does not contains part key: {key}"));
+    };
+    // Of more files with this key the first one counts.
+    if !parts.iter().all(|part| is_wanted(&part)) {
+        return refuse("form contains too many parts".into());
     }
-    let genesis = match common::Block::decode(part.content) {
-        Ok(genesis) => genesis,
+    M::decode(part.content).or_else(|error| {
+        refuse(format!(
+            "cannot unmarshal file part {key} into {what}: {error}"
+        ))
+    })
+}
+
+fn created(info: &ChannelInfo) -> Response {
+    let mut response = json(StatusCode::CREATED, info);
+    if let Ok(url) = header::HeaderValue::from_str(&info.url) {
+        response.headers_mut().insert(header::LOCATION, url);
+    }
+    response
+}
+
+async fn update(orderer: &Arc<Orderer>, headers: &HeaderMap, body: &[u8]) -> Response {
+    let key = "config-update-envelope";
+    let envelope: common::Envelope = match message_in_form(headers, body, key, "an envelope") {
+        Ok(envelope) => envelope,
+        Err(refused) => return *refused,
+    };
+    match orderer.update(envelope).await {
+        Ok(info) => created(&info),
         Err(error) => {
-            let error = format!("cannot unmarshal file part config-block into a block: {error}");
-            return failure(StatusCode::BAD_REQUEST, error);
+            let status = match &error {
+                UpdateError::Unknown => StatusCode::METHOD_NOT_ALLOWED,
+                UpdateError::Follower => StatusCode::FORBIDDEN,
+                UpdateError::Envelope(_) | UpdateError::Refused { .. } => StatusCode::BAD_REQUEST,
+            };
+            failure(status, error.to_string())
         }
+    }
+}
+
+async fn join(orderer: &Arc<Orderer>, headers: &HeaderMap, body: &[u8]) -> Response {
+    let genesis: common::Block = match message_in_form(headers, body, "config-block", "a block") {
+        Ok(genesis) => genesis,
+        Err(refused) => return *refused,
     };
     match orderer.join(&genesis).await {
-        Ok(info) => {
-            let mut response = json(StatusCode::CREATED, &info);
-            if let Ok(url) = header::HeaderValue::from_str(&info.url) {
-                response.headers_mut().insert(header::LOCATION, url);
-            }
-            response
-        }
+        Ok(info) => created(&info),
         Err(error @ JoinError::Exists) => {
             let mut response = failure(StatusCode::METHOD_NOT_ALLOWED, error.to_string());
             let allowed = header::HeaderValue::from_static("GET, DELETE");
@@ -233,38 +276,43 @@ async fn one(
     headers: HeaderMap,
     Path(channel): Path<String>,
 ) -> Response {
+    if !matches!(method, Method::GET | Method::DELETE) {
+        return not_allowed(&method, "GET, DELETE");
+    }
+    if let Err(refused) = check_accept(&headers) {
+        return *refused;
+    }
     if let Err(error) = names::validate_channel_id(&channel) {
         return failure(
             StatusCode::BAD_REQUEST,
             format!("invalid channel ID: {error}"),
         );
-    }
-    if matches!(method, Method::GET | Method::DELETE)
-        && let Err(refused) = check_accept(&headers)
-    {
-        return *refused;
     }
     match method {
         Method::GET => match orderer.channel_info(&channel) {
             Some(info) => uncached(json(StatusCode::OK, &info)),
             None => failure(StatusCode::NOT_FOUND, "channel does not exist"),
         },
-        Method::DELETE => match orderer.remove(&channel).await {
+        _ => match orderer.remove(&channel).await {
             Ok(()) => StatusCode::NO_CONTENT.into_response(),
             Err(error @ RemoveError::Unknown) => failure(StatusCode::NOT_FOUND, error.to_string()),
             Err(error) => failure(StatusCode::BAD_REQUEST, error.to_string()),
         },
-        other => not_allowed(&other, "GET, DELETE"),
     }
 }
 
 async fn blocks(
     State(orderer): State<Arc<Orderer>>,
     method: Method,
+    headers: HeaderMap,
     Path((channel, block)): Path<(String, String)>,
 ) -> Response {
     if method != Method::GET {
         return not_allowed(&method, "GET");
+    }
+    // Asked of blocks too, though they are not JSON.
+    if let Err(refused) = check_accept(&headers) {
+        return *refused;
     }
     if let Err(error) = names::validate_channel_id(&channel) {
         return failure(
@@ -272,23 +320,24 @@ async fn blocks(
             format!("invalid channel ID: {error}"),
         );
     }
-    let Some(info) = orderer.channel_info(&channel) else {
-        return failure(StatusCode::NOT_FOUND, "channel does not exist");
-    };
-    let newest = info.height.saturating_sub(1);
-    let wanted = match block.as_str() {
-        "newest" | "config" => newest,
-        "oldest" => 0,
-        number => match number.parse::<u64>() {
-            Ok(number) => number,
+    let number = match block.as_str() {
+        "newest" | "config" => None,
+        "oldest" => Some(0),
+        number => match number.parse::<i64>() {
+            // Fabric takes what is below zero for a number far beyond the end.
+            Ok(number) => Some(number.cast_unsigned()),
             Err(_) => {
-                return failure(
-                    StatusCode::BAD_REQUEST,
-                    format!("invalid block ID: {block}"),
+                let error = format!(
+                    "invalid block ID: '{block}' not equal <newest|oldest|config|(number)>"
                 );
+                return failure(StatusCode::BAD_REQUEST, error);
             }
         },
     };
+    let Some(info) = orderer.channel_info(&channel) else {
+        return failure(StatusCode::NOT_FOUND, "channel does not exist");
+    };
+    let wanted = number.unwrap_or(info.height.saturating_sub(1));
     let config = block == "config";
     let read = tokio::task::spawn_blocking(move || {
         let found = orderer

@@ -3,7 +3,7 @@
 mod support;
 
 use bytes::Bytes;
-use consilium_proto::common::{Envelope, HeaderType, Status};
+use consilium_proto::common::{Envelope, Header, HeaderType, Payload, Status};
 use consilium_protocol::block;
 use consilium_protocol::config::ChannelConfig;
 use consilium_testkit::{NodeOu, Organization};
@@ -51,6 +51,17 @@ async fn messages_of_one_stream_keep_their_order_and_get_one_answer_each() {
     );
 }
 
+fn payload_of(header: Header) -> Envelope {
+    let payload = Payload {
+        header: Some(header),
+        data: Bytes::new(),
+    };
+    Envelope {
+        payload: payload.encode_to_vec().into(),
+        signature: Bytes::new(),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn refused_messages_get_fabrics_statuses_and_end_the_stream() {
     let cluster = Cluster::start(1, |profile| {
@@ -71,7 +82,23 @@ async fn refused_messages_get_fabrics_statuses_and_end_the_stream() {
             "empty",
             Envelope::default(),
             Status::BadRequest,
-            "could not determine channel ID: ",
+            "could not determine channel ID: header not set",
+        ),
+        (
+            "no channel header",
+            payload_of(Header::default()),
+            Status::BadRequest,
+            "could not determine channel ID: channel header not set",
+        ),
+        (
+            "garbage as channel header",
+            payload_of(Header {
+                channel_header: Bytes::from_static(b"garbage"),
+                signature_header: Bytes::new(),
+            }),
+            Status::BadRequest,
+            "could not determine channel ID: error unmarshalling channel header: \
+             error unmarshalling ChannelHeader: ",
         ),
         (
             "garbage",
@@ -80,11 +107,17 @@ async fn refused_messages_get_fabrics_statuses_and_end_the_stream() {
                 signature: Bytes::new(),
             },
             Status::BadRequest,
-            "could not determine channel ID: ",
+            "could not determine channel ID: error unmarshalling Payload: ",
         ),
         (
             "unknown channel",
             message_of(&*signer, "elsewhere", normal, b""),
+            Status::BadRequest,
+            "channel does not exist",
+        ),
+        (
+            "config of an unknown channel",
+            message_of(&*signer, "elsewhere", HeaderType::Config, b""),
             Status::BadRequest,
             "channel does not exist",
         ),
@@ -252,7 +285,8 @@ async fn config_updates_without_the_right_signature_or_of_two_consenters_at_once
     assert_eq!(status(&answer), Status::BadRequest);
     assert_eq!(
         answer.info,
-        "consensus metadata update for channel config update is invalid: update of more than one \
+        "error applying config update to existing channel 'mychannel': \
+         consensus metadata update for channel config update is invalid: update of more than one \
          consenter at a time is not supported, requested changes: add 2 node(s), remove 0 node(s)"
     );
     assert_eq!(cluster.height(0), 1);

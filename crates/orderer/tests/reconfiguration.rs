@@ -285,7 +285,8 @@ async fn a_removal_that_would_stop_the_channel_is_refused() {
     assert_eq!(status(&refused), Status::BadRequest, "{}", refused.info);
     assert_eq!(
         refused.info,
-        "consensus metadata update for channel config update is invalid: \
+        "error applying config update to existing channel 'mychannel': \
+         consensus metadata update for channel config update is invalid: \
          2 out of 3 nodes are alive, configuration will result in quorum loss"
     );
 }

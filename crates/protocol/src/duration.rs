@@ -12,6 +12,19 @@ pub enum Signed {
     Backward(Duration),
 }
 
+/// Nanoseconds in a unit.
+fn scale(unit: &str) -> Option<u128> {
+    Some(match unit {
+        "ns" => 1,
+        "us" | "µs" | "μs" => 1_000,
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "m" => 60_000_000_000,
+        "h" => 3_600_000_000_000,
+        _ => return None,
+    })
+}
+
 /// Parses what Go's `time.ParseDuration` accepts; `None` for anything else, including lengths beyond
 /// 2^63 nanoseconds.
 pub fn parse(text: &str) -> Option<Signed> {
@@ -34,15 +47,7 @@ pub fn parse(text: &str) -> Option<Signed> {
             .find(|c: char| c.is_ascii_digit() || c == '.')
             .unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(unit_length);
-        let scale: u128 = match unit {
-            "ns" => 1,
-            "us" | "µs" | "μs" => 1_000,
-            "ms" => 1_000_000,
-            "s" => 1_000_000_000,
-            "m" => 60_000_000_000,
-            "h" => 3_600_000_000_000,
-            _ => return None,
-        };
+        let scale = scale(unit)?;
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
         if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
             return None;
@@ -73,6 +78,37 @@ pub fn parse(text: &str) -> Option<Signed> {
     } else {
         Signed::Forward(length)
     })
+}
+
+/// What Go says of a text that [`parse`] does not accept.
+pub fn fault(text: &str) -> String {
+    let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
+    while !rest.is_empty() {
+        let after = |text: &str| {
+            let end = text.find(|c: char| !c.is_ascii_digit());
+            end.unwrap_or(text.len())
+        };
+        let whole = after(rest);
+        let (mut digits, mut tail) = (whole, &rest[whole..]);
+        if let Some(fraction) = tail.strip_prefix('.') {
+            let length = after(fraction);
+            digits += length;
+            tail = &fraction[length..];
+        }
+        if digits == 0 {
+            break;
+        }
+        let end = tail.find(|c: char| c.is_ascii_digit() || c == '.');
+        let (unit, next) = tail.split_at(end.unwrap_or(tail.len()));
+        if unit.is_empty() {
+            return format!("time: missing unit in duration {text:?}");
+        }
+        if scale(unit).is_none() {
+            return format!("time: unknown unit {unit:?} in duration {text:?}");
+        }
+        rest = next;
+    }
+    format!("time: invalid duration {text:?}")
 }
 
 /// Renders a duration as Go prints it (`2s`, `500ms`, `1m30s`, `1h0m0s`, `0s`).
@@ -143,6 +179,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_duration_is_called_what_go_calls_it() {
+        let cases = [
+            ("", "time: invalid duration \"\""),
+            ("soon", "time: invalid duration \"soon\""),
+            ("2", "time: missing unit in duration \"2\""),
+            ("-1s2", "time: missing unit in duration \"-1s2\""),
+            ("2d", "time: unknown unit \"d\" in duration \"2d\""),
+            (
+                "99999999999999999999h",
+                "time: invalid duration \"99999999999999999999h\"",
+            ),
+        ];
+        for (text, expected) in cases {
+            assert_eq!((parse(text), fault(text).as_str()), (None, expected));
+        }
+    }
+
+    #[test]
     fn durations_print_as_go_prints_them() {
         let cases = [
             (0, "0s"),
@@ -165,6 +219,6 @@ mod tests {
             prop_assert_eq!(parse(&format(length)), Some(Signed::Forward(length)));
         }
         #[test]
-        fn no_text_panics(text in "\\PC*") { let _ = parse(&text); }
+        fn no_text_panics(text in "\\PC*") { let _ = (parse(&text), fault(&text)); }
     }
 }

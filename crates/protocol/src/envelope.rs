@@ -23,9 +23,6 @@ pub enum ParseError {
         /// What the decoder met.
         source: prost::DecodeError,
     },
-    /// An envelope without payload.
-    #[error("Invalid envelope payload. can't be nil")]
-    NoPayload,
     /// A payload without header.
     #[error("header not set")]
     NoHeader,
@@ -244,9 +241,6 @@ impl ParsedEnvelope {
 /// Takes an envelope apart: payload, header, both headers. Whether a signature is there or good is
 /// not looked at.
 pub fn parse(envelope: &common::Envelope) -> Result<ParsedEnvelope, ParseError> {
-    if envelope.payload.is_empty() {
-        return Err(ParseError::NoPayload);
-    }
     let payload: common::Payload = decode("Payload", &envelope.payload)?;
     let header = payload.header.ok_or(ParseError::NoHeader)?;
     if header.channel_header.is_empty() {

@@ -517,7 +517,7 @@ fn envelopes_without_payload_or_headers_are_refused() {
         })
         .unwrap_err()
     };
-    assert_eq!(parse(common::Payload::default()), ParseError::NoPayload);
+    assert_eq!(parse(common::Payload::default()), ParseError::NoHeader);
     let data = Bytes::from_static(b"data");
     assert_eq!(
         parse(common::Payload {

@@ -40,7 +40,7 @@ pub fn update_of(
 }
 
 /// Changes a value of the orderer section.
-fn change_value<M: Message + Default>(
+pub fn change_value<M: Message + Default>(
     root: &mut common::ConfigGroup,
     name: &str,
     change: impl FnOnce(&mut M),

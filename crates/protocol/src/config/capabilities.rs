@@ -58,8 +58,8 @@ impl Capabilities {
     /// Fails if anything is listed that this software does not know. Orderers need not understand
     /// the application's capabilities, peers need all three levels.
     pub fn check_supported(&self, application_too: bool) -> Result<(), ConfigError> {
-        check_known("Channel", &self.channel, &[&CHANNEL])?;
         check_known("Orderer", &self.orderer, &[&ORDERER])?;
+        check_known("Channel", &self.channel, &[&CHANNEL])?;
         if application_too {
             let known: [&[&str]; 2] = [&APPLICATION, &APPLICATION_EXPERIMENTS];
             check_known("Application", &self.application, &known)?;

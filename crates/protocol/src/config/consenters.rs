@@ -3,19 +3,24 @@
 
 use super::{ChannelConfig, ConfigError};
 use crate::duration::{self, Signed};
-use consilium_msp::Certificate;
+use bytes::Bytes;
+use consilium_msp::{Certificate, CertificateError};
 use consilium_proto::etcdraft::{BlockMetadata, ConfigMetadata, Consenter};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-const PREFIX: &str = "consensus metadata update for channel config update is invalid: ";
-
 fn refuse<T>(reason: impl std::fmt::Display) -> Result<T, ConfigError> {
-    Err(ConfigError::Consenters(format!("{PREFIX}{reason}")))
+    Err(ConfigError::Consenters(reason.to_string()))
+}
+
+/// Puts a step's name before the text of what went wrong in it.
+fn within<T>(step: &str, result: Result<T, impl std::fmt::Display>) -> Result<T, ConfigError> {
+    result.or_else(|error| refuse(format_args!("{step}: {error}")))
 }
 
 /// The whole check of the metadata that a new configuration brings: options, consenters, their
-/// certificates, one change at a time, no avoidable loss of quorum.
+/// certificates, one change at a time, no avoidable loss of quorum. Of another consensus type than
+/// etcdraft, it looks only at what a channel needs before it can change to it.
 ///
 /// `ids` is the consenter metadata of the newest block, `active` the ids of the nodes that answer,
 /// `now` the time in Unix seconds for the expiry of added certificates.
@@ -26,17 +31,52 @@ pub fn check_update(
     active: &BTreeSet<u64>,
     now: i64,
 ) -> Result<MembershipChange, ConfigError> {
-    let metadata = next.raft_metadata().or_else(refuse)?;
-    let authorities = TlsAuthorities::of_orderers(next)?;
-    check_metadata(&metadata, &authorities)?;
-    let old = current.raft_metadata().or_else(refuse)?;
+    within(
+        "consensus metadata update for channel config update is invalid",
+        check_new_metadata(current, next, ids, active, now),
+    )
+}
+
+fn check_new_metadata(
+    current: &ChannelConfig,
+    next: &ChannelConfig,
+    ids: &BlockMetadata,
+    active: &BTreeSet<u64>,
+    now: i64,
+) -> Result<MembershipChange, ConfigError> {
+    if next.consensus().r#type != "etcdraft" {
+        check_other_type(next)?;
+        return Ok(MembershipChange {
+            change: Change::None,
+            ids: ids.clone(),
+        });
+    }
+    let metadata = within(
+        "failed to unmarshal new etcdraft metadata configuration",
+        next.raft_metadata(),
+    )?;
+    let authorities = within(
+        "failed to create x509 verify options from old and new orderer config",
+        TlsAuthorities::of_orderers(next),
+    )?;
+    within(
+        "invalid new config metadata",
+        check_metadata(&metadata, &authorities),
+    )?;
+    let old = current.raft_metadata()?;
     let change = membership_change(ids, &old.consenters, &metadata.consenters)?;
     for added in metadata
         .consenters
         .iter()
         .filter(|new| !is_listed(&old.consenters, new))
     {
-        authorities.check_consenter(added, Some(now))?;
+        within(
+            &format!(
+                "consenter {}:{} has invalid certificates",
+                added.host, added.port
+            ),
+            authorities.check_consenter(added, Some(now)),
+        )?;
     }
     if change.loses_quorum(active) {
         return refuse(format_args!(
@@ -46,6 +86,28 @@ pub fn check_update(
         ));
     }
     Ok(change)
+}
+
+/// Whether a channel has what it needs to change to this type of consensus. Whether it may change at
+/// all is for [`super::check_maintenance`] to say.
+fn check_other_type(next: &ChannelConfig) -> Result<(), ConfigError> {
+    let kind = &next.consensus().r#type;
+    if kind != "BFT" {
+        return refuse(format_args!(
+            "illegal consensus type detected during consensus metadata validation: {kind}"
+        ));
+    }
+    match next
+        .orderer_orgs()
+        .iter()
+        .find(|org| org.endpoints.is_empty())
+    {
+        Some(org) => refuse(format_args!(
+            "illegal orderer config detected during consensus metadata validation: endpoints of org {} are missing",
+            org.group
+        )),
+        None => Ok(()),
+    }
 }
 
 /// Checks options and consenters on their own. Expiry of certificates is ignored here.
@@ -74,8 +136,9 @@ pub fn check_metadata(
     match duration::parse(&options.tick_interval) {
         None => {
             return refuse(format_args!(
-                "failed to parse TickInterval ({}) to time duration: time: invalid duration {:?}",
-                options.tick_interval, options.tick_interval
+                "failed to parse TickInterval ({}) to time duration: {}",
+                options.tick_interval,
+                duration::fault(&options.tick_interval)
             ));
         }
         Some(Signed::Forward(interval)) if interval.is_zero() => {
@@ -87,15 +150,26 @@ pub fn check_metadata(
     if metadata.consenters.is_empty() {
         return refuse("empty consenter set");
     }
+    for consenter in &metadata.consenters {
+        within(
+            &format!(
+                "consenter {}:{} has invalid certificate",
+                consenter.host, consenter.port
+            ),
+            authorities.check_consenter(consenter, None),
+        )?;
+    }
     let mut seen = BTreeSet::new();
     for consenter in &metadata.consenters {
-        authorities.check_consenter(consenter, None)?;
-        if !seen.insert((&consenter.client_tls_cert, &consenter.server_tls_cert)) {
+        let (server, client) = (&consenter.server_tls_cert, &consenter.client_tls_cert);
+        if seen.contains(server) || seen.contains(client) {
             return refuse(format_args!(
-                "duplicate consenter: {}:{}",
-                consenter.host, consenter.port
+                "duplicate consenter: server cert: {}, client cert: {}",
+                String::from_utf8_lossy(server),
+                String::from_utf8_lossy(client)
             ));
         }
+        seen.extend([server, client]);
     }
     Ok(())
 }
@@ -112,7 +186,8 @@ impl TlsAuthorities {
     pub fn of_orderers(config: &ChannelConfig) -> Result<Self, ConfigError> {
         let mut authorities = Vec::new();
         for pem in config.orderer_tls_roots() {
-            authorities.push(Certificate::from_pem(&pem).or_else(refuse)?);
+            let certificate = within("parsing tls root certs", Certificate::from_pem(&pem))?;
+            authorities.push(certificate);
         }
         Ok(Self(authorities))
     }
@@ -124,20 +199,23 @@ impl TlsAuthorities {
         consenter: &Consenter,
         now: Option<i64>,
     ) -> Result<(), ConfigError> {
-        let at = format!(
-            "consenter {}:{} has invalid certificates",
-            consenter.host, consenter.port
-        );
-        for (kind, pem) in [
-            ("server", &consenter.server_tls_cert),
-            ("client", &consenter.client_tls_cert),
-        ] {
-            let certificate = Certificate::from_pem(pem).or_else(|error| {
-                refuse(format_args!(
-                    "{at}: parsing tls {kind} cert of {}:{}: {error}",
-                    consenter.host, consenter.port
-                ))
-            })?;
+        let read = |kind: &str, pem: &Bytes| {
+            let Consenter { host, port, .. } = consenter;
+            let certificate = Certificate::from_pem(pem).or_else(|error| match error {
+                CertificateError::NoPem => refuse(format_args!(
+                    "no PEM data found in cert[{}]",
+                    spaced_hex(pem)
+                )),
+                other => refuse(other),
+            });
+            within(
+                &format!("parsing tls {kind} cert of {host}:{port}"),
+                certificate,
+            )
+        };
+        let client = read("client", &consenter.client_tls_cert)?;
+        let server = read("server", &consenter.server_tls_cert)?;
+        for (kind, certificate) in [("client", client), ("server", server)] {
             let problem = if !self.issued(&certificate, 0) {
                 "x509: certificate signed by unknown authority"
             } else if now
@@ -148,8 +226,8 @@ impl TlsAuthorities {
                 continue;
             };
             return refuse(format_args!(
-                "{at}: verifying tls {kind} cert with serial number {}: {problem}",
-                certificate.serial_hex()
+                "verifying tls {kind} cert with serial number {}: {problem}",
+                decimal(certificate.serial())
             ));
         }
         Ok(())
@@ -166,6 +244,31 @@ impl TlsAuthorities {
                         || self.issued(authority, length + 1))
             })
     }
+}
+
+/// Bytes in hexadecimal with spaces between them.
+fn spaced_hex(bytes: &[u8]) -> String {
+    let pairs: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    pairs.join(" ")
+}
+
+/// A big-endian number in decimal.
+fn decimal(number: &[u8]) -> String {
+    // Decimal digits, the lowest first.
+    let mut digits = vec![0_u16];
+    for byte in number {
+        let mut carry = u16::from(*byte);
+        for digit in &mut digits {
+            let value = *digit * 256 + carry;
+            *digit = value % 10;
+            carry = value / 10;
+        }
+        while carry > 0 {
+            digits.push(carry % 10);
+            carry /= 10;
+        }
+    }
+    digits.iter().rev().map(ToString::to_string).collect()
 }
 
 /// What a new consenter list does to the Raft group.
@@ -285,4 +388,23 @@ pub fn is_consenter(consenter: &Consenter, certificate: &Certificate) -> bool {
         .into_iter()
         .filter_map(|pem| Certificate::from_pem(pem).ok())
         .any(|listed| listed.same_public_key(certificate))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn serial_numbers_are_printed_in_decimal() {
+        let cases: [(&[u8], &str); 5] = [
+            (&[], "0"),
+            (&[7], "7"),
+            (&[1, 0], "256"),
+            (&[0xff; 8], "18446744073709551615"),
+            (&[0xff; 16], "340282366920938463463374607431768211455"),
+        ];
+        for (bytes, expected) in cases {
+            assert_eq!(decimal(bytes), expected);
+        }
+    }
 }

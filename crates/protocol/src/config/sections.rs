@@ -61,6 +61,11 @@ fn invalid<T>(text: impl Into<String>) -> Result<T, ConfigError> {
     Err(ConfigError::Invalid(text.into()))
 }
 
+/// Puts a step's name before the text of what went wrong in it.
+fn within<T>(step: &str, result: Result<T, ConfigError>) -> Result<T, ConfigError> {
+    result.map_err(|error| ConfigError::Invalid(format!("{step}: {error}")))
+}
+
 /// A value of a group; the empty message when it is absent, as Fabric reads it.
 fn value<M: Message + Default>(
     group: &common::ConfigGroup,
@@ -96,6 +101,31 @@ fn listed(group: Option<&common::ConfigGroup>) -> Result<BTreeSet<String>, Confi
 }
 
 pub(super) fn parse(channel: &str, root: &common::ConfigGroup) -> Result<Sections, ConfigError> {
+    let Some(orderer_group) = root.groups.get("Orderer") else {
+        return invalid(format!(
+            "[channel {channel}] cannot create channel because ChannelConfig is missing OrdererConfig"
+        ));
+    };
+    let application_group = root.groups.get("Application");
+    if !orderer_group.values.contains_key("Capabilities") {
+        if root.values.contains_key("Capabilities") {
+            return invalid("cannot enable channel capabilities without orderer support first");
+        }
+        if application_group.is_some_and(|group| group.values.contains_key("Capabilities")) {
+            return invalid("cannot enable application capabilities without orderer support first");
+        }
+    }
+    within(
+        "initializing channelconfig failed",
+        parse_groups(root, orderer_group, application_group),
+    )
+}
+
+fn parse_groups(
+    root: &common::ConfigGroup,
+    orderer_group: &common::ConfigGroup,
+    application_group: Option<&common::ConfigGroup>,
+) -> Result<Sections, ConfigError> {
     only_keys(
         root,
         &[
@@ -113,20 +143,6 @@ pub(super) fn parse(channel: &str, root: &common::ConfigGroup) -> Result<Section
     {
         return invalid(format!("Disallowed channel group: {name}"));
     }
-    let Some(orderer_group) = root.groups.get("Orderer") else {
-        return invalid(format!(
-            "[channel {channel}] cannot create channel because ChannelConfig is missing OrdererConfig"
-        ));
-    };
-    let application_group = root.groups.get("Application");
-    if !orderer_group.values.contains_key("Capabilities") {
-        if root.values.contains_key("Capabilities") {
-            return invalid("cannot enable channel capabilities without orderer support first");
-        }
-        if application_group.is_some_and(|group| group.values.contains_key("Capabilities")) {
-            return invalid("cannot enable application capabilities without orderer support first");
-        }
-    }
     let capabilities = Capabilities {
         channel: listed(Some(root))?,
         orderer: listed(Some(orderer_group))?,
@@ -137,10 +153,17 @@ pub(super) fn parse(channel: &str, root: &common::ConfigGroup) -> Result<Section
         capabilities: &capabilities,
         msps: BTreeMap::new(),
     };
-    let orderer = parse_orderer(orderer_group, &mut organizations)?;
+    let orderer = within(
+        "could not create channel Orderer sub-group config",
+        parse_orderer(orderer_group, &mut organizations),
+    )?;
     let application = application_group
         .map(|group| parse_application(group, &mut organizations))
-        .transpose()?;
+        .transpose();
+    let application = within(
+        "could not create channel Application sub-group config",
+        application,
+    )?;
     let has_consortiums = root.groups.contains_key("Consortiums");
     let msps = organizations
         .msps
@@ -249,16 +272,19 @@ fn parse_orderer(
     let timeout: orderer::BatchTimeout = value(group, "BatchTimeout", "BatchTimeout")?;
     let batch_timeout = match duration::parse(&timeout.timeout) {
         Some(Signed::Forward(timeout)) if !timeout.is_zero() => timeout,
-        Some(_) => {
+        Some(timeout) => {
+            let value = match timeout {
+                Signed::Forward(length) => duration::format(length),
+                Signed::Backward(length) => format!("-{}", duration::format(length)),
+            };
             return invalid(format!(
-                "Attempted to set the batch timeout to a non-positive value: {}",
-                timeout.timeout
+                "Attempted to set the batch timeout to a non-positive value: {value}"
             ));
         }
         None => {
             return invalid(format!(
-                "Attempted to set the batch timeout to a invalid value: time: invalid duration {:?}",
-                timeout.timeout
+                "Attempted to set the batch timeout to a invalid value: {}",
+                duration::fault(&timeout.timeout)
             ));
         }
     };

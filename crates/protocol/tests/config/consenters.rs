@@ -162,7 +162,7 @@ fn options_that_raft_cannot_run_with_are_refused() {
         ),
         (
             |m| m.options.as_mut().unwrap().tick_interval = "500".into(),
-            "failed to parse TickInterval (500) to time duration: time: invalid duration \"500\"",
+            "failed to parse TickInterval (500) to time duration: time: missing unit in duration \"500\"",
         ),
         (
             |m| m.options.as_mut().unwrap().tick_interval = "0s".into(),
@@ -171,21 +171,16 @@ fn options_that_raft_cannot_run_with_are_refused() {
         (|m| m.consenters.clear(), "empty consenter set"),
         (
             |m| m.consenters[1] = m.consenters[0].clone(),
-            "duplicate consenter: orderer0:7050",
+            "duplicate consenter: server cert: -----BEGIN CERTIFICATE-----",
         ),
         (
-            |m| m.consenters[0].server_tls_cert = Bytes::from_static(b"no PEM"),
-            "consenter orderer0:7050 has invalid certificates: parsing tls server cert of orderer0:7050: ",
+            |m| m.consenters[0].server_tls_cert = Bytes::from_static(b"no"),
+            "consenter orderer0:7050 has invalid certificate: parsing tls server cert of orderer0:7050: \
+             no PEM data found in cert[6e 6f]",
         ),
     ];
     for (change, text) in table {
-        let expected =
-            format!("consensus metadata update for channel config update is invalid: {text}");
-        assert!(
-            refusal(change).starts_with(&expected),
-            "{}",
-            refusal(change)
-        );
+        assert!(refusal(change).starts_with(text), "{}", refusal(change));
     }
 }
 

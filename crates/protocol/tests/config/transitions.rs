@@ -87,7 +87,7 @@ fn v3_0_is_not_turned_on_without_endpoints() {
     });
     assert_eq!(
         text,
-        "some orderer organizations endpoints are empty: [Org1MSP Org2MSP]"
+        "initializing channelconfig failed: could not create channel Orderer sub-group config: some orderer organizations endpoints are empty: [Org1MSP Org2MSP]"
     );
 }
 
@@ -128,6 +128,23 @@ fn entering_maintenance_is_the_only_change_of_its_update() {
         set(group(root, &["Orderer"]), "ConsensusType", &enter)
     });
     assert!(inside.expect("entered").in_maintenance());
+    let also = |change: fn(&mut ConsensusType)| {
+        let mut enter = enter.clone();
+        change(&mut enter);
+        maintenance(&network, &config, |root| {
+            set(group(root, &["Orderer"]), "ConsensusType", &enter);
+        })
+        .unwrap_err()
+    };
+    let changing = "but ConsensusType.State is changing from STATE_NORMAL to STATE_MAINTENANCE";
+    assert_eq!(
+        also(|kind| kind.metadata = bytes::Bytes::from_static(b"x")),
+        format!("attempted to change ConsensusType.Metadata, {changing}")
+    );
+    assert_eq!(
+        also(|kind| kind.r#type = "BFT".into()),
+        format!("attempted to change ConsensusType.Type from etcdraft to BFT, {changing}")
+    );
     let text = maintenance(&network, &config, |root| {
         set(group(root, &["Orderer"]), "ConsensusType", &enter);
         group(root, &["Application"]).mod_policy = "Writers".into();
@@ -175,10 +192,17 @@ fn the_consensus_type_changes_only_inside_maintenance_and_only_to_bft_with_the_s
         to(&inside, "solo", State::Maintenance, none()).unwrap_err(),
         "attempted to change consensus type from etcdraft to solo, transition not supported"
     );
-    assert!(
-        to(&inside, "BFT", State::Maintenance, none())
-            .unwrap_err()
-            .ends_with("do not correspond to those of etcdraft")
+    let mapping_refusal = |list: Vec<common::Consenter>| {
+        let mapping = common::Orderers {
+            consenter_mapping: list,
+        };
+        let text = to(&inside, "BFT", State::Maintenance, mapping).unwrap_err();
+        let text = text.strip_prefix("invalid BFT consenter mapping configuration: ");
+        text.expect("prefix").to_owned()
+    };
+    assert_eq!(
+        mapping_refusal(Vec::new()),
+        "Invalid new config: bft consenters are missing"
     );
     let mapping = |consenter: &consilium_proto::etcdraft::Consenter| common::Consenter {
         host: consenter.host.clone(),
@@ -187,7 +211,17 @@ fn the_consensus_type_changes_only_inside_maintenance_and_only_to_bft_with_the_s
         server_tls_cert: consenter.server_tls_cert.clone(),
         ..Default::default()
     };
-    let consenter_mapping = network.profile.consenters.iter().map(mapping).collect();
+    let consenter_mapping: Vec<_> = network.profile.consenters.iter().map(mapping).collect();
+    assert_eq!(
+        mapping_refusal(consenter_mapping[1..].to_vec()),
+        "Invalid new config: the number of bft consenters: 2 is not equal to the number of raft consenters: 3"
+    );
+    let mut moved = consenter_mapping.clone();
+    moved[0].port += 1;
+    assert_eq!(
+        mapping_refusal(moved),
+        "No suitable BFT consenter for Raft consenter: orderer0:7050"
+    );
     assert!(
         to(
             &inside,
@@ -196,5 +230,27 @@ fn the_consensus_type_changes_only_inside_maintenance_and_only_to_bft_with_the_s
             common::Orderers { consenter_mapping }
         )
         .is_ok()
+    );
+}
+
+#[test]
+fn without_its_capability_there_is_no_maintenance_mode() {
+    let mut network = Network::new();
+    network.profile.orderer_capability = "V1_1".into();
+    let config = network.config();
+    let to = |kind: &str, state: State| {
+        let value = consensus(&config, kind, state);
+        maintenance(&network, &config, |root| {
+            set(group(root, &["Orderer"]), "ConsensusType", &value)
+        })
+        .unwrap_err()
+    };
+    assert_eq!(
+        to("etcdraft", State::Maintenance),
+        "next config attempted to change ConsensusType.State to STATE_MAINTENANCE, but capability is disabled"
+    );
+    assert_eq!(
+        to("BFT", State::Normal),
+        "next config attempted to change ConsensusType.Type from etcdraft to BFT, but capability is disabled"
     );
 }

@@ -90,6 +90,9 @@ fn acls_map_resources_to_absolute_policy_paths() {
     assert_eq!(config.acl("qscc/GetChainInfo"), None);
 }
 
+const ORDERER: &str =
+    "initializing channelconfig failed: could not create channel Orderer sub-group config: ";
+
 type Change = fn(&mut common::ConfigGroup);
 
 fn error(network: &Network, change: impl FnOnce(&mut common::ConfigGroup)) -> ConfigError {
@@ -134,7 +137,7 @@ fn values_outside_their_bounds_are_refused() {
                     &common::HashingAlgorithm { name: "MD5".into() },
                 )
             },
-            "Unknown hashing algorithm type: MD5",
+            "initializing channelconfig failed: Unknown hashing algorithm type: MD5",
         ),
         (
             |r| {
@@ -144,15 +147,15 @@ fn values_outside_their_bounds_are_refused() {
                     &common::BlockDataHashingStructure { width: 4 },
                 )
             },
-            "BlockDataHashStructure width only supported at MaxUint32 in this version",
+            "initializing channelconfig failed: BlockDataHashStructure width only supported at MaxUint32 in this version",
         ),
         (
             |r| set(r, "OrdererAddresses", &addresses(&["orderer:7050"])),
-            "global OrdererAddresses are not allowed with V3_0 capability, use org specific addresses only",
+            "initializing channelconfig failed: global OrdererAddresses are not allowed with V3_0 capability, use org specific addresses only",
         ),
         (
             |r| set(r, "Novelty", &common::Consortium::default()),
-            "failed to deserialize values: Unexpected key Novelty",
+            "initializing channelconfig failed: failed to deserialize values: Unexpected key Novelty",
         ),
         (
             |r| {
@@ -162,35 +165,35 @@ fn values_outside_their_bounds_are_refused() {
                     &addresses(&[]),
                 )
             },
-            "failed to deserialize values: Unexpected key Endpoints",
+            "initializing channelconfig failed: could not create channel Application sub-group config: failed to deserialize values: Unexpected key Endpoints",
         ),
         (
             |r| drop(r.groups.insert("Novelty".into(), Default::default())),
-            "Disallowed channel group: Novelty",
+            "initializing channelconfig failed: Disallowed channel group: Novelty",
         ),
         (
             |r| set(group(r, &["Orderer"]), "BatchSize", &batch(0, 1, 1)),
-            "Attempted to set the batch size max message count to an invalid value: 0",
+            "initializing channelconfig failed: could not create channel Orderer sub-group config: Attempted to set the batch size max message count to an invalid value: 0",
         ),
         (
             |r| set(group(r, &["Orderer"]), "BatchSize", &batch(1, 0, 1)),
-            "Attempted to set the batch size absolute max bytes to an invalid value: 0",
+            "initializing channelconfig failed: could not create channel Orderer sub-group config: Attempted to set the batch size absolute max bytes to an invalid value: 0",
         ),
         (
             |r| set(group(r, &["Orderer"]), "BatchSize", &batch(1, 1, 0)),
-            "Attempted to set the batch size preferred max bytes to an invalid value: 0",
+            "initializing channelconfig failed: could not create channel Orderer sub-group config: Attempted to set the batch size preferred max bytes to an invalid value: 0",
         ),
         (
             |r| set(group(r, &["Orderer"]), "BatchSize", &batch(1, 1, 2)),
-            "Attempted to set the batch size preferred max bytes (2) greater than the absolute max bytes (1).",
+            "initializing channelconfig failed: could not create channel Orderer sub-group config: Attempted to set the batch size preferred max bytes (2) greater than the absolute max bytes (1).",
         ),
         (
             |r| set(group(r, &["Orderer"]), "BatchTimeout", &timeout("soon")),
-            "Attempted to set the batch timeout to a invalid value: time: invalid duration \"soon\"",
+            "initializing channelconfig failed: could not create channel Orderer sub-group config: Attempted to set the batch timeout to a invalid value: time: invalid duration \"soon\"",
         ),
         (
             |r| set(group(r, &["Orderer"]), "BatchTimeout", &timeout("-2s")),
-            "Attempted to set the batch timeout to a non-positive value: -2s",
+            "initializing channelconfig failed: could not create channel Orderer sub-group config: Attempted to set the batch timeout to a non-positive value: -2s",
         ),
         (
             |r| {
@@ -200,7 +203,7 @@ fn values_outside_their_bounds_are_refused() {
                     &addresses(&[]),
                 )
             },
-            "some orderer organizations endpoints are empty: [Org2MSP]",
+            "initializing channelconfig failed: could not create channel Orderer sub-group config: some orderer organizations endpoints are empty: [Org2MSP]",
         ),
         (
             |r| {
@@ -210,7 +213,7 @@ fn values_outside_their_bounds_are_refused() {
                     &msp::MspConfig::default(),
                 )
             },
-            "MSP for org Org1MSP has empty MSP ID",
+            "initializing channelconfig failed: could not create channel Application sub-group config: MSP for org Org1MSP has empty MSP ID",
         ),
         (
             |r| drop(group(r, &["Orderer"]).values.remove("Capabilities")),
@@ -219,6 +222,26 @@ fn values_outside_their_bounds_are_refused() {
     ];
     for (change, text) in table {
         assert_eq!(error(&network, change).to_string(), text);
+    }
+    let table: [(Change, &str); 3] = [
+        (
+            |r| set(group(r, &["Orderer"]), "BatchTimeout", &timeout("5")),
+            "Attempted to set the batch timeout to a invalid value: time: missing unit in duration \"5\"",
+        ),
+        (
+            |r| set(group(r, &["Orderer"]), "BatchTimeout", &timeout("0")),
+            "Attempted to set the batch timeout to a non-positive value: 0s",
+        ),
+        (
+            |r| set(group(r, &["Orderer"]), "BatchTimeout", &timeout("-90s")),
+            "Attempted to set the batch timeout to a non-positive value: -1m30s",
+        ),
+    ];
+    for (change, text) in table {
+        assert_eq!(
+            error(&network, change).to_string(),
+            format!("{ORDERER}{text}")
+        );
     }
 }
 
@@ -237,7 +260,7 @@ fn the_same_msp_id_must_mean_the_same_msp() {
     });
     assert_eq!(
         message.to_string(),
-        "Attempted to define two different versions of MSP: Org1MSP"
+        "initializing channelconfig failed: could not create channel Application sub-group config: Attempted to define two different versions of MSP: Org1MSP"
     );
 }
 
@@ -260,7 +283,7 @@ fn capabilities_gate_what_a_configuration_may_hold() {
     });
     assert_eq!(
         message.to_string(),
-        "ACLs may not be specified without the required capability"
+        "initializing channelconfig failed: could not create channel Application sub-group config: ACLs may not be specified without the required capability"
     );
 
     let listed = |name: &str| common::Capabilities {
@@ -272,14 +295,17 @@ fn capabilities_gate_what_a_configuration_may_hold() {
             .iter()
             .for_each(|org| drop(group(root, &["Orderer", *org]).values.remove("Endpoints")));
     });
-    assert_eq!(message.to_string(), "Must set some OrdererAddresses");
+    assert_eq!(
+        message.to_string(),
+        "initializing channelconfig failed: Must set some OrdererAddresses"
+    );
     let message = error(&network, |root| {
         set(root, "Capabilities", &listed("V1_3"));
         set(root, "OrdererAddresses", &addresses(&["orderer:7050"]));
     });
     assert_eq!(
         message.to_string(),
-        "Orderer Org Org1MSP cannot contain endpoints value until V1_4_2+ capabilities have been enabled"
+        "initializing channelconfig failed: could not create channel Orderer sub-group config: Orderer Org Org1MSP cannot contain endpoints value until V1_4_2+ capabilities have been enabled"
     );
 }
 
