@@ -12,6 +12,9 @@
 //! `broadcast.rs`, `order.rs` and `raft/`.
 
 mod ahead;
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod bench;
 mod blocks;
 mod broadcast;
 mod chain;

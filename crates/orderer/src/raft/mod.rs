@@ -11,7 +11,7 @@ pub(crate) mod membership;
 pub(crate) mod network;
 pub(crate) mod receive;
 pub(crate) mod store;
-mod types;
+pub(crate) mod types;
 
 pub use types::Timing;
 pub(crate) use types::{Applied, Proposal, Raft, TypeConfig};
