@@ -83,6 +83,8 @@ async fn an_application_evaluates_submits_and_learns_the_outcome() {
     assert_eq!(code, TxValidationCode::EndorsementPolicyFailure);
 
     // The same transaction again is a duplicate to the endorser and to the ledger.
+    network.level().await;
+    let before = *one.channel().subscribe_height().borrow();
     let (first, first_id) = &raced[0];
     one.client.send(first.clone()).await.unwrap();
     assert_eq!(
@@ -91,7 +93,7 @@ async fn an_application_evaluates_submits_and_learns_the_outcome() {
         "the first occurrence counts"
     );
 
-    network.level().await;
+    network.level_from(before + 1).await;
     let fingerprints: Vec<_> = network
         .members
         .iter()

@@ -309,6 +309,11 @@ impl Network {
 
     /// Waits until all peers have the same height.
     pub async fn level(&self) {
+        self.level_from(0).await;
+    }
+
+    /// The same, and at least so high.
+    pub async fn level_from(&self, least: u64) {
         let level = async {
             loop {
                 let heights: Vec<u64> = self
@@ -316,7 +321,7 @@ impl Network {
                     .iter()
                     .map(|member| *member.channel().subscribe_height().borrow())
                     .collect();
-                if heights.windows(2).all(|pair| pair[0] == pair[1]) {
+                if heights[0] >= least && heights.windows(2).all(|pair| pair[0] == pair[1]) {
                     return;
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;

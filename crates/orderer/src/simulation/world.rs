@@ -251,6 +251,7 @@ impl World {
         executor.spawn(process, async move {
             if let Err(error) = world.open(node, process).await {
                 world.tell(format!("node {node} cannot start: {error}"));
+                world.kill(node, false);
             }
         });
     }
@@ -547,12 +548,22 @@ impl World {
         self.tell("everything is mended");
         self.network.heal();
         self.network.set_weather(Weather::FAIR);
+        for disk in &self.disks {
+            disk.set_full(false);
+        }
+        self.restart_failed();
+    }
+
+    /// Whoever watches over the nodes starts those again that have stopped.
+    fn restart_failed(self: &Arc<Self>) {
         for node in 0..self.disks.len() {
-            self.disks[node].set_full(false);
-            let failed = self.orderer(node).is_none_or(|orderer| {
-                orderer.channels().is_empty() || orderer.failure(&self.channel).is_some()
-            });
-            if failed {
+            let place = self.places.lock()[node].clone();
+            let has_failed = match &place.orderer {
+                Some(orderer) => orderer.failure(&self.channel).is_some(),
+                // It may be starting.
+                None => place.process.is_none(),
+            };
+            if has_failed {
                 self.kill(node, false);
                 self.start(node);
             }
@@ -564,6 +575,9 @@ impl World {
     async fn settle(self: Arc<Self>) {
         for number in 0_u64.. {
             rt::sleep(Duration::from_millis(500)).await;
+            if number % 20 == 19 {
+                self.restart_failed();
+            }
             let (listed, _) = self.consenters();
             let Some(node) = pick(&listed) else { continue };
             let calm = self.calm.load(Ordering::Relaxed);
