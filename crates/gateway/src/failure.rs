@@ -1,6 +1,7 @@
 //! Errors that clients see: a gRPC status with details about the nodes that failed.
 
 use consilium_proto::{gateway::ErrorDetail, google::rpc};
+use consilium_transport::code_name;
 use prost::Message;
 use tonic::{Code, Status};
 
@@ -53,31 +54,9 @@ fn shortened(detail: &ErrorDetail) -> ErrorDetail {
 pub(crate) fn go_text(status: &Status) -> String {
     format!(
         "rpc error: code = {} desc = {}",
-        go_code(status.code()),
+        code_name(status.code()),
         status.message()
     )
-}
-
-fn go_code(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "Canceled",
-        Code::Unknown => "Unknown",
-        Code::InvalidArgument => "InvalidArgument",
-        Code::DeadlineExceeded => "DeadlineExceeded",
-        Code::NotFound => "NotFound",
-        Code::AlreadyExists => "AlreadyExists",
-        Code::PermissionDenied => "PermissionDenied",
-        Code::ResourceExhausted => "ResourceExhausted",
-        Code::FailedPrecondition => "FailedPrecondition",
-        Code::Aborted => "Aborted",
-        Code::OutOfRange => "OutOfRange",
-        Code::Unimplemented => "Unimplemented",
-        Code::Internal => "Internal",
-        Code::Unavailable => "Unavailable",
-        Code::DataLoss => "DataLoss",
-        Code::Unauthenticated => "Unauthenticated",
-    }
 }
 
 #[cfg(test)]

@@ -166,7 +166,7 @@ impl Chain {
     fn is_to_be_member(&self) -> bool {
         self.is_onboarded()
             && (self.state.own_consenter().is_some()
-                || (self.state.is_leaving() && matches!(self.log.node(), Ok(Some(_)))))
+                || (self.state.is_leaving() && self.log.node().is_some()))
     }
 
     fn is_onboarded(&self) -> bool {
@@ -258,9 +258,8 @@ impl Chain {
     /// This disk's Raft id in the channel, and whether it takes part in founding the channel.
     async fn find_node(&self) -> Result<Option<(u64, bool)>, OrdererError> {
         let log = self.log.clone();
-        let (known, pristine) =
-            rt::blocking(move || Ok::<_, std::io::Error>((log.node()?, log.is_pristine()?)))
-                .await??;
+        let known = log.node();
+        let pristine = rt::blocking(move || log.is_pristine()).await??;
         let Some(own) = self.state.own_consenter() else {
             return Ok(known.map(|node| (node, false)));
         };

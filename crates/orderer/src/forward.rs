@@ -47,6 +47,7 @@ impl Forwarder {
             let (requests, outgoing) = mpsc::channel(QUEUE);
             let name = channel.clone();
             rt::spawn(feed(name, queue, requests, waiters));
+            let mut next = None;
             let relaying = relay(
                 &channel,
                 &*cluster,
@@ -54,6 +55,7 @@ impl Forwarder {
                 &address,
                 outgoing,
                 &mut waiting,
+                &mut next,
             );
             let refusal = tokio::select! {
                 biased;
@@ -61,6 +63,9 @@ impl Forwarder {
                 () = dropped.cancelled() => unknown("the leader changed meanwhile"),
             };
             waiting.close();
+            if let Some(waiter) = next {
+                waiter.answer(Err(refusal.clone()));
+            }
             while let Some(waiter) = waiting.recv().await {
                 waiter.answer(Err(refusal.clone()));
             }
@@ -124,7 +129,7 @@ async fn feed(
 }
 
 /// Sends the requests and hands out the answers, until the stream breaks; gives the answer for
-/// those that still wait.
+/// those that still wait: `next`, whose answer would come next, and those behind it.
 async fn relay(
     channel: &str,
     cluster: &dyn Cluster,
@@ -132,6 +137,7 @@ async fn relay(
     address: &str,
     outgoing: mpsc::Receiver<SubmitRequest>,
     waiting: &mut mpsc::Receiver<Submission>,
+    next: &mut Option<Submission>,
 ) -> Refusal {
     let leader = consenter_of(leader);
     let timed_out = || {
@@ -150,22 +156,19 @@ async fn relay(
             ))
         }
         Some(Ok(mut responses)) => loop {
-            let Some(waiter) = waiting.recv().await else {
-                return unknown("the forwarder ended");
-            };
+            *next = waiting.recv().await;
+            if next.is_none() {
+                break unknown("the forwarder ended");
+            }
             match rt::timeout(DEADLINE, responses.next()).await {
                 Some(Some(Ok(response))) => {
-                    waiter.answer(read(response));
+                    if let Some(waiter) = next.take() {
+                        waiter.answer(read(response));
+                    }
                 }
-                outcome => {
-                    let refusal = match outcome {
-                        None => timed_out(),
-                        Some(Some(Err(status))) => unknown(status.message()),
-                        Some(_) => unknown("the leader ended the stream"),
-                    };
-                    waiter.answer(Err(refusal.clone()));
-                    break refusal;
-                }
+                None => break timed_out(),
+                Some(Some(Err(status))) => break unknown(status.message()),
+                Some(None) => break unknown("the leader ended the stream"),
             }
         },
     }

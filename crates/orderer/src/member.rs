@@ -10,7 +10,7 @@ use consilium_proto::consilium::replication as wire;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::impls::EmptyNode;
 use openraft::raft::Precondition;
-use openraft::{ChangeMembers, Config, Instant, ServerState, SnapshotPolicy};
+use openraft::{ChangeMembers, Config, Instant, RaftMetrics, ServerState, SnapshotPolicy};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -26,7 +26,7 @@ use crate::raft::log::ChannelLog;
 use crate::raft::machine::Machine;
 use crate::raft::membership::{self, Step, View, consenter_of};
 use crate::raft::network::Network;
-use crate::raft::{Raft, Timing};
+use crate::raft::{Raft, Timing, TypeConfig};
 use crate::refusal::Refusal;
 use crate::rt;
 use crate::state::ChainState;
@@ -220,13 +220,19 @@ impl Member {
     fn alive(&self) -> BTreeSet<u64> {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
-        let lately = self.timing.election_max;
-        let heard = metrics.heartbeat.iter().flatten();
-        let alive = heard.filter_map(|(node, at)| {
-            let at = at.as_ref()?;
-            (at.elapsed() <= lately).then_some(*node)
-        });
-        alive.chain([self.node]).collect()
+        let heard = metrics.heartbeat.iter().flatten().map(|(node, _)| *node);
+        let heard = heard.filter(|node| self.hears(&metrics, *node));
+        heard.chain([self.node]).collect()
+    }
+
+    /// Whether a node has answered this leader lately.
+    fn hears(&self, metrics: &RaftMetrics<TypeConfig>, node: u64) -> bool {
+        let heard = metrics
+            .heartbeat
+            .as_ref()
+            .and_then(|heard| heard.get(&node));
+        let heard = heard.and_then(Option::as_ref);
+        node == self.node || heard.is_some_and(|at| at.elapsed() <= self.timing.election_max)
     }
 
     /// Consenters whose voting nodes have answered lately. Only the leader knows.
@@ -241,9 +247,16 @@ impl Member {
 
     /// Whether a majority of every set of voters has answered this leader lately.
     pub(crate) fn has_quorum(&self) -> bool {
-        let alive = self.alive();
-        let mut sets = self.voters().into_iter();
-        sets.all(|set| set.intersection(&alive).count() > set.len() / 2)
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        let heard = |set: &BTreeSet<u64>| {
+            set.iter()
+                .filter(|node| self.hears(&metrics, **node))
+                .count()
+        };
+        let mut sets = membership.get_joint_config().iter();
+        sets.all(|set| heard(set) > set.len() / 2)
     }
 
     /// How the group keeps time.

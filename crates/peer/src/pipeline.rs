@@ -124,8 +124,6 @@ fn commit_blocks(channel: &PeerChannel, mut prepared: mpsc::Receiver<Prepared>) 
         match channel.commit(ready) {
             Ok(committed) => {
                 let elapsed = started.elapsed();
-                metrics::histogram!("ledger_block_processing_time", "channel" => channel.name().to_owned())
-                    .record(elapsed.as_secs_f64());
                 metrics::gauge!("ledger_blockchain_height", "channel" => channel.name().to_owned())
                     .set(committed.number as f64 + 1.0);
                 tracing::info!(

@@ -243,7 +243,7 @@ impl Call {
             name: method,
             ..
         } = self.method.clone();
-        let code = name(code);
+        let code = code_name(code);
         counter!(completed, "service" => service.clone(), "method" => method.clone(), "code" => code)
             .increment(1);
         histogram!(duration, "service" => service, "method" => method, "code" => code)
@@ -263,7 +263,7 @@ fn code(headers: &HeaderMap) -> Option<Code> {
 }
 
 /// A code's name as grpc-go writes it.
-fn name(code: Code) -> &'static str {
+pub fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "Canceled",

@@ -39,7 +39,7 @@ pub use connection::{
     Connection, ConnectionInfo, HANDSHAKE_TIMEOUT, Incoming, client_certificate, incoming, listen,
     remote_address,
 };
-pub use grpc_metrics::{CallKind, GrpcMetrics, MeteredService, describe_metrics};
+pub use grpc_metrics::{CallKind, GrpcMetrics, MeteredService, code_name, describe_metrics};
 pub use http_server::{ClientCertificate, HttpLimits, serve_http, serve_http_with};
 pub use identity::{TlsError, TlsIdentity, check_roots};
 pub use server::{ClientAuth, ServerTls};

@@ -33,8 +33,9 @@ struct Shared {
     channel: Arc<str>,
     store: Arc<Store>,
     recent: Arc<Mutex<Recent>>,
-    /// Position of the newest snapshot that was stored since the start.
-    newest_snapshot: tokio::sync::Mutex<Option<LogId>>,
+    node: Mutex<Option<u64>>,
+    /// Position of the newest snapshot that is stored, or queued to be.
+    newest_snapshot: Mutex<Option<LogId>>,
 }
 
 /// The end of the log, and the entries near it.
@@ -68,11 +69,17 @@ impl ChannelLog {
             purged,
             ..Recent::default()
         };
+        let node = store.record(channel, Record::Node)?;
+        let node = node.map(|bytes| bytes[..].try_into().map(u64::from_be_bytes));
+        let node = node.transpose().map_err(io::Error::other)?;
+        let snapshot = store.record(channel, Record::Snapshot)?;
+        let newest_snapshot = snapshot.map(position_of).transpose()?.flatten();
         let shared = Shared {
             channel: channel.into(),
             store,
             recent: Arc::new(Mutex::new(recent)),
-            newest_snapshot: tokio::sync::Mutex::new(None),
+            node: Mutex::new(node),
+            newest_snapshot: Mutex::new(newest_snapshot),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -88,22 +95,16 @@ impl ChannelLog {
         Ok(vote.is_none() && self.shared.recent.lock().last.is_none())
     }
 
-    /// The Raft id that this disk has in the channel. Blocks on the disk.
-    pub(crate) fn node(&self) -> io::Result<Option<u64>> {
-        let record = self
-            .shared
-            .store
-            .record(&self.shared.channel, Record::Node)?;
-        let number = |bytes: bytes::Bytes| {
-            let bytes = bytes[..].try_into().map_err(io::Error::other)?;
-            Ok(u64::from_be_bytes(bytes))
-        };
-        record.map(number).transpose()
+    /// The Raft id that this disk has in the channel.
+    pub(crate) fn node(&self) -> Option<u64> {
+        *self.shared.node.lock()
     }
 
     /// Stores it durably.
     pub(crate) async fn save_node(&self, node: u64) -> io::Result<()> {
-        self.put(Record::Node, node.to_be_bytes().to_vec()).await
+        self.put(Record::Node, node.to_be_bytes().to_vec()).await?;
+        *self.shared.node.lock() = Some(node);
+        Ok(())
     }
 
     /// The last position of the log.
@@ -127,26 +128,23 @@ impl ChannelLog {
     /// after one from the leader was installed, and the log before that one is gone by then.
     pub(crate) async fn save_snapshot(&self, snapshot: &wire::Snapshot) -> io::Result<()> {
         let id = snapshot.id.as_ref().map(codec::read_log_id);
-        // Held while the write is under way, so that writes come in order; nothing else waits.
-        let mut newest = self.shared.newest_snapshot.lock().await;
-        let stored = match *newest {
-            Some(stored) => Some(stored),
-            None => self.snapshot_id()?,
-        };
-        if id <= stored {
-            return Ok(());
+        let (write, written) = Write::durable(vec![Change::Put {
+            channel: self.shared.channel.clone(),
+            record: Record::Snapshot,
+            value: snapshot.encode_to_vec(),
+        }]);
+        let place = self.shared.store.place().await?;
+        {
+            // Compared and queued in one step, so that what is stored last is the newest. One that
+            // is only queued is durable before any removal of log entries that relies on it.
+            let mut newest = self.shared.newest_snapshot.lock();
+            if id <= *newest {
+                return Ok(());
+            }
+            *newest = id;
+            place.send(write);
         }
-        self.put(Record::Snapshot, snapshot.encode_to_vec()).await?;
-        *newest = id;
-        Ok(())
-    }
-
-    fn snapshot_id(&self) -> io::Result<Option<LogId>> {
-        let Some(bytes) = self.snapshot()? else {
-            return Ok(None);
-        };
-        let snapshot = wire::Snapshot::decode(bytes).map_err(codec::CodecError::from)?;
-        Ok(snapshot.id.as_ref().map(codec::read_log_id))
+        written.outcome().await
     }
 
     /// Removes everything of the channel.
@@ -157,7 +155,8 @@ impl ChannelLog {
             .write_durably(vec![Change::Forget { channel }])
             .await?;
         *self.shared.recent.lock() = Recent::default();
-        *self.shared.newest_snapshot.lock().await = None;
+        *self.shared.node.lock() = None;
+        *self.shared.newest_snapshot.lock() = None;
         Ok(())
     }
 
@@ -248,6 +247,12 @@ impl Recent {
     }
 }
 
+/// The position that a stored snapshot ends at.
+fn position_of(snapshot: bytes::Bytes) -> io::Result<Option<LogId>> {
+    let snapshot = wire::Snapshot::decode(snapshot).map_err(codec::CodecError::from)?;
+    Ok(snapshot.id.as_ref().map(codec::read_log_id))
+}
+
 /// About how much memory an entry takes.
 fn size_of_entry(entry: &Entry) -> usize {
     128 + match &entry.payload {
@@ -278,11 +283,9 @@ impl RaftLogReader<TypeConfig> for ChannelLog {
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
-        let stored = self
-            .shared
-            .store
-            .record(&self.shared.channel, Record::Vote)?;
-        stored.map(store::decode_vote).transpose()
+        let shared = self.shared.clone();
+        let read = rt::blocking(move || shared.store.record(&shared.channel, Record::Vote));
+        read.await??.map(store::decode_vote).transpose()
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {

@@ -102,6 +102,28 @@ pub(crate) enum Done {
     Call(Box<dyn FnOnce(io::Result<()>) + Send>),
 }
 
+impl Write {
+    /// A write that somebody waits for.
+    pub(crate) fn durable(changes: Vec<Change>) -> (Self, Written) {
+        let (done, finished) = oneshot::channel();
+        let done = Done::Call(Box::new(move |outcome| {
+            // Whoever waited may be gone.
+            let _ = done.send(outcome);
+        }));
+        (Self { changes, done }, Written(finished))
+    }
+}
+
+/// What becomes of a write.
+pub(crate) struct Written(oneshot::Receiver<io::Result<()>>);
+
+impl Written {
+    /// Resolves once the write is durable, or has failed.
+    pub(crate) async fn outcome(self) -> io::Result<()> {
+        self.0.await.unwrap_or_else(|_| Err(stopped()))
+    }
+}
+
 impl Store {
     /// Starts the writer; it ends when the store is dropped and the queue is empty.
     pub(crate) fn new(disk: Arc<dyn LogDisk>) -> Arc<Self> {
@@ -141,19 +163,21 @@ impl Store {
 
     /// Queues writes; they become durable in the order of the calls.
     pub(crate) async fn write(&self, write: Write) -> io::Result<()> {
+        self.place().await?.send(write);
+        Ok(())
+    }
+
+    /// Waits for a place in the queue, to be filled later without waiting.
+    pub(crate) async fn place(&self) -> io::Result<mpsc::Permit<'_, Write>> {
         let writes = self.writes.as_ref().ok_or_else(stopped)?;
-        writes.send(write).await.map_err(|_| stopped())
+        writes.reserve().await.map_err(|_| stopped())
     }
 
     /// Queues changes and waits until they are durable.
     pub(crate) async fn write_durably(&self, changes: Vec<Change>) -> io::Result<()> {
-        let (done, finished) = oneshot::channel();
-        let done = Done::Call(Box::new(move |outcome| {
-            // Whoever waited may be gone.
-            let _ = done.send(outcome);
-        }));
-        self.write(Write { changes, done }).await?;
-        finished.await.unwrap_or_else(|_| Err(stopped()))
+        let (write, written) = Write::durable(changes);
+        self.write(write).await?;
+        written.outcome().await
     }
 
     /// A record of a channel. Blocks on the disk.
