@@ -10,13 +10,17 @@
 // after 3.1), which runs the same tests when CONSILIUM names a script that translates orderer.yaml.
 // Fabric acknowledges a message before it is ordered, so there it loses some under load.
 //
+// Clients of Fabric's gateway SDKs, for Go and for Node, go through the same faults and changes
+// (package sdk): the network then has two peers besides. The SDK for Node runs in a child process, out
+// of ../node (npm ci --prefix ../node).
+//
 // Environment:
 //
 //	CONSILIUM             the program under test; must be set
 //	FAULT_ROUNDS          how often the leader is killed (100)
 //	FAULT_ALL_ROUNDS      how often all nodes are killed at once (20)
 //	FAULT_CUT_ROUNDS      how often each kind of cut is made (2)
-//	FAULT_GATEWAY_ROUNDS  how often the leader under a whole network is killed (5)
+//	FAULT_GATEWAY_ROUNDS  how often the leader, and then all orderers, are killed under the SDKs (5)
 //	FAULT_SEED            the moments of the faults; every run prints its own
 //
 // The faults, TestFault…, take minutes and run only when they are asked for:

@@ -52,9 +52,14 @@ func moments(t *testing.T) *rand.Rand {
 
 func TestFaultTheLeaderIsKilledAgainAndAgain(t *testing.T) {
 	injectsFaults(t)
-	rounds, random := number(t, "FAULT_ROUNDS", 100), moments(t)
 	net := network.Start(t, network.Options{MaxMessageCount: 4, SnapshotIntervalSize: 64 << 10})
 	work := load.Start(t, net, 4)
+	killLeaders(t, net, work, number(t, "FAULT_ROUNDS", 100), moments(t))
+	work.Check(t)
+}
+
+func killLeaders(t *testing.T, net *network.Network, work workload, rounds int, random *rand.Rand) {
+	t.Helper()
 	started := time.Now()
 	for round := range rounds {
 		leader := net.Leader(t)
@@ -73,14 +78,18 @@ func TestFaultTheLeaderIsKilledAgainAndAgain(t *testing.T) {
 			t.Logf("%d rounds in %s: %s", round+1, time.Since(started).Round(time.Second), work)
 		}
 	}
-	work.Check(t)
 }
 
 func TestFaultAllNodesAreKilledAtOnceAgainAndAgain(t *testing.T) {
 	injectsFaults(t)
-	rounds, random := number(t, "FAULT_ALL_ROUNDS", 20), moments(t)
 	net := network.Start(t, network.Options{MaxMessageCount: 4, SnapshotIntervalSize: 64 << 10})
 	work := load.Start(t, net, 4)
+	killAll(t, net, work, number(t, "FAULT_ALL_ROUNDS", 20), moments(t))
+	work.Check(t)
+}
+
+func killAll(t *testing.T, net *network.Network, work workload, rounds int, random *rand.Rand) {
+	t.Helper()
 	for range rounds {
 		time.Sleep(time.Duration(random.IntN(400)) * time.Millisecond)
 		var killed sync.WaitGroup
@@ -91,7 +100,6 @@ func TestFaultAllNodesAreKilledAtOnceAgainAndAgain(t *testing.T) {
 		net.StartAll(t)
 		work.Await(t, 8, "after all nodes were killed")
 	}
-	work.Check(t)
 }
 
 func TestFaultAFullDiskStopsOneNodeAndNoOther(t *testing.T) {
@@ -217,15 +225,24 @@ func TestFaultPacketsInOneDirectionAreDropped(t *testing.T) {
 		runInNamespaces(t)
 		return
 	}
-	rounds, random := number(t, "FAULT_CUT_ROUNDS", 2), moments(t)
-	net := network.Start(t, network.Options{
-		SnapshotIntervalSize: 64 << 10,
-		Host:                 func(node int) string { return fmt.Sprintf("10.77.0.%d", 11+node) },
-		Launcher: func(node int) []string {
-			return []string{"ip", "netns", "exec", fmt.Sprintf("%s-%d", prefix, node)}
-		},
-	})
+	net := network.Start(t, apart(prefix, network.Options{SnapshotIntervalSize: 64 << 10}))
 	work := load.Start(t, net, 4)
+	cutOff(t, net, work, prefix, number(t, "FAULT_CUT_ROUNDS", 2), moments(t))
+	work.Check(t)
+}
+
+// apart puts every node into a network namespace of its own. Peers stay where the test is.
+func apart(prefix string, options network.Options) network.Options {
+	options.Host = func(node int) string { return fmt.Sprintf("10.77.0.%d", 11+node) }
+	options.Launcher = func(node int) []string {
+		return []string{"ip", "netns", "exec", fmt.Sprintf("%s-%d", prefix, node)}
+	}
+	return options
+}
+
+// cutOff makes every kind of cut so many times.
+func cutOff(t *testing.T, net *network.Network, work workload, prefix string, rounds int, random *rand.Rand) {
+	t.Helper()
 	cut := func(t *testing.T, from, to *network.Node) func() {
 		t.Helper()
 		space := fmt.Sprintf("%s-%d", prefix, index(net, from))
@@ -282,7 +299,6 @@ func TestFaultPacketsInOneDirectionAreDropped(t *testing.T) {
 			})
 		}
 	}
-	work.Check(t)
 }
 
 // awaitRecovery waits until one node leads and every node has what one of them has now.

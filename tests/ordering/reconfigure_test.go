@@ -14,6 +14,7 @@ import (
 	"consilium/tests/ordering/client"
 	"consilium/tests/ordering/load"
 	"consilium/tests/ordering/network"
+	"consilium/tests/ordering/verify"
 )
 
 // add lists a node as consenter and names its endpoint.
@@ -194,13 +195,36 @@ func TestAFollowerBecomesConsenterAndAConsenterFollower(t *testing.T) {
 func TestAllConsentersAreReplacedUnderLoadAndNothingAcknowledgedIsLost(t *testing.T) {
 	net := network.Start(t, network.Options{Spares: 3, SnapshotIntervalSize: 64 << 10})
 	work := load.Start(t, net, 4)
+	replaceAll(t, net, work)
+	for _, node := range net.Nodes[3:] {
+		node.Kill()
+	}
+	for _, node := range net.Nodes[3:] {
+		node.Start(t)
+	}
+	net.Leader(t)
+	net.Send(t, net.Nodes[3], "after a restart of the new nodes")
+	net.EqualChains(t, net.Nodes[3:]...)
+}
+
+// replaceAll puts three spare nodes in the place of the three consenters, one after the other, and
+// stops those.
+func replaceAll(t *testing.T, net *network.Network, work workload) {
+	t.Helper()
 	serving := append([]*network.Node{}, net.Nodes[:3]...)
 	for index := range 3 {
 		leaving, coming := net.Nodes[index], net.Nodes[3+index]
 		work.Await(t, 20, "before "+coming.Name+" comes")
-		coming.Join(t, net.ConfigBlock(t, serving[0]))
-		coming.AwaitRelation(t, net.Channel, "follower", "active")
-		net.Reconfigure(t, add(coming), net.OrdererAdmins()...)
+		if index == 1 {
+			// The other order: what is listed does not serve the channel yet.
+			net.Reconfigure(t, add(coming), net.OrdererAdmins()...)
+			work.Await(t, 20, "before "+coming.Name+", which is listed, joins")
+			coming.Join(t, net.ConfigBlock(t, serving[0]))
+		} else {
+			coming.Join(t, net.ConfigBlock(t, serving[0]))
+			coming.AwaitRelation(t, net.Channel, "follower", "active")
+			net.Reconfigure(t, add(coming), net.OrdererAdmins()...)
+		}
 		coming.AwaitRelation(t, net.Channel, "consenter", "active")
 		serving = append(serving, coming)
 		work.Target(serving...)
@@ -216,55 +240,50 @@ func TestAllConsentersAreReplacedUnderLoadAndNothingAcknowledgedIsLost(t *testin
 	}
 	work.Await(t, 20, "by the new nodes alone")
 	work.Check(t, net.Nodes[3:]...)
-	for _, node := range net.Nodes[3:] {
-		node.Kill()
-	}
-	for _, node := range net.Nodes[3:] {
-		node.Start(t)
-	}
-	net.Leader(t)
-	net.Send(t, net.Nodes[3], "after a restart of the new nodes")
-	net.EqualChains(t, net.Nodes[3:]...)
 }
 
 func TestTLSCertificatesAreRotatedInPlaceUnderLoad(t *testing.T) {
-	rotate(t, func(t *testing.T, node *network.Node, old ordererconfig.Consenter) network.Change {
-		return func(config *configtx.ConfigTx) error {
-			now, err := config.Orderer().Configuration()
-			if err != nil {
-				return err
-			}
-			for index, consenter := range now.EtcdRaft.Consenters {
-				if consenter.ServerTLSCert.Equal(old.ServerTLSCert) {
-					now.EtcdRaft.Consenters[index] = node.Consenter()
-				}
-			}
-			return config.Orderer().SetEtcdRaftConsensusType(now.EtcdRaft, now.State)
-		}
-	})
+	net := network.Start(t, network.Options{})
+	rotateAll(t, net, load.Start(t, net, 4), exchange)
 }
 
 func TestTLSCertificatesAreRotatedByRemoveAndAddConsenterUnderLoad(t *testing.T) {
-	rotate(t, func(t *testing.T, node *network.Node, old ordererconfig.Consenter) network.Change {
+	net := network.Start(t, network.Options{})
+	rotateAll(t, net, load.Start(t, net, 4), func(old, renewed ordererconfig.Consenter) network.Change {
 		return func(config *configtx.ConfigTx) error {
 			if err := config.Orderer().RemoveConsenter(old); err != nil {
 				return err
 			}
-			return config.Orderer().AddConsenter(node.Consenter())
+			return config.Orderer().AddConsenter(renewed)
 		}
 	})
 }
 
-// rotate gives every consenter a new key and TLS certificate, one after the other.
-func rotate(t *testing.T, change func(*testing.T, *network.Node, ordererconfig.Consenter) network.Change) {
-	net := network.Start(t, network.Options{})
-	work := load.Start(t, net, 4)
+// exchange puts a consenter's new entry where the old one is.
+func exchange(old, renewed ordererconfig.Consenter) network.Change {
+	return func(config *configtx.ConfigTx) error {
+		now, err := config.Orderer().Configuration()
+		if err != nil {
+			return err
+		}
+		for index, consenter := range now.EtcdRaft.Consenters {
+			if consenter.ServerTLSCert.Equal(old.ServerTLSCert) {
+				now.EtcdRaft.Consenters[index] = renewed
+			}
+		}
+		return config.Orderer().SetEtcdRaftConsensusType(now.EtcdRaft, now.State)
+	}
+}
+
+// rotateAll gives every consenter a new key and TLS certificate, one after the other.
+func rotateAll(t *testing.T, net *network.Network, work workload, change func(old, renewed ordererconfig.Consenter) network.Change) {
+	t.Helper()
 	for _, node := range net.Nodes {
 		work.Await(t, 20, "before "+node.Name+" has a new certificate")
 		old, others := node.Consenter(), except(net.Nodes, node)
 		// The files change now; the process goes on with the old pair until it is restarted.
 		node.UseTLS(t, node.NewTLS(t))
-		net.Reconfigure(t, change(t, node, old), net.OrdererAdmins()...)
+		net.Reconfigure(t, change(old, node.Consenter()), net.OrdererAdmins()...)
 		node.Stop(t)
 		work.Await(t, 20, "while "+node.Name+" restarts")
 		node.Start(t)
@@ -359,6 +378,17 @@ func TestChangesOfTheConsentersThatAreNotSafeAreRefused(t *testing.T) {
 		down.Start(t)
 		net.EqualChains(t, net.Nodes[:3]...)
 	})
+}
+
+// workload is what runs while something happens to a network: raw messages, or the SDKs.
+type workload interface {
+	// Await waits until that many more messages are acknowledged, or transactions committed.
+	Await(t testing.TB, more int, what string)
+	// Target names the nodes that clients turn to, if it is for the workload to know them.
+	Target(nodes ...*network.Node)
+	// Check ends the workload, and fails the test if anything that was acknowledged is missing or an
+	// error came that no retry helps against.
+	Check(t testing.TB, nodes ...*network.Node) *verify.Chain
 }
 
 // step runs a part of a test that later parts build on.

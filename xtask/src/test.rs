@@ -109,8 +109,10 @@ fn ordering() -> anyhow::Result<()> {
     go_test(&["test", "-count=1", "-timeout=15m", "./..."])
 }
 
-/// A few rounds of each fault; the tests' own defaults are many more.
+/// A few rounds of each fault; the tests' own defaults are many more. The clients are SDKs too, and
+/// one of them is npm's.
 fn ordering_faults() -> anyhow::Result<()> {
+    node_modules()?;
     go_test(&["test", "-count=1", "-timeout=15m", "-run=Fault", "."])
 }
 
@@ -151,17 +153,7 @@ fn demo() -> anyhow::Result<()> {
 
 /// Starts a network on free ports, lends it to `work`, and removes it whatever happens.
 fn with_network(work: impl FnOnce(&std::path::Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    run(&mut command(
-        "npm",
-        [
-            "ci",
-            "--prefix",
-            "tests/node",
-            "--no-audit",
-            "--no-fund",
-            "--loglevel=error",
-        ],
-    ))?;
+    node_modules()?;
     let folder = absolute("target/test/network")?;
     let dir = folder.to_string_lossy().into_owned();
     let down = || {
@@ -191,6 +183,21 @@ fn with_network(work: impl FnOnce(&std::path::Path) -> anyhow::Result<()>) -> an
         Ok(())
     };
     outcome.and(stopped)
+}
+
+/// Installs what the lock file names, and nothing else.
+fn node_modules() -> anyhow::Result<()> {
+    run(&mut command(
+        "npm",
+        [
+            "ci",
+            "--prefix",
+            "tests/node",
+            "--no-audit",
+            "--no-fund",
+            "--loglevel=error",
+        ],
+    ))
 }
 
 fn absolute(path: &str) -> anyhow::Result<std::path::PathBuf> {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use consilium_msp::Signer;
+use consilium_orderer::Orderer;
 use consilium_proto::{
     common, gateway, orderer,
     protos::{self, TxValidationCode},
@@ -715,6 +716,46 @@ async fn losing_an_orderer_loses_no_acknowledged_transaction() {
         let (code, _) = member.client.status(&tx_id).await.unwrap();
         assert_eq!(code, TxValidationCode::Valid);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orderer_that_does_not_serve_the_channel_is_passed_over() {
+    let network = Network::start(3, 1).await;
+    network.deploy("kv", None).await;
+    let client = &network.members[0].client;
+    let leads = |orderer: &Orderer| orderer.leader(CHANNEL) == orderer.raft_id(CHANNEL);
+    let away = network
+        .orderers
+        .iter()
+        .find(|running| !leads(&running.orderer))
+        .unwrap();
+    away.orderer.remove(CHANNEL).await.unwrap();
+    // One of three, chosen at random: that none of these meets it would be a miracle.
+    for round in 0..40u32 {
+        let key = format!("k{round}");
+        let code = client
+            .submit("kv", &[b"put", key.as_bytes(), b"v"])
+            .await
+            .unwrap();
+        assert_eq!(code, TxValidationCode::Valid);
+    }
+
+    // Where nobody serves it there is nothing to wait for: refused, as by Fabric's gateway.
+    for running in &network.orderers {
+        if running.orderer.channel_info(CHANNEL).is_some() {
+            running.orderer.remove(CHANNEL).await.unwrap();
+        }
+    }
+    let (proposal, _) = client.propose(CHANNEL, "kv", &[b"put", b"a", b"1"]);
+    let envelope = client.endorse_proposal(proposal, vec![]).await.unwrap();
+    let status = client.send(client.sign(envelope)).await.unwrap_err();
+    assert_eq!(
+        (status.code(), status.message()),
+        (
+            Code::Aborted,
+            "received unsuccessful response from orderer: status=BAD_REQUEST, info=channel does not exist"
+        )
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

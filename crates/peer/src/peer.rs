@@ -98,11 +98,14 @@ pub(crate) struct Core {
     /// Held while a channel is made, so that it is made once.
     joining: Mutex<()>,
     intakes: Mutex<Vec<JoinHandle<()>>>,
+    client_roots: Mutex<Vec<RootsListener>>,
     pool: Arc<VerificationPool>,
     memory: Arc<SignatureMemory>,
     stop: CancellationToken,
     runtime: Handle,
 }
+
+type RootsListener = Box<dyn Fn(&[Bytes]) + Send + Sync>;
 
 impl Peer {
     /// Opens the data folder, takes up every channel in it and begins to pull blocks.
@@ -130,6 +133,7 @@ impl Peer {
             channels: RwLock::default(),
             joining: Mutex::new(()),
             intakes: Mutex::default(),
+            client_roots: Mutex::default(),
             pool: Arc::new(pool),
             memory: Arc::new(SignatureMemory::new(ENDORSEMENTS_REMEMBERED)),
             stop: CancellationToken::new(),
@@ -148,6 +152,15 @@ impl Peer {
             host,
             endorser,
         }))
+    }
+
+    /// Calls `listener` with the TLS roots (PEM) of the application organizations of all channels, now
+    /// and whenever they change: the node's listener accepts client certificates under them.
+    /// `fabric: core/peer/peer.go updateTrustedRoots`
+    pub fn on_client_roots(&self, listener: impl Fn(&[Bytes]) + Send + Sync + 'static) {
+        let mut listeners = self.core.client_roots.lock();
+        listener(&self.core.application_roots());
+        listeners.push(Box::new(listener));
     }
 
     /// Joins a channel by its block 0.
@@ -343,23 +356,42 @@ impl Core {
         Ok(channel)
     }
 
-    /// Lets TLS accept every organization of every channel.
+    /// Lets TLS accept the organizations of all channels.
     fn trust_tls_roots(&self) {
+        {
+            let listeners = self.client_roots.lock();
+            let roots = self.application_roots();
+            for listener in listeners.iter() {
+                listener(&roots);
+            }
+        }
         let Some(tls) = &self.options.client_tls else {
             return;
         };
-        let channels: Vec<_> = self.channels.read().values().cloned().collect();
         let mut roots: Vec<Bytes> = self.options.local_msp.tls_root_pems();
-        for channel in channels {
-            for root in channel.config().tls_roots() {
-                if !roots.contains(&root) {
-                    roots.push(root);
-                }
+        for root in self.roots_of_channels(ChannelConfig::tls_roots) {
+            if !roots.contains(&root) {
+                roots.push(root);
             }
         }
         if let Err(error) = tls.set_roots(&roots) {
             tracing::error!(%error, "cannot take over TLS roots of channels");
         }
+    }
+
+    fn application_roots(&self) -> Vec<Bytes> {
+        self.roots_of_channels(ChannelConfig::application_tls_roots)
+    }
+
+    fn roots_of_channels(&self, of: impl Fn(&ChannelConfig) -> Vec<Bytes>) -> Vec<Bytes> {
+        let channels: Vec<_> = self.channels.read().values().cloned().collect();
+        let mut roots: Vec<Bytes> = channels
+            .iter()
+            .flat_map(|channel| of(&channel.config()))
+            .collect();
+        roots.sort();
+        roots.dedup();
+        roots
     }
 }
 

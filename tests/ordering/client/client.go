@@ -31,11 +31,19 @@ type Client struct {
 
 // Dial prepares a connection; nothing is sent yet. Without a certificate the client shows none.
 func Dial(address string, roots *x509.CertPool, certificate *pki.Credential) (*Client, error) {
+	connection, err := connect(address, roots, certificate)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{connection, orderer.NewAtomicBroadcastClient(connection), certificate}, nil
+}
+
+func connect(address string, roots *x509.CertPool, certificate *pki.Credential) (*grpc.ClientConn, error) {
 	config := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	if certificate != nil {
 		config.Certificates = []tls.Certificate{certificate.TLS()}
 	}
-	connection, err := grpc.NewClient(
+	return grpc.NewClient(
 		"passthrough:///"+address,
 		grpc.WithTransportCredentials(credentials.NewTLS(config)),
 		grpc.WithDefaultCallOptions(
@@ -45,10 +53,6 @@ func Dial(address string, roots *x509.CertPool, certificate *pki.Credential) (*C
 			MinConnectTimeout: 2 * time.Second,
 		}),
 	)
-	if err != nil {
-		return nil, err
-	}
-	return &Client{connection, orderer.NewAtomicBroadcastClient(connection), certificate}, nil
 }
 
 // Close ends the connection.
@@ -127,15 +131,7 @@ func (e *StatusError) Error() string { return "deliver ended with " + e.Status.S
 
 // Deliver asks for blocks and hands each to receive, until the node has sent the last one.
 func (c *Client) Deliver(ctx context.Context, channel string, seek *orderer.SeekInfo, reader *pki.Identity, receive func(*common.Block) error) error {
-	data, err := proto.Marshal(seek)
-	if err != nil {
-		return err
-	}
-	header := Header{Channel: channel, Type: common.HeaderType_DELIVER_SEEK_INFO}
-	if c.tls != nil {
-		header.TLSHash = c.tls.TLSHash()
-	}
-	request, err := Sign(header, data, reader)
+	request, err := seekRequest(channel, seek, reader, c.tls)
 	if err != nil {
 		return err
 	}
@@ -167,6 +163,19 @@ func (c *Client) Deliver(ctx context.Context, channel string, seek *orderer.Seek
 			return fmt.Errorf("unexpected answer %T", kind)
 		}
 	}
+}
+
+// seekRequest signs what Deliver is asked for, bound to the caller's TLS certificate.
+func seekRequest(channel string, seek *orderer.SeekInfo, reader *pki.Identity, certificate *pki.Credential) (*common.Envelope, error) {
+	data, err := proto.Marshal(seek)
+	if err != nil {
+		return nil, err
+	}
+	header := Header{Channel: channel, Type: common.HeaderType_DELIVER_SEEK_INFO}
+	if certificate != nil {
+		header.TLSHash = certificate.TLSHash()
+	}
+	return Sign(header, data, reader)
 }
 
 // Range asks for the blocks from first to last, which the node must have.

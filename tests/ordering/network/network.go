@@ -32,6 +32,8 @@ type Options struct {
 	Consenters int
 	// Spares are further nodes, which no config block lists yet.
 	Spares int
+	// WithPeers says that the channel has a second application organization, and that both run a peer.
+	WithPeers bool
 	// MaxMessageCount per block: 10.
 	MaxMessageCount uint32
 	// AbsoluteMaxBytes of a message: 1 MiB.
@@ -53,10 +55,12 @@ type Network struct {
 	Options
 	// Orderers are the organizations that run nodes: node i belongs to organization i modulo 3.
 	Orderers []*Organization
-	// Application is the one organization of the channel that runs none.
+	// Application is an organization of the channel that runs none.
 	Application *Organization
 	// Nodes are the consenters first, then the spares. None runs yet.
 	Nodes []*Node
+	// Peers are one of Application and one of another such organization, where there are any.
+	Peers []*Peer
 	// Genesis is the channel's first block, made by fabric-config.
 	Genesis *common.Block
 
@@ -93,13 +97,16 @@ func New(t testing.TB, options Options) *Network {
 	t.Cleanup(func() { network.report(t) })
 	for index := range options.Consenters + options.Spares {
 		organization := network.Orderers[index%len(network.Orderers)]
+		name := fmt.Sprintf("orderer%d", index+1)
+		folder := filepath.Join(network.folder, name)
 		node := &Node{
-			Name:         fmt.Sprintf("orderer%d", index+1),
+			process: process{
+				Name: name, Launcher: options.Launcher(index), folder: folder,
+				line:    []string{binary, "orderer", "start", "--config", filepath.Join(folder, "orderer.yaml")},
+				serving: "Beginning to serve requests",
+			},
 			Organization: organization,
 			Host:         options.Host(index),
-			folder:       filepath.Join(network.folder, fmt.Sprintf("orderer%d", index+1)),
-			binary:       binary,
-			Launcher:     options.Launcher(index),
 		}
 		node.Port, node.AdminPort, node.MetricsPort = freePort(t), freePort(t), freePort(t)
 		node.TLS = node.NewTLS(t)
@@ -107,11 +114,17 @@ func New(t testing.TB, options Options) *Network {
 		t.Cleanup(node.Kill)
 		network.Nodes = append(network.Nodes, node)
 	}
+	if options.WithPeers {
+		for _, organization := range []*Organization{network.Application, NewOrganization(t, "laboratory")} {
+			network.Peers = append(network.Peers, network.newPeer(t, binary, organization))
+		}
+	}
 	network.Genesis = network.NewGenesis(t, options.Channel)
 	return network
 }
 
-// Start makes a network, starts all its nodes, and joins the consenters to the channel.
+// Start makes a network, starts all its nodes, and joins the consenters to the channel, and the peers
+// if there are any.
 func Start(t testing.TB, options Options) *Network {
 	t.Helper()
 	network := New(t, options)
@@ -120,6 +133,9 @@ func Start(t testing.TB, options Options) *Network {
 		node.Join(t, network.Genesis)
 	}
 	network.Leader(t)
+	if options.WithPeers {
+		network.startPeers(t)
+	}
 	return network
 }
 
@@ -210,6 +226,13 @@ func (n *Network) profile() configtx.Channel {
 		}
 		organizations = append(organizations, organization)
 	}
+	members := []configtx.Organization{n.Application.Config()}
+	if len(n.Peers) > 0 {
+		members = nil
+	}
+	for _, peer := range n.Peers {
+		members = append(members, peer.Organization.Config())
+	}
 	var consenters []orderer.Consenter
 	for _, node := range n.Nodes[:n.Consenters] {
 		consenters = append(consenters, node.Consenter())
@@ -218,7 +241,7 @@ func (n *Network) profile() configtx.Channel {
 		Capabilities: []string{"V2_0"},
 		Policies:     policies(),
 		Application: configtx.Application{
-			Organizations: []configtx.Organization{n.Application.Config()},
+			Organizations: members,
 			Capabilities:  []string{"V2_5"},
 			Policies:      application,
 		},
@@ -407,16 +430,23 @@ func (n *Network) EqualChains(t testing.TB, nodes ...*Node) *verify.Chain {
 
 // report fails the test if a node has panicked, and prints the nodes' last words when it has failed.
 func (n *Network) report(t testing.TB) {
+	processes := map[string]*process{}
 	for _, node := range n.Nodes {
-		if panics := node.Panics(); panics != "" {
-			t.Errorf("%s has panicked:\n%s", node.Name, indent(panics))
+		processes[node.Address()] = &node.process
+	}
+	for _, peer := range n.Peers {
+		processes[peer.Address()] = &peer.process
+	}
+	for _, process := range processes {
+		if panics := process.Panics(); panics != "" {
+			t.Errorf("%s has panicked:\n%s", process.Name, indent(panics))
 		}
 	}
 	if !t.Failed() {
 		return
 	}
-	for _, node := range n.Nodes {
-		t.Logf("--- the end of the log of %s (%s)\n%s", node.Name, node.Address(), indent(node.LogTail(25)))
+	for address, process := range processes {
+		t.Logf("--- the end of the log of %s (%s)\n%s", process.Name, address, indent(process.LogTail(25)))
 	}
 }
 

@@ -1,7 +1,6 @@
 package network
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -10,12 +9,9 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -26,16 +22,9 @@ import (
 	"consilium/tests/ordering/pki"
 )
 
-const (
-	startDeadline = 30 * time.Second
-	stopDeadline  = 20 * time.Second
-	// serving is what a node logs once it can be called.
-	serving = "Beginning to serve requests"
-)
-
 // Node is an ordering node: its identity, its folder and its process.
 type Node struct {
-	Name         string
+	process
 	Organization *Organization
 	Host         string
 	Port         int
@@ -43,13 +32,6 @@ type Node struct {
 	MetricsPort  int
 	// TLS is both what its listener shows and what it shows to other nodes.
 	TLS *pki.Credential
-	// Launcher is put before the command line, to run the node in a network namespace.
-	Launcher []string
-
-	folder  string
-	binary  string
-	process *exec.Cmd
-	exited  chan struct{}
 }
 
 // Address is where the node serves gRPC.
@@ -119,101 +101,6 @@ func (n *Node) UseTLS(t testing.TB, pair *pki.Credential) {
 	write(t, filepath.Join(n.folder, "tls", "server.crt"), pair.CertPEM())
 	write(t, filepath.Join(n.folder, "tls", "server.key"), key)
 	n.TLS = pair
-}
-
-// Start starts the process and waits until it serves.
-func (n *Node) Start(t testing.TB) {
-	t.Helper()
-	if err := n.TryStart(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// TryStart is Start for nodes that may not come up.
-func (n *Node) TryStart() error {
-	if n.Running() {
-		return fmt.Errorf("%s runs already", n.Name)
-	}
-	log, err := os.OpenFile(n.logFile(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return err
-	}
-	defer log.Close()
-	from, err := log.Seek(0, io.SeekEnd)
-	if err != nil {
-		return err
-	}
-	line := append(append([]string{}, n.Launcher...),
-		n.binary, "orderer", "start", "--config", filepath.Join(n.folder, "orderer.yaml"))
-	process := exec.Command(line[0], line[1:]...)
-	process.Stdout, process.Stderr = log, log
-	process.Env = append([]string{"FABRIC_LOGGING_SPEC=openraft=error:info"}, os.Environ()...)
-	process.Env = append(process.Env, "RUST_BACKTRACE=0")
-	process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := process.Start(); err != nil {
-		return err
-	}
-	exited := make(chan struct{})
-	go func() {
-		_ = process.Wait()
-		close(exited)
-	}()
-	n.process, n.exited = process, exited
-	deadline := time.After(startDeadline)
-	for {
-		if written, err := n.logFrom(from); err == nil && bytes.Contains(written, []byte(serving)) {
-			return nil
-		}
-		select {
-		case <-exited:
-			return fmt.Errorf("%s ended while it started:\n%s", n.Name, n.LogTail(20))
-		case <-deadline:
-			return fmt.Errorf("%s does not serve after %s:\n%s", n.Name, startDeadline, n.LogTail(20))
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
-
-// Running says whether the process is there.
-func (n *Node) Running() bool {
-	if n.process == nil {
-		return false
-	}
-	select {
-	case <-n.exited:
-		return false
-	default:
-		return true
-	}
-}
-
-// Kill ends the process with SIGKILL and waits until it is gone.
-func (n *Node) Kill() { n.end(syscall.SIGKILL) }
-
-// Stop asks the process to end, and kills it when it does not.
-func (n *Node) Stop(t testing.TB) {
-	t.Helper()
-	if !n.Running() {
-		return
-	}
-	if !n.end(syscall.SIGTERM) {
-		t.Errorf("%s did not stop in %s after SIGTERM", n.Name, stopDeadline)
-		n.Kill()
-	}
-}
-
-func (n *Node) end(signal syscall.Signal) bool {
-	if !n.Running() {
-		return true
-	}
-	// The group: a launcher may be the parent.
-	_ = syscall.Kill(-n.process.Process.Pid, signal)
-	select {
-	case <-n.exited:
-		return true
-	case <-time.After(stopDeadline):
-		return false
-	}
 }
 
 // Wipe deletes what the node has stored. It must not run.
@@ -303,44 +190,4 @@ func (n *Node) Leads(ctx context.Context, channel string) bool {
 	}
 	value, err := n.Metric(ctx, "consensus_etcdraft_is_leader", channel)
 	return err == nil && value == 1
-}
-
-func (n *Node) logFile() string { return filepath.Join(n.folder, "node.log") }
-
-func (n *Node) logFrom(offset int64) ([]byte, error) {
-	file, err := os.Open(n.logFile())
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	if _, err := file.Seek(offset, io.SeekStart); err != nil {
-		return nil, err
-	}
-	return io.ReadAll(file)
-}
-
-// LogTail is the end of what the node has logged.
-func (n *Node) LogTail(lines int) string {
-	text, err := n.logFrom(0)
-	if err != nil {
-		return err.Error()
-	}
-	all := bytes.Split(bytes.TrimSpace(text), []byte("\n"))
-	return string(bytes.Join(all[max(0, len(all)-lines):], []byte("\n")))
-}
-
-// Panics are the lines in which the node has logged a panic, each with what it says.
-func (n *Node) Panics() string {
-	text, err := n.logFrom(0)
-	if err != nil {
-		return ""
-	}
-	var found []string
-	lines := strings.Split(string(text), "\n")
-	for number, line := range lines {
-		if strings.Contains(line, "panicked at") {
-			found = append(found, lines[number:min(number+3, len(lines))]...)
-		}
-	}
-	return strings.Join(found, "\n")
 }

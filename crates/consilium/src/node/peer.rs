@@ -79,6 +79,14 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
     options.endorser_concurrency = settings.limits.concurrency.endorser_service;
     options.deliver_concurrency = settings.limits.concurrency.deliver_service;
     let peer = Peer::open(options)?;
+    let tls = server_tls.clone();
+    peer.on_client_roots(move |channels| {
+        let mut all = roots.clone();
+        all.extend_from_slice(channels);
+        if let Err(error) = tls.set_client_roots(&all) {
+            tracing::error!(%error, "cannot use the TLS roots of the channels for clients");
+        }
+    });
 
     let mut routes = tonic::service::RoutesBuilder::default();
     routes.add_service(peer.endorser_service().into_server());

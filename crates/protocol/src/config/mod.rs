@@ -284,11 +284,23 @@ impl ChannelConfig {
 
     /// TLS roots and intermediates (PEM) of the orderer organizations.
     pub fn orderer_tls_roots(&self) -> Vec<Bytes> {
-        let mut seen = std::collections::BTreeSet::new();
-        self.orderer_orgs()
-            .iter()
-            .filter(|org| seen.insert(&org.msp_id))
-            .filter_map(|org| self.msps.msp(&org.msp_id))
+        self.tls_roots_of(self.orderer_orgs().iter().map(|org| org.msp_id.as_str()))
+    }
+
+    /// TLS roots and intermediates (PEM) of the application organizations.
+    pub fn application_tls_roots(&self) -> Vec<Bytes> {
+        self.tls_roots_of(
+            self.application_orgs()
+                .iter()
+                .map(|org| org.msp_id.as_str()),
+        )
+    }
+
+    fn tls_roots_of<'a>(&self, msp_ids: impl Iterator<Item = &'a str>) -> Vec<Bytes> {
+        let distinct: std::collections::BTreeSet<_> = msp_ids.collect();
+        distinct
+            .into_iter()
+            .filter_map(|msp_id| self.msps.msp(msp_id))
             .flat_map(|msp| msp.tls_root_pems())
             .collect()
     }
