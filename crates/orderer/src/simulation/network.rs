@@ -18,6 +18,7 @@ use super::executor::{self, Process};
 use crate::cluster::{Cluster, Replies, Reply, Until};
 use crate::raft::receive::ReplicationService;
 use crate::rt;
+use crate::storage::BlockDisk;
 
 /// How bad the network is.
 #[derive(Clone, Copy, Debug)]
@@ -180,6 +181,29 @@ impl Link {
         })
     }
 
+    /// A call that is answered by a stream. `open` runs in the other node's process, which is where
+    /// a service spawns its tasks.
+    fn open<T, H>(&self, to: &str, open: H) -> Reply<Replies<T>>
+    where
+        T: Send + 'static,
+        H: FnOnce(ReplicationService) -> Result<Replies<T>, Status> + Send + 'static,
+    {
+        let target = self.target(to);
+        let (network, own) = (self.network.clone(), self.own);
+        Box::pin(async move {
+            let target = target.ok_or_else(down)?;
+            network.carry(own, target).await;
+            let other = network.running(target).ok_or_else(down)?;
+            let (opened, opening) = oneshot::channel();
+            executor::spawn_in(other.process, async move {
+                // The caller may be gone.
+                let _ = opened.send(open(other.service));
+            });
+            let items = opening.await.map_err(|_| down())??;
+            Ok(Self { network, own }.stream(target, other.process, items))
+        })
+    }
+
     /// Carries a stream from the other node, in order, until the way is cut or the node is gone.
     fn stream<T: Send + 'static>(
         &self,
@@ -250,15 +274,14 @@ impl Cluster for Link {
     ) -> Reply<Replies<wire::SubmitResponse>> {
         let (network, own, certificate) = (self.network.clone(), self.own, self.certificate());
         let target = self.target(to);
-        let link = Link {
-            network: network.clone(),
-            own,
-        };
+        let (arriving, arrived) = mpsc::channel(16);
+        let opening: Reply<Replies<_>> = self.open(to, move |service| {
+            let answers = service.on_submit(certificate, ReceiverStream::new(arrived));
+            Ok(Box::pin(answers))
+        });
         Box::pin(async move {
+            let answers = opening.await?;
             let target = target.ok_or_else(down)?;
-            network.carry(own, target).await;
-            let other = network.running(target).ok_or_else(down)?;
-            let (arriving, arrived) = mpsc::channel(16);
             executor::spawn_here(async move {
                 while let Some(request) = requests.recv().await {
                     network.carry(own, target).await;
@@ -267,16 +290,7 @@ impl Cluster for Link {
                     }
                 }
             });
-            // The service spawns in whichever process calls it.
-            let (opened, opening) = oneshot::channel();
-            let service = other.service.clone();
-            executor::spawn_in(other.process, async move {
-                let answers = service.on_submit(certificate, ReceiverStream::new(arrived));
-                // The caller may be gone.
-                let _ = opened.send(answers);
-            });
-            let answers = opening.await.map_err(|_| down())?;
-            Ok(link.stream(target, other.process, Box::pin(answers)))
+            Ok(answers)
         })
     }
 
@@ -285,64 +299,44 @@ impl Cluster for Link {
         to: &str,
         request: wire::BlocksRequest,
     ) -> Reply<Replies<wire::BlocksResponse>> {
-        let (network, own, certificate) = (self.network.clone(), self.own, self.certificate());
-        let target = self.target(to);
-        let link = Link {
-            network: network.clone(),
-            own,
-        };
-        Box::pin(async move {
-            let target = target.ok_or_else(down)?;
-            network.carry(own, target).await;
-            let other = network.running(target).ok_or_else(down)?;
-            let (opened, opening) = oneshot::channel();
-            let service = other.service.clone();
-            executor::spawn_in(other.process, async move {
-                // The caller may be gone.
-                let _ = opened.send(service.on_blocks(&certificate, &request));
-            });
-            let blocks = opening.await.map_err(|_| down())??;
-            Ok(link.stream(target, other.process, blocks))
-        })
+        let certificate = self.certificate();
+        self.open(to, move |service| service.on_blocks(&certificate, &request))
     }
 
     fn follow(&self, to: &str, channel: &str, start: u64, until: Until) -> Reply<Replies<Bytes>> {
-        let (network, own, channel) = (self.network.clone(), self.own, channel.to_owned());
-        let target = self.target(to);
-        let link = Link {
-            network: network.clone(),
-            own,
-        };
-        Box::pin(async move {
-            let target = target.ok_or_else(down)?;
-            network.carry(own, target).await;
-            let other = network.running(target).ok_or_else(down)?;
-            let chain = other.service.channels.get(&channel);
-            let store = chain
-                .ok_or_else(|| Status::not_found("no such channel"))?
-                .state
-                .store
-                .clone();
-            if start > store.height() {
-                return Err(Status::not_found("no such block"));
-            }
-            let end = match until {
-                Until::Newest => store.height(),
-                Until::Ever => u64::MAX,
-            };
-            let heights = store.subscribe();
-            let state = (store, heights, start);
-            let blocks = stream::unfold(state, move |(store, mut heights, number)| async move {
-                if number >= end {
-                    return None;
-                }
-                while store.height() <= number {
-                    heights.changed().await.ok()?;
-                }
-                let block = store.block_bytes(number).ok().flatten()?;
-                Some((Ok(block), (store, heights, number + 1)))
-            });
-            Ok(link.stream(target, other.process, Box::pin(blocks)))
+        let channel = channel.to_owned();
+        self.open(to, move |service| {
+            let chain = service.channels.get(&channel);
+            let chain = chain.ok_or_else(|| Status::not_found("no such channel"))?;
+            follow_chain(chain.state.store.clone(), start, until)
         })
     }
+}
+
+/// Blocks of a chain from `start` on, as Deliver gives them.
+fn follow_chain(
+    store: Arc<dyn BlockDisk>,
+    start: u64,
+    until: Until,
+) -> Result<Replies<Bytes>, Status> {
+    if start > store.height() {
+        return Err(Status::not_found("no such block"));
+    }
+    let end = match until {
+        Until::Newest => store.height(),
+        Until::Ever => u64::MAX,
+    };
+    let heights = store.subscribe();
+    let state = (store, heights, start);
+    let blocks = stream::unfold(state, move |(store, mut heights, number)| async move {
+        if number >= end {
+            return None;
+        }
+        while store.height() <= number {
+            heights.changed().await.ok()?;
+        }
+        let block = store.block_bytes(number).ok().flatten()?;
+        Some((Ok(block), (store, heights, number + 1)))
+    });
+    Ok(Box::pin(blocks))
 }
