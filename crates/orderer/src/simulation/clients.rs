@@ -108,7 +108,7 @@ async fn hand_over(orderer: &Orderer, channel: &str, sent: Sent) -> Result<(), R
 }
 
 /// A message whose signature nobody checks here.
-fn message(channel: &str, text: String) -> common::Envelope {
+pub(super) fn message(channel: &str, text: String) -> common::Envelope {
     let header = common::ChannelHeader {
         r#type: HeaderType::EndorserTransaction as i32,
         channel_id: channel.to_owned(),

@@ -15,8 +15,10 @@ mod faults;
 mod network;
 mod recovery;
 pub(crate) mod runtime;
+mod scenario;
 mod verdict;
 mod world;
 
 pub use consortium::{Consortium, Keys, Outcome, UpdateOf};
+pub use scenario::{Scenario, play};
 pub use world::run;

@@ -14,8 +14,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
+use super::disk::Witness;
 use super::executor::{self, Process};
-use crate::cluster::{Cluster, Replies, Reply, Until};
+use crate::cluster::{Cluster, KEEPALIVE, Replies, Reply, Until};
+use crate::raft::codec;
 use crate::raft::receive::ReplicationService;
 use crate::rt;
 use crate::storage::BlockDisk;
@@ -52,11 +54,15 @@ struct State {
     certificates: Vec<Bytes>,
     running: BTreeMap<usize, Running>,
     cut: BTreeSet<(usize, usize)>,
+    starved: BTreeSet<(usize, usize)>,
     weather: Weather,
 }
 
 /// The network of a world.
-pub struct Network(Mutex<State>);
+pub struct Network {
+    state: Mutex<State>,
+    witness: Arc<Witness>,
+}
 
 /// One node's end of it.
 pub(crate) struct Link {
@@ -66,53 +72,65 @@ pub(crate) struct Link {
 
 impl Network {
     /// A network between nodes with these addresses and TLS certificates.
-    pub fn new(nodes: impl IntoIterator<Item = (String, Bytes)>) -> Arc<Self> {
+    pub fn new(
+        nodes: impl IntoIterator<Item = (String, Bytes)>,
+        witness: Arc<Witness>,
+    ) -> Arc<Self> {
         let (addresses, certificates): (Vec<String>, Vec<Bytes>) = nodes.into_iter().unzip();
-        Arc::new(Self(Mutex::new(State {
+        let state = Mutex::new(State {
             addresses: addresses.into_iter().zip(0..).collect(),
             certificates,
             running: BTreeMap::new(),
             cut: BTreeSet::new(),
+            starved: BTreeSet::new(),
             weather: Weather::FAIR,
-        })))
+        });
+        Arc::new(Self { state, witness })
     }
 
     pub(crate) fn connect(&self, node: usize, process: Process, service: ReplicationService) {
         let running = Running { process, service };
-        self.0.lock().running.insert(node, running);
+        self.state.lock().running.insert(node, running);
     }
 
     pub(crate) fn disconnect(&self, node: usize) {
-        let gone = self.0.lock().running.remove(&node);
+        let gone = self.state.lock().running.remove(&node);
         drop(gone);
     }
 
     /// Cuts one direction.
     pub fn cut(&self, from: usize, to: usize) {
-        self.0.lock().cut.insert((from, to));
+        self.state.lock().cut.insert((from, to));
+    }
+
+    /// Loses log entries in one direction.
+    pub fn starve(&self, from: usize, to: usize) {
+        self.state.lock().starved.insert((from, to));
     }
 
     /// Joins everything again.
     pub fn heal(&self) {
-        self.0.lock().cut.clear();
+        let mut state = self.state.lock();
+        state.cut.clear();
+        state.starved.clear();
     }
 
     /// Changes how bad it is.
     pub fn set_weather(&self, weather: Weather) {
-        self.0.lock().weather = weather;
+        self.state.lock().weather = weather;
     }
 
     fn is_cut(&self, from: usize, to: usize) -> bool {
-        self.0.lock().cut.contains(&(from, to))
+        self.state.lock().cut.contains(&(from, to))
     }
 
     fn running(&self, node: usize) -> Option<Running> {
-        self.0.lock().running.get(&node).cloned()
+        self.state.lock().running.get(&node).cloned()
     }
 
     /// A message's way: it takes a while, and may never end.
     async fn carry(&self, from: usize, to: usize) {
-        let weather = self.0.lock().weather;
+        let weather = self.state.lock().weather;
         let random = rt::random();
         if random % 1000 < weather.lost || self.is_cut(from, to) {
             std::future::pending::<()>().await;
@@ -124,8 +142,17 @@ impl Network {
         }
     }
 
+    /// Resolves when a real connection that was cut would have been given up. What was on its way
+    /// when it was cut is lost here, though TCP would send it again if the cut is mended before.
+    async fn stalls(&self, one: usize, other: usize) {
+        while !self.is_cut(one, other) && !self.is_cut(other, one) {
+            rt::sleep(KEEPALIVE.interval).await;
+        }
+        rt::sleep(KEEPALIVE.timeout).await;
+    }
+
     fn is_repeated(&self) -> bool {
-        let repeated = self.0.lock().weather.repeated;
+        let repeated = self.state.lock().weather.repeated;
         rt::random() % 1000 < repeated
     }
 }
@@ -136,11 +163,11 @@ fn down() -> Status {
 
 impl Link {
     fn target(&self, to: &str) -> Option<usize> {
-        self.network.0.lock().addresses.get(to).copied()
+        self.network.state.lock().addresses.get(to).copied()
     }
 
     fn certificate(&self) -> Bytes {
-        self.network.0.lock().certificates[self.own].clone()
+        self.network.state.lock().certificates[self.own].clone()
     }
 
     /// A call that is answered once. The handler runs in the other node's process.
@@ -230,6 +257,15 @@ impl Link {
 
 impl Cluster for Link {
     fn append(&self, to: &str, request: wire::AppendRequest) -> Reply<wire::AppendResponse> {
+        if let Err(error) = codec::read_append(request.clone()) {
+            let sent = format!("node {} sent an append: {error}", self.own);
+            self.network.witness.report(sent);
+        }
+        let way = self.target(to).map(|target| (self.own, target));
+        let is_starved = way.is_some_and(|way| self.network.state.lock().starved.contains(&way));
+        if is_starved && !request.entries.is_empty() {
+            return Box::pin(std::future::pending());
+        }
         self.call(to, request, |service, certificate, request| async move {
             service.on_append(&certificate, request).await
         })
@@ -246,8 +282,18 @@ impl Cluster for Link {
         to: &str,
         request: wire::SnapshotRequest,
     ) -> Reply<wire::SnapshotResponse> {
-        self.call(to, request, |service, certificate, request| async move {
+        let call = self.call(to, request, |service, certificate, request| async move {
             service.on_install_snapshot(&certificate, request).await
+        });
+        let (network, own, target) = (self.network.clone(), self.own, self.target(to));
+        // The one call that may take minutes: here it matters that a stalled connection breaks.
+        let stalled = async move { Some(network.stalls(own, target?).await) };
+        Box::pin(async move {
+            tokio::select! {
+                biased;
+                response = call => response,
+                Some(()) = stalled => Err(down()),
+            }
         })
     }
 

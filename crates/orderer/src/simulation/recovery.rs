@@ -115,7 +115,7 @@ impl World {
     }
 
     /// For a story that did not end well.
-    fn standing(&self) -> String {
+    pub(super) fn standing(&self) -> String {
         let (listed, _) = self.consenters();
         let nodes = (0..self.disks.len()).map(|node| {
             let orderer = self.orderer(node);

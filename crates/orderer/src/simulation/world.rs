@@ -49,6 +49,10 @@ where
         None => vec!["the run did not end: everybody waits".to_owned()],
     };
     wrong.extend(world.witness.violations());
+    for (node, disk) in world.disks.iter().enumerate() {
+        let gaps = disk.log_gaps().into_iter();
+        wrong.extend(gaps.map(|(one, next)| format!("node {node}'s log: {next} follows {one}")));
+    }
     let chains: Vec<Vec<Bytes>> = world.disks.iter().map(Disk::blocks).collect();
     let answers = world.answers.lock().clone();
     wrong.extend(judge(&chains, &answers));
@@ -114,7 +118,7 @@ impl World {
             .map(|node| (node.address.clone(), node.certificate.clone()));
         let config = ChannelConfig::from_block(&consortium.genesis).expect("a genesis block");
         Self {
-            network: Network::new(known),
+            network: Network::new(known, witness.clone()),
             disks: consortium
                 .nodes
                 .iter()
@@ -243,15 +247,22 @@ impl World {
             }
         }
         let config = newest.map(|(_, config)| config);
-        let listed: BTreeSet<String> = config
-            .iter()
-            .filter_map(|config| config.raft_metadata().ok())
-            .flat_map(|metadata| metadata.consenters)
+        let listed = config.as_deref().map(|config| self.listed(config));
+        (listed.into_iter().flatten().collect(), config)
+    }
+
+    /// Nodes that a configuration lists.
+    pub(super) fn listed(&self, config: &ChannelConfig) -> BTreeSet<usize> {
+        let metadata = config.raft_metadata().unwrap_or_default();
+        let consenters = metadata.consenters.iter();
+        let addresses: BTreeSet<String> = consenters
             .map(|consenter| format!("{}:{}", consenter.host, consenter.port))
             .collect();
         let nodes = self.consortium.nodes.iter().enumerate();
-        let nodes = nodes.filter(|(_, keys)| listed.contains(&keys.address));
-        (nodes.map(|(node, _)| node).collect(), config)
+        nodes
+            .filter(|(_, keys)| addresses.contains(&keys.address))
+            .map(|(node, _)| node)
+            .collect()
     }
 
     pub(super) fn leader(&self) -> Option<usize> {
