@@ -32,7 +32,7 @@ pub type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// A connection that a cut has stalled is given up soon: what waits in it would come seconds after
 /// the cut is mended, for the operating system sends again ever more rarely.
-const KEEPALIVE: Keepalive = Keepalive {
+pub(crate) const KEEPALIVE: Keepalive = Keepalive {
     interval: Duration::from_secs(1),
     timeout: Duration::from_secs(3),
 };

@@ -4,7 +4,7 @@
 //! block comes to be when an entry is applied. All channels of a node share one database for logs
 //! and votes, and one thread that makes them durable ([`log`]).
 
-mod codec;
+pub(crate) mod codec;
 pub(crate) mod log;
 pub(crate) mod machine;
 pub(crate) mod membership;

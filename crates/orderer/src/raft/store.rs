@@ -371,11 +371,12 @@ fn entry_key(channel: &str, index: u64) -> Vec<u8> {
     [b"l", channel.as_bytes(), &[0], &index.to_be_bytes()].concat()
 }
 
-fn entry_index(key: &[u8]) -> Option<u64> {
+/// The index of the entry with this key; of other keys nothing that means anything.
+pub(crate) fn entry_index(key: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(*key.last_chunk()?))
 }
 
-fn record_key(channel: &str, record: Record) -> Vec<u8> {
+pub(crate) fn record_key(channel: &str, record: Record) -> Vec<u8> {
     [&[record.tag()], channel.as_bytes()].concat()
 }
 

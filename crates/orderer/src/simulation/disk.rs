@@ -10,12 +10,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use consilium_ledger::LedgerError;
 use consilium_proto::common;
+use consilium_proto::consilium::replication as wire;
 use consilium_protocol::block;
 use parking_lot::Mutex;
 use prost::Message;
 use tokio::sync::watch;
 
 use crate::error::OrdererError;
+use crate::raft::store::{Record, entry_index, record_key};
 use crate::storage::{BlockDisk, LogDisk, NodeDisk, Op, Visit, begin_chain};
 
 /// How long one write takes.
@@ -42,9 +44,13 @@ impl Witness {
         let mut blocks = self.blocks.lock();
         let first = blocks.entry(number).or_insert_with(|| hash.clone());
         if first != hash {
-            let violation = format!("two different blocks {number} were appended");
-            self.violations.lock().push(violation);
+            self.report(format!("two different blocks {number} were appended"));
         }
+    }
+
+    /// Something that must not happen was seen.
+    pub fn report(&self, violation: String) {
+        self.violations.lock().push(violation);
     }
 
     /// What must not have happened, and did.
@@ -87,6 +93,8 @@ struct Content {
     chains: BTreeMap<String, Arc<Mutex<ChainContent>>>,
     created: u64,
     full: bool,
+    fail_scan: bool,
+    failed_scans: u64,
 }
 
 /// One node's disk; clones share it, and it outlives the node's process.
@@ -135,6 +143,36 @@ impl Disk {
     /// Writes fail while it is full.
     pub fn set_full(&self, full: bool) {
         self.content.lock().full = full;
+    }
+
+    /// The next scan of the log fails.
+    pub fn fail_next_scan(&self) {
+        self.content.lock().fail_scan = true;
+    }
+
+    /// How many scans have failed.
+    pub fn failed_scans(&self) -> u64 {
+        self.content.lock().failed_scans
+    }
+
+    /// Entries of the only log on it that do not follow the one before.
+    pub fn log_gaps(&self) -> Vec<(u64, u64)> {
+        let content = self.content.lock();
+        let keys = content.log.current.keys();
+        let entries = keys.filter(|key| key.first() == Some(&b'l'));
+        let indexes: Vec<u64> = entries.filter_map(|key| entry_index(key)).collect();
+        let pairs = indexes.windows(2).map(|pair| (pair[0], pair[1]));
+        pairs.filter(|(one, next)| one + 1 != *next).collect()
+    }
+
+    /// The snapshot of a channel's log.
+    pub(crate) fn snapshot(&self, channel: &str) -> Option<wire::Snapshot> {
+        let content = self.content.lock();
+        let bytes = content
+            .log
+            .current
+            .get(&record_key(channel, Record::Snapshot))?;
+        wire::Snapshot::decode(bytes.clone()).ok()
     }
 
     /// The blocks of the only chain on it.
@@ -194,7 +232,11 @@ impl LogDisk for Disk {
     }
 
     fn scan(&self, from: &[u8], until: &[u8], visit: &mut Visit<'_>) -> io::Result<()> {
-        let content = self.content.lock();
+        let mut content = self.content.lock();
+        if std::mem::take(&mut content.fail_scan) {
+            content.failed_scans += 1;
+            return Err(io::Error::other("the disk cannot be read"));
+        }
         let range = (Bound::Included(from), Bound::Excluded(until));
         for (key, value) in content.log.current.range::<[u8], _>(range) {
             if !visit(key, value.clone())? {

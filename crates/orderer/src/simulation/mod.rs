@@ -7,11 +7,18 @@
 //! time and tasks (`rt`), the disk (`storage`) and the network (`cluster`). Clients hand messages to
 //! nodes behind the signature filters, which have tests of their own.
 
+mod clients;
+mod consortium;
 pub(crate) mod disk;
 pub(crate) mod executor;
+mod faults;
 mod network;
+mod recovery;
 pub(crate) mod runtime;
+mod scenario;
 mod verdict;
 mod world;
 
-pub use world::{Consortium, Keys, Outcome, UpdateOf, run};
+pub use consortium::{Consortium, Keys, Outcome, UpdateOf};
+pub use scenario::{Scenario, play};
+pub use world::run;

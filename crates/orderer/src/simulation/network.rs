@@ -14,10 +14,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
+use super::disk::Witness;
 use super::executor::{self, Process};
-use crate::cluster::{Cluster, Replies, Reply, Until};
+use crate::cluster::{Cluster, KEEPALIVE, Replies, Reply, Until};
+use crate::raft::codec;
 use crate::raft::receive::ReplicationService;
 use crate::rt;
+use crate::storage::BlockDisk;
 
 /// How bad the network is.
 #[derive(Clone, Copy, Debug)]
@@ -51,11 +54,15 @@ struct State {
     certificates: Vec<Bytes>,
     running: BTreeMap<usize, Running>,
     cut: BTreeSet<(usize, usize)>,
+    starved: BTreeSet<(usize, usize)>,
     weather: Weather,
 }
 
 /// The network of a world.
-pub struct Network(Mutex<State>);
+pub struct Network {
+    state: Mutex<State>,
+    witness: Arc<Witness>,
+}
 
 /// One node's end of it.
 pub(crate) struct Link {
@@ -65,53 +72,65 @@ pub(crate) struct Link {
 
 impl Network {
     /// A network between nodes with these addresses and TLS certificates.
-    pub fn new(nodes: impl IntoIterator<Item = (String, Bytes)>) -> Arc<Self> {
+    pub fn new(
+        nodes: impl IntoIterator<Item = (String, Bytes)>,
+        witness: Arc<Witness>,
+    ) -> Arc<Self> {
         let (addresses, certificates): (Vec<String>, Vec<Bytes>) = nodes.into_iter().unzip();
-        Arc::new(Self(Mutex::new(State {
+        let state = Mutex::new(State {
             addresses: addresses.into_iter().zip(0..).collect(),
             certificates,
             running: BTreeMap::new(),
             cut: BTreeSet::new(),
+            starved: BTreeSet::new(),
             weather: Weather::FAIR,
-        })))
+        });
+        Arc::new(Self { state, witness })
     }
 
     pub(crate) fn connect(&self, node: usize, process: Process, service: ReplicationService) {
         let running = Running { process, service };
-        self.0.lock().running.insert(node, running);
+        self.state.lock().running.insert(node, running);
     }
 
     pub(crate) fn disconnect(&self, node: usize) {
-        let gone = self.0.lock().running.remove(&node);
+        let gone = self.state.lock().running.remove(&node);
         drop(gone);
     }
 
     /// Cuts one direction.
     pub fn cut(&self, from: usize, to: usize) {
-        self.0.lock().cut.insert((from, to));
+        self.state.lock().cut.insert((from, to));
+    }
+
+    /// Loses log entries in one direction.
+    pub fn starve(&self, from: usize, to: usize) {
+        self.state.lock().starved.insert((from, to));
     }
 
     /// Joins everything again.
     pub fn heal(&self) {
-        self.0.lock().cut.clear();
+        let mut state = self.state.lock();
+        state.cut.clear();
+        state.starved.clear();
     }
 
     /// Changes how bad it is.
     pub fn set_weather(&self, weather: Weather) {
-        self.0.lock().weather = weather;
+        self.state.lock().weather = weather;
     }
 
     fn is_cut(&self, from: usize, to: usize) -> bool {
-        self.0.lock().cut.contains(&(from, to))
+        self.state.lock().cut.contains(&(from, to))
     }
 
     fn running(&self, node: usize) -> Option<Running> {
-        self.0.lock().running.get(&node).cloned()
+        self.state.lock().running.get(&node).cloned()
     }
 
     /// A message's way: it takes a while, and may never end.
     async fn carry(&self, from: usize, to: usize) {
-        let weather = self.0.lock().weather;
+        let weather = self.state.lock().weather;
         let random = rt::random();
         if random % 1000 < weather.lost || self.is_cut(from, to) {
             std::future::pending::<()>().await;
@@ -123,8 +142,17 @@ impl Network {
         }
     }
 
+    /// Resolves when a real connection that was cut would have been given up. What was on its way
+    /// when it was cut is lost here, though TCP would send it again if the cut is mended before.
+    async fn stalls(&self, one: usize, other: usize) {
+        while !self.is_cut(one, other) && !self.is_cut(other, one) {
+            rt::sleep(KEEPALIVE.interval).await;
+        }
+        rt::sleep(KEEPALIVE.timeout).await;
+    }
+
     fn is_repeated(&self) -> bool {
-        let repeated = self.0.lock().weather.repeated;
+        let repeated = self.state.lock().weather.repeated;
         rt::random() % 1000 < repeated
     }
 }
@@ -135,11 +163,11 @@ fn down() -> Status {
 
 impl Link {
     fn target(&self, to: &str) -> Option<usize> {
-        self.network.0.lock().addresses.get(to).copied()
+        self.network.state.lock().addresses.get(to).copied()
     }
 
     fn certificate(&self) -> Bytes {
-        self.network.0.lock().certificates[self.own].clone()
+        self.network.state.lock().certificates[self.own].clone()
     }
 
     /// A call that is answered once. The handler runs in the other node's process.
@@ -180,6 +208,29 @@ impl Link {
         })
     }
 
+    /// A call that is answered by a stream. `open` runs in the other node's process, which is where
+    /// a service spawns its tasks.
+    fn open<T, H>(&self, to: &str, open: H) -> Reply<Replies<T>>
+    where
+        T: Send + 'static,
+        H: FnOnce(ReplicationService) -> Result<Replies<T>, Status> + Send + 'static,
+    {
+        let target = self.target(to);
+        let (network, own) = (self.network.clone(), self.own);
+        Box::pin(async move {
+            let target = target.ok_or_else(down)?;
+            network.carry(own, target).await;
+            let other = network.running(target).ok_or_else(down)?;
+            let (opened, opening) = oneshot::channel();
+            executor::spawn_in(other.process, async move {
+                // The caller may be gone.
+                let _ = opened.send(open(other.service));
+            });
+            let items = opening.await.map_err(|_| down())??;
+            Ok(Self { network, own }.stream(target, other.process, items))
+        })
+    }
+
     /// Carries a stream from the other node, in order, until the way is cut or the node is gone.
     fn stream<T: Send + 'static>(
         &self,
@@ -206,6 +257,15 @@ impl Link {
 
 impl Cluster for Link {
     fn append(&self, to: &str, request: wire::AppendRequest) -> Reply<wire::AppendResponse> {
+        if let Err(error) = codec::read_append(request.clone()) {
+            let sent = format!("node {} sent an append: {error}", self.own);
+            self.network.witness.report(sent);
+        }
+        let way = self.target(to).map(|target| (self.own, target));
+        let is_starved = way.is_some_and(|way| self.network.state.lock().starved.contains(&way));
+        if is_starved && !request.entries.is_empty() {
+            return Box::pin(std::future::pending());
+        }
         self.call(to, request, |service, certificate, request| async move {
             service.on_append(&certificate, request).await
         })
@@ -222,8 +282,18 @@ impl Cluster for Link {
         to: &str,
         request: wire::SnapshotRequest,
     ) -> Reply<wire::SnapshotResponse> {
-        self.call(to, request, |service, certificate, request| async move {
+        let call = self.call(to, request, |service, certificate, request| async move {
             service.on_install_snapshot(&certificate, request).await
+        });
+        let (network, own, target) = (self.network.clone(), self.own, self.target(to));
+        // The one call that may take minutes: here it matters that a stalled connection breaks.
+        let stalled = async move { Some(network.stalls(own, target?).await) };
+        Box::pin(async move {
+            tokio::select! {
+                biased;
+                response = call => response,
+                Some(()) = stalled => Err(down()),
+            }
         })
     }
 
@@ -250,15 +320,14 @@ impl Cluster for Link {
     ) -> Reply<Replies<wire::SubmitResponse>> {
         let (network, own, certificate) = (self.network.clone(), self.own, self.certificate());
         let target = self.target(to);
-        let link = Link {
-            network: network.clone(),
-            own,
-        };
+        let (arriving, arrived) = mpsc::channel(16);
+        let opening: Reply<Replies<_>> = self.open(to, move |service| {
+            let answers = service.on_submit(certificate, ReceiverStream::new(arrived));
+            Ok(Box::pin(answers))
+        });
         Box::pin(async move {
+            let answers = opening.await?;
             let target = target.ok_or_else(down)?;
-            network.carry(own, target).await;
-            let other = network.running(target).ok_or_else(down)?;
-            let (arriving, arrived) = mpsc::channel(16);
             executor::spawn_here(async move {
                 while let Some(request) = requests.recv().await {
                     network.carry(own, target).await;
@@ -267,16 +336,7 @@ impl Cluster for Link {
                     }
                 }
             });
-            // The service spawns in whichever process calls it.
-            let (opened, opening) = oneshot::channel();
-            let service = other.service.clone();
-            executor::spawn_in(other.process, async move {
-                let answers = service.on_submit(certificate, ReceiverStream::new(arrived));
-                // The caller may be gone.
-                let _ = opened.send(answers);
-            });
-            let answers = opening.await.map_err(|_| down())?;
-            Ok(link.stream(target, other.process, Box::pin(answers)))
+            Ok(answers)
         })
     }
 
@@ -285,64 +345,44 @@ impl Cluster for Link {
         to: &str,
         request: wire::BlocksRequest,
     ) -> Reply<Replies<wire::BlocksResponse>> {
-        let (network, own, certificate) = (self.network.clone(), self.own, self.certificate());
-        let target = self.target(to);
-        let link = Link {
-            network: network.clone(),
-            own,
-        };
-        Box::pin(async move {
-            let target = target.ok_or_else(down)?;
-            network.carry(own, target).await;
-            let other = network.running(target).ok_or_else(down)?;
-            let (opened, opening) = oneshot::channel();
-            let service = other.service.clone();
-            executor::spawn_in(other.process, async move {
-                // The caller may be gone.
-                let _ = opened.send(service.on_blocks(&certificate, &request));
-            });
-            let blocks = opening.await.map_err(|_| down())??;
-            Ok(link.stream(target, other.process, blocks))
-        })
+        let certificate = self.certificate();
+        self.open(to, move |service| service.on_blocks(&certificate, &request))
     }
 
     fn follow(&self, to: &str, channel: &str, start: u64, until: Until) -> Reply<Replies<Bytes>> {
-        let (network, own, channel) = (self.network.clone(), self.own, channel.to_owned());
-        let target = self.target(to);
-        let link = Link {
-            network: network.clone(),
-            own,
-        };
-        Box::pin(async move {
-            let target = target.ok_or_else(down)?;
-            network.carry(own, target).await;
-            let other = network.running(target).ok_or_else(down)?;
-            let chain = other.service.channels.get(&channel);
-            let store = chain
-                .ok_or_else(|| Status::not_found("no such channel"))?
-                .state
-                .store
-                .clone();
-            if start > store.height() {
-                return Err(Status::not_found("no such block"));
-            }
-            let end = match until {
-                Until::Newest => store.height(),
-                Until::Ever => u64::MAX,
-            };
-            let heights = store.subscribe();
-            let state = (store, heights, start);
-            let blocks = stream::unfold(state, move |(store, mut heights, number)| async move {
-                if number >= end {
-                    return None;
-                }
-                while store.height() <= number {
-                    heights.changed().await.ok()?;
-                }
-                let block = store.block_bytes(number).ok().flatten()?;
-                Some((Ok(block), (store, heights, number + 1)))
-            });
-            Ok(link.stream(target, other.process, Box::pin(blocks)))
+        let channel = channel.to_owned();
+        self.open(to, move |service| {
+            let chain = service.channels.get(&channel);
+            let chain = chain.ok_or_else(|| Status::not_found("no such channel"))?;
+            follow_chain(chain.state.store.clone(), start, until)
         })
     }
+}
+
+/// Blocks of a chain from `start` on, as Deliver gives them.
+fn follow_chain(
+    store: Arc<dyn BlockDisk>,
+    start: u64,
+    until: Until,
+) -> Result<Replies<Bytes>, Status> {
+    if start > store.height() {
+        return Err(Status::not_found("no such block"));
+    }
+    let end = match until {
+        Until::Newest => store.height(),
+        Until::Ever => u64::MAX,
+    };
+    let heights = store.subscribe();
+    let state = (store, heights, start);
+    let blocks = stream::unfold(state, move |(store, mut heights, number)| async move {
+        if number >= end {
+            return None;
+        }
+        while store.height() <= number {
+            heights.changed().await.ok()?;
+        }
+        let block = store.block_bytes(number).ok().flatten()?;
+        Some((Ok(block), (store, heights, number + 1)))
+    });
+    Ok(Box::pin(blocks))
 }
