@@ -27,4 +27,4 @@ mod service;
 mod submit;
 
 pub use options::GatewayOptions;
-pub use service::{Gateway, GatewayService};
+pub use service::{Gateway, GatewayService, OnArrival};

@@ -15,8 +15,11 @@ use consilium_proto::{
 use consilium_transport::MAX_MESSAGE;
 use moka::sync::Cache;
 use prost::Message;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tonic::{Request, Response, Status};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
+use tonic::{Request, Response, Status, service::interceptor::InterceptedService};
 
 use crate::{
     commits::Commits,
@@ -66,12 +69,15 @@ impl Gateway {
     }
 
     /// The tonic server of `gateway.Gateway`, with Fabric's message limits.
-    pub fn service(self: &Arc<Self>) -> GatewayServer<GatewayService> {
-        GatewayServer::new(GatewayService {
+    pub fn service(
+        self: &Arc<Self>,
+    ) -> InterceptedService<GatewayServer<GatewayService>, OnArrival> {
+        let server = GatewayServer::new(GatewayService {
             gateway: self.clone(),
         })
         .max_decoding_message_size(MAX_MESSAGE)
-        .max_encoding_message_size(MAX_MESSAGE)
+        .max_encoding_message_size(MAX_MESSAGE);
+        InterceptedService::new(server, note_deadline)
     }
 
     pub(crate) fn options(&self) -> &GatewayOptions {
@@ -205,25 +211,47 @@ impl GatewayService {
     }
 }
 
+/// What runs when a call's headers have come.
+pub type OnArrival = fn(Request<()>) -> Result<Request<()>, Status>;
+
+/// When the client gives up.
+#[derive(Clone, Copy)]
+struct Deadline(Instant);
+
+/// Counts the client's deadline (`grpc-timeout`: up to eight digits and a unit) from the headers on.
+/// tonic does so too, and says CANCELLED at its end; some clients send the message well after the
+/// headers, so counting from the message on would leave the answer to tonic.
+fn note_deadline(mut request: Request<()>) -> Result<Request<()>, Status> {
+    let timeout = request
+        .metadata()
+        .get("grpc-timeout")
+        .and_then(|value| parse_timeout(value.to_str().ok()?));
+    // One that is too far off to count is none.
+    if let Some(end) = timeout.and_then(|timeout| Instant::now().checked_add(timeout)) {
+        request.extensions_mut().insert(Deadline(end));
+    }
+    Ok(request)
+}
+
+fn deadline<T>(request: &Request<T>) -> Option<Deadline> {
+    request.extensions().get().copied()
+}
+
 /// Runs a call within the deadline that the client set, if it set one.
 async fn within<T>(
-    deadline: Option<Duration>,
+    deadline: Option<Deadline>,
     expired: &str,
     call: impl Future<Output = Result<T, Status>>,
 ) -> Result<Response<T>, Status> {
     let outcome = match deadline {
         None => call.await,
-        Some(deadline) => tokio::time::timeout(deadline.saturating_sub(MARGIN), call)
-            .await
-            .unwrap_or_else(|_| Err(Status::deadline_exceeded(expired))),
+        Some(Deadline(end)) => {
+            tokio::time::timeout_at(end.checked_sub(MARGIN).unwrap_or(end), call)
+                .await
+                .unwrap_or_else(|_| Err(Status::deadline_exceeded(expired)))
+        }
     };
     outcome.map(Response::new)
-}
-
-/// The client's deadline (`grpc-timeout`: up to eight digits and a unit).
-fn deadline<T>(request: &Request<T>) -> Option<Duration> {
-    let value = request.metadata().get("grpc-timeout")?.to_str().ok()?;
-    parse_timeout(value)
 }
 
 fn parse_timeout(value: &str) -> Option<Duration> {
@@ -307,6 +335,37 @@ impl gateway_server::Gateway for GatewayService {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn the_deadline_counts_from_the_headers_on() {
+        let timeout = Duration::from_millis(20);
+        let mut request = Request::new(());
+        request
+            .metadata_mut()
+            .insert("grpc-timeout", "20m".parse().unwrap());
+        let before = Instant::now();
+        let request = note_deadline(request).unwrap();
+        let after = Instant::now();
+        let noted = deadline(&request);
+        let Deadline(end) = noted.unwrap();
+        assert!(before + timeout <= end && end <= after + timeout);
+        // The message comes too late: there is nothing left to wait for.
+        tokio::time::sleep_until(end).await;
+        let never = std::future::pending();
+        let status = within::<()>(noted, "expired", never).await.unwrap_err();
+        assert_eq!(
+            (status.code(), status.message()),
+            (tonic::Code::DeadlineExceeded, "expired")
+        );
+    }
+
+    #[tokio::test]
+    async fn a_call_without_a_deadline_has_none() {
+        let request = note_deadline(Request::new(())).unwrap();
+        assert!(deadline(&request).is_none());
+        let answer = within(None, "expired", async { Ok(7) }).await.unwrap();
+        assert_eq!(answer.into_inner(), 7);
+    }
 
     #[test]
     fn deadlines_are_read_as_grpc_writes_them() {
