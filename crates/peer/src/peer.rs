@@ -337,6 +337,7 @@ impl Core {
             signer: self.options.signer.clone(),
             client_tls: self.options.client_tls.clone(),
             backoff: self.options.reconnect,
+            overrides: self.options.orderer_overrides.clone(),
             on_config: {
                 let core = self.me.clone();
                 Box::new(move || {

@@ -120,6 +120,10 @@ fn prepare_transaction(
             tx_id,
             code: TxValidationCode::UnsupportedTxPayload,
         },
+        Kind::Config if checked.parsed.data.is_empty() => PreparedTransaction::Rejected {
+            tx_id,
+            code: TxValidationCode::InvalidConfigTransaction,
+        },
         Kind::Config => PreparedTransaction::Config {
             envelope: checked.parsed.data.clone(),
         },
