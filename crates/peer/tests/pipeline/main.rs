@@ -2,6 +2,7 @@
 //! pipeline.
 
 mod blocks;
+mod lifecycle;
 mod model;
 mod orderer;
 mod recorded;
@@ -40,6 +41,20 @@ async fn reach(channel: &PeerChannel, height: u64) {
         let now = *channel.subscribe_height().borrow();
         panic!("at {now} of {height}: {:?}", channel.halted());
     }
+}
+
+/// Drops a peer that was shut down, and waits until its ledger can be opened again.
+async fn let_go(peer: Arc<Peer>, channel: Arc<PeerChannel>) {
+    let gone = Arc::downgrade(&channel);
+    drop((peer, channel));
+    let released = async {
+        while gone.strong_count() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, released)
+        .await
+        .expect("the ledger is let go");
 }
 
 /// A block as an orderer sends it: without what peers write into it.

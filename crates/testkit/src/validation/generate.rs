@@ -123,12 +123,42 @@ impl Generator {
 
     /// A chain with at least so many transactions; the same for a seed, but for ids, which keys decide.
     pub fn chain(&self, seed: u64, transactions: usize) -> Chain {
+        let mut world = self.world(seed);
+        let first = CHAINCODES.map(|name| world.deployment(name, Endorsers::Peers));
+        world.append(first.to_vec());
+        while world.chain.transactions() < transactions {
+            world.step();
+        }
+        world.finish()
+    }
+
+    /// A chain in which block 2 writes nonsense into the committed definition of `cc1`, endorsed by
+    /// everybody: it is valid, and Fabric's peers stop at it. Block 3 calls `cc1` and `cc2`, block 4
+    /// defines `cc1` anew, block 5 calls it.
+    pub fn spoilt_chain(&self, field: &str) -> Chain {
+        let mut world = self.world(1);
+        let policy = world.any_member();
+        let plans = ["cc1", "cc2"]
+            .map(|name| world.definition(name, Endorsers::Peers, "vscc", policy.clone()));
+        world.append(plans.to_vec());
+        let spoiling = world.nonsense(field.to_owned(), Endorsers::Peers);
+        world.append(vec![spoiling]);
+        let calls = ["cc1", "cc2"].map(|name| world.put(name));
+        world.append(calls.to_vec());
+        let again = world.definition("cc1", Endorsers::Peers, "vscc", policy);
+        world.append(vec![again]);
+        let call = world.put("cc1");
+        world.append(vec![call]);
+        world.finish()
+    }
+
+    fn world(&self, seed: u64) -> World<'_> {
         let config = Arc::new(ChannelConfig::from_block(&self.genesis).expect("an own block"));
         let envelope = common::ConfigEnvelope {
             config: Some(config.config().clone()),
             last_update: None,
         };
-        let mut world = World {
+        World {
             random: StdRng::seed_from_u64(seed),
             people: &self.people,
             reference: Reference::new(envelope.encode_to_vec().into()),
@@ -145,16 +175,6 @@ impl Generator {
                 expected: Vec::new(),
                 state: BTreeMap::new(),
             },
-        };
-        let first = CHAINCODES.map(|name| world.deployment(name, Endorsers::Peers));
-        world.append(first.to_vec());
-        while world.chain.transactions() < transactions {
-            world.step();
-        }
-        let Reference { state, .. } = world.reference;
-        Chain {
-            state,
-            ..world.chain
         }
     }
 }
@@ -189,6 +209,33 @@ struct World<'a> {
 }
 
 impl World<'_> {
+    fn finish(self) -> Chain {
+        let Reference { state, .. } = self.reference;
+        Chain {
+            state,
+            ..self.chain
+        }
+    }
+
+    fn any_member(&self) -> Bytes {
+        let rule = consilium_msp::dsl::parse("OR('Org1MSP.member')").expect("a policy");
+        ApplicationPolicy {
+            r#type: Some(application_policy::Type::SignaturePolicy(rule)),
+        }
+        .encode_to_vec()
+        .into()
+    }
+
+    /// A blind write by a client, endorsed by a peer of each organization.
+    fn put(&mut self, chaincode: &str) -> Plan {
+        let mut plan = self.empty(chaincode, Endorsers::Peers);
+        plan.creator = People::of(0, 2);
+        let mut namespace = encode::namespace(chaincode);
+        namespace.writes = vec![write("key".to_owned(), Bytes::from_static(b"value"))];
+        self.push(&mut plan, namespace, Vec::new());
+        plan
+    }
+
     fn chance(&mut self, percent: u32) -> bool {
         self.random.random_ratio(percent, 100)
     }
@@ -222,7 +269,11 @@ impl World<'_> {
                     let endorsers = self.endorsers();
                     self.deployment(name, endorsers)
                 }
-                9..11 => self.spoiling(),
+                9 => {
+                    let name = self.pick(&CHAINCODES);
+                    let endorsers = self.endorsers();
+                    self.spoiling(name, endorsers)
+                }
                 _ => self.transaction(),
             };
             plans.push(plan);
@@ -267,7 +318,7 @@ impl World<'_> {
     fn change_channel(&mut self) {
         let last = format!("Org{MEMBERS}MSP");
         let members = &self.reference.channel.organizations;
-        let change = match members.contains(&last) && self.chance(15) {
+        let change = match members.contains(&last) && self.chance(25) {
             true => Change::Leave,
             false => {
                 let current = self.reference.channel.endorsement;
@@ -396,9 +447,20 @@ impl World<'_> {
 
     /// A chaincode's definition, first or next: all of its keys.
     fn deployment(&mut self, name: &str, endorsers: Endorsers) -> Plan {
-        let mut plan = self.empty("_lifecycle", endorsers);
         let policy = self.application_policy();
-        let plugin = if self.chance(4) { "" } else { "vscc" };
+        let plugin = if self.chance(2) { "" } else { "vscc" };
+        self.definition(name, endorsers, plugin, policy)
+    }
+
+    fn definition(
+        &mut self,
+        name: &str,
+        endorsers: Endorsers,
+        plugin: &str,
+        policy: Bytes,
+    ) -> Plan {
+        let mut plan = self.empty("_lifecycle", endorsers);
+        plan.creator = People::of(0, 2);
         let validation = lifecycle::ChaincodeValidationInfo {
             validation_plugin: plugin.to_owned(),
             validation_parameter: policy,
@@ -438,15 +500,18 @@ impl World<'_> {
     }
 
     /// Nonsense where a definition is.
-    fn spoiling(&mut self) -> Plan {
-        let endorsers = self.endorsers();
-        let mut plan = self.empty("_lifecycle", endorsers);
-        let name = self.pick(&CHAINCODES);
+    fn spoiling(&mut self, name: &str, endorsers: Endorsers) -> Plan {
         let key = self.pick(&[
             format!("namespaces/fields/{name}/Sequence"),
             format!("namespaces/fields/{name}/ValidationInfo"),
             format!("namespaces/metadata/{name}"),
         ]);
+        self.nonsense(key, endorsers)
+    }
+
+    fn nonsense(&mut self, key: String, endorsers: Endorsers) -> Plan {
+        let mut plan = self.empty("_lifecycle", endorsers);
+        plan.creator = People::of(0, 2);
         let mut namespace = encode::namespace("_lifecycle");
         namespace.writes = vec![write(key, Bytes::from_static(b"\xff\xff\xff"))];
         self.push(&mut plan, namespace, Vec::new());
@@ -458,10 +523,10 @@ impl World<'_> {
     }
 
     fn application_policy(&mut self) -> Bytes {
-        let policy = match self.below(20) {
+        let policy = match self.below(60) {
             0 => return Bytes::from_static(b"\xff\xff"),
             1 => return Bytes::new(),
-            2..8 => application_policy::Type::ChannelConfigPolicyReference(
+            2..20 => application_policy::Type::ChannelConfigPolicyReference(
                 self.pick(&REFERENCES).to_owned(),
             ),
             _ => application_policy::Type::SignaturePolicy(self.signature_policy()),
@@ -476,7 +541,7 @@ impl World<'_> {
     fn collections(&mut self) -> CollectionConfigPackage {
         let mut config = Vec::new();
         for name in &COLLECTIONS[..3] {
-            if *name == "own" && self.chance(15) {
+            if *name == "own" && self.chance(30) {
                 continue;
             }
             let endorsement_policy = (*name == "own").then(|| ApplicationPolicy {
@@ -580,8 +645,8 @@ impl World<'_> {
         }
         if self.chance(30) {
             let collection = self.pick(&COLLECTIONS);
-            if collection.is_empty() {
-                // Is the public part: no key of it twice.
+            if collection.is_empty() || self.chance(30) {
+                // No name is the public part: no key of it twice. Else nothing but private data.
                 namespace.writes.clear();
                 namespace.metadata_writes.clear();
             }
@@ -625,7 +690,7 @@ impl World<'_> {
                 is_purge,
             });
         }
-        if self.chance(20) {
+        if self.chance(40) {
             for key in self.some_keys(2) {
                 let entries = self.metadata();
                 results.metadata_writes.push(KvMetadataWriteHash {
