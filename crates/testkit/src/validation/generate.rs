@@ -81,11 +81,14 @@ const REFERENCES: [&str; 6] = [
     "/Channel/Application/Nowhere/Endorsement",
     "Application/Endorsement",
 ];
-const COLLECTIONS: [&str; 7] = [
+/// Twice what is most interesting: collections that may go away.
+const COLLECTIONS: [&str; 9] = [
     "plain",
     "own",
     "short",
+    "own",
     "_implicit_org_Org1MSP",
+    "_implicit_org_Org3MSP",
     "_implicit_org_Org3MSP",
     "unknown",
     "",
@@ -643,7 +646,7 @@ impl World<'_> {
                     .push(KvMetadataWrite { key, entries });
             }
         }
-        if self.chance(30) {
+        if self.chance(40) {
             let collection = self.pick(&COLLECTIONS);
             if collection.is_empty() || self.chance(30) {
                 // No name is the public part: no key of it twice. Else nothing but private data.
@@ -667,13 +670,13 @@ impl World<'_> {
             _ => Bytes::copy_from_slice(&sha256(&[key.as_bytes()])),
         };
         if !name.is_empty() {
-            for key in self.some_keys(2) {
+            for key in self.few_keys() {
                 let key_hash = hashed(&key);
                 let version = self.version(namespace, name, &key_hash, stale);
                 results.hashed_reads.push(KvReadHash { key_hash, version });
             }
         }
-        for key in self.some_keys(2) {
+        for key in self.few_keys() {
             let value_hash = sha256(&[format!("{}", self.nonce).as_bytes()]);
             let value_hash = Bytes::copy_from_slice(&value_hash);
             let (is_delete, value_hash) = match self.below(20) {
@@ -691,7 +694,7 @@ impl World<'_> {
             });
         }
         if self.chance(40) {
-            for key in self.some_keys(2) {
+            for key in self.few_keys() {
                 let entries = self.metadata();
                 results.metadata_writes.push(KvMetadataWriteHash {
                     key_hash: hashed(&key),
@@ -705,6 +708,13 @@ impl World<'_> {
     /// Different keys, in order.
     fn some_keys(&mut self, most: usize) -> BTreeSet<String> {
         (0..self.below(most + 1)).map(|_| self.key()).collect()
+    }
+
+    /// The same, of the few that collections hold.
+    fn few_keys(&mut self) -> BTreeSet<String> {
+        (0..self.below(3))
+            .map(|_| format!("k{}", self.below(3)))
+            .collect()
     }
 
     fn key(&mut self) -> String {

@@ -75,11 +75,9 @@ struct Definition {
 impl Definition {
     fn collection(&self, name: &str) -> Option<&StaticCollectionConfig> {
         let all = self.collections.config.iter();
-        all.filter_map(|config| match &config.payload {
-            Some(Payload::StaticCollectionConfig(config)) => Some(config),
-            None => None,
-        })
-        .find(|config| config.name == name)
+        all.filter_map(|config| config.payload.as_ref())
+            .map(|Payload::StaticCollectionConfig(config)| config)
+            .find(|config| config.name == name)
     }
 }
 
