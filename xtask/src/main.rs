@@ -1,4 +1,5 @@
-//! Chores of the workspace: `cargo xtask demo`, `cargo xtask test` and `cargo xtask simulate`.
+//! Chores of the workspace: `cargo xtask demo`, `cargo xtask test`, `cargo xtask simulate` and
+//! `cargo xtask validate`.
 //!
 //! Owns: installing what a fresh machine lacks, building once, and running things in order. Must not
 //! know: anything about the ledger; the demo itself is `consilium demo`.
@@ -9,6 +10,7 @@ mod run;
 mod simulate;
 mod system;
 mod test;
+mod validate;
 
 use clap::{Parser, Subcommand};
 
@@ -27,6 +29,8 @@ enum Command {
     Test(test::Test),
     /// Run the ordering service in simulated worlds, for as long as asked.
     Simulate(simulate::Simulate),
+    /// Compare validation with its reference on random transactions.
+    Validate(validate::Validate),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -38,5 +42,6 @@ fn main() -> anyhow::Result<()> {
         Command::Demo(demo) => demo.run(),
         Command::Test(test) => test.run(),
         Command::Simulate(simulate) => simulate.run(),
+        Command::Validate(validate) => validate.run(),
     }
 }

@@ -59,6 +59,23 @@ impl Ledger {
     /// As [`commit`](Self::commit), for a block whose transactions are parsed already.
     pub fn commit_prepared(
         &self,
+        block: common::Block,
+        codes: Vec<TxValidationCode>,
+        transactions: Vec<PreparedTransaction>,
+    ) -> Result<Committed, LedgerError> {
+        let rwsets = transactions.iter().filter_map(|tx| match &tx.content {
+            TxContent::Endorsed(rwset) => Some(rwset),
+            TxContent::Config(_) | TxContent::Nothing => None,
+        });
+        let state = self.reader_for(rwsets)?;
+        self.commit_from(state, block, codes, transactions)
+    }
+
+    /// As [`commit_prepared`](Self::commit_prepared), reading the state that the block was validated
+    /// against: that of the block before.
+    pub fn commit_from(
+        &self,
+        state: StateReader,
         mut block: common::Block,
         mut codes: Vec<TxValidationCode>,
         transactions: Vec<PreparedTransaction>,
@@ -77,7 +94,12 @@ impl Ledger {
             });
         }
 
-        let state = self.reader()?;
+        if state.height() != number {
+            return Err(LedgerError::UnexpectedBlock {
+                expected: state.height(),
+                received: number,
+            });
+        }
         let contents = transactions.iter().map(|transaction| &transaction.content);
         let updates = mvcc::decide(number, contents, &mut codes, &state)?;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use consilium_proto::{common, protos};
-use consilium_protocol::{block, envelope};
+use consilium_protocol::{block, envelope, rwset::TxRwSet};
 use parking_lot::{Mutex, RwLock};
 use prost::Message;
 use sha2::{Digest, Sha256};
@@ -176,6 +176,17 @@ impl Ledger {
     /// The state as of the last committed block.
     pub fn reader(&self) -> Result<StateReader, LedgerError> {
         StateReader::new(self.database.snapshot())
+    }
+
+    /// The same, with every key that these transactions read or write fetched in one go: for
+    /// validating their block, and for [`commit_from`](Self::commit_from).
+    pub fn reader_for<'a>(
+        &self,
+        rwsets: impl IntoIterator<Item = &'a TxRwSet>,
+    ) -> Result<StateReader, LedgerError> {
+        let mut reader = self.reader()?;
+        reader.preload(rwsets)?;
+        Ok(reader)
     }
 
     /// A simulation of transaction `tx_id` on the state as of the last committed block.

@@ -4,11 +4,13 @@
 //! `<ns>$$h<collection>`. Clear values of collections are laid out alike in a family of their own,
 //! so that public state is the same on every peer.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use consilium_proto::{protos, queryresult};
 use consilium_protocol::hash::sha256;
 use consilium_protocol::names::{hashed_namespace, private_namespace};
-use consilium_protocol::rwset::Version;
+use consilium_protocol::rwset::{NsRwSet, TxRwSet, Version};
 use prost::Message;
 
 use crate::chain;
@@ -40,7 +42,8 @@ impl VersionedValue {
         Ok(metadata
             .entries
             .into_iter()
-            .find(|entry| entry.name == name)
+            // Fabric reads the entries into a map: the last one of a name counts.
+            .rfind(|entry| entry.name == name)
             .map(|entry| entry.value))
     }
 
@@ -203,12 +206,38 @@ impl Scan {
 pub struct StateReader {
     snapshot: Snapshot,
     height: u64,
+    /// What was read beforehand, by record key; `None` is a key that is not there.
+    preloaded: HashMap<Vec<u8>, Option<VersionedValue>>,
 }
 
 impl StateReader {
     pub(crate) fn new(snapshot: Snapshot) -> Result<Self, LedgerError> {
         let height = chain::height_in(&snapshot)?;
-        Ok(Self { snapshot, height })
+        Ok(Self {
+            snapshot,
+            height,
+            preloaded: HashMap::new(),
+        })
+    }
+
+    /// Reads in one go what validation and commit of a block will ask for: every key that its
+    /// transactions read or write.
+    pub(crate) fn preload<'a>(
+        &mut self,
+        rwsets: impl IntoIterator<Item = &'a TxRwSet>,
+    ) -> Result<(), LedgerError> {
+        let mut keys = Vec::new();
+        for namespace in rwsets.into_iter().flat_map(|rwset| &rwset.namespaces) {
+            touched(namespace, |space, bare| keys.push(key(space, bare)));
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        let records = self.snapshot.get_many(Family::State, &keys)?;
+        for (key, record) in keys.into_iter().zip(records) {
+            let value = record.map(VersionedValue::decode).transpose()?;
+            self.preloaded.insert(key, value);
+        }
+        Ok(())
     }
 
     pub(crate) fn snapshot(&self) -> &Snapshot {
@@ -302,10 +331,40 @@ impl StateReader {
         namespace: &str,
         key: &[u8],
     ) -> Result<Option<VersionedValue>, LedgerError> {
+        let record_key = self::key(namespace, key);
+        if let Some(value) = self.preloaded.get(&record_key) {
+            return Ok(value.clone());
+        }
         self.snapshot
-            .get(Family::State, &self::key(namespace, key))?
+            .get(Family::State, &record_key)?
             .map(VersionedValue::decode)
             .transpose()
+    }
+}
+
+/// Every key of a namespace that the transaction reads or writes, with its namespace in state.
+fn touched(namespace: &NsRwSet, mut each: impl FnMut(&str, &[u8])) {
+    let name = &namespace.name;
+    for read in &namespace.reads {
+        each(name, read.key.as_bytes());
+    }
+    for write in &namespace.writes {
+        each(name, write.key.as_bytes());
+    }
+    for write in &namespace.metadata_writes {
+        each(name, write.key.as_bytes());
+    }
+    for collection in &namespace.collections {
+        let space = hashed_namespace(name, &collection.name);
+        for read in &collection.hashed_reads {
+            each(&space, &read.key_hash);
+        }
+        for write in &collection.hashed_writes {
+            each(&space, &write.key_hash);
+        }
+        for write in &collection.metadata_writes {
+            each(&space, &write.key_hash);
+        }
     }
 }
 

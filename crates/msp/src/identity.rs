@@ -41,11 +41,24 @@ impl Identity {
         &self.serialized
     }
 
+    /// The hash functions that this identity's signatures use: its MSP's choice.
+    pub fn hash_family(&self) -> HashFamily {
+        self.hash_family
+    }
+
     /// Verifies a signature over `message` made by this identity.
     ///
     /// # Errors
     /// [`SignatureError`].
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
+        self.verify_parts(&[message], signature)
+    }
+
+    /// [`verify`](Self::verify) for a message in several pieces, which are not copied together.
+    ///
+    /// # Errors
+    /// [`SignatureError`].
+    pub fn verify_parts(&self, message: &[&[u8]], signature: &[u8]) -> Result<(), SignatureError> {
         self.certificate
             .public_key()
             .verify(self.hash_family, message, signature)

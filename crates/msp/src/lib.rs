@@ -35,5 +35,5 @@ pub use policy::{
     Policy, PolicyError, PolicyManager, SignedData, signature_policy, verified_identities,
 };
 pub use principal::role_principal;
-pub use signature::{Curve, SignatureError};
+pub use signature::{Curve, HashFamily, SignatureError};
 pub use signer::{SignError, Signer, SoftwareSigner};

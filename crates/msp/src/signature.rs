@@ -40,11 +40,18 @@ pub enum HashFamily {
 }
 
 impl HashFamily {
-    fn digest(self, message: &[u8]) -> Digest {
+    fn digest(self, message: &[&[u8]]) -> Digest {
+        let digest = |algorithm| {
+            let mut context = digest::Context::new(algorithm);
+            for part in message {
+                context.update(part);
+            }
+            context.finish()
+        };
         match self {
-            HashFamily::Sha2 => digest::digest(&digest::SHA256, message),
+            HashFamily::Sha2 => digest(&digest::SHA256),
             HashFamily::Sha3 => {
-                let hash = digest::digest(&digest::SHA3_256, message);
+                let hash = digest(&digest::SHA3_256);
                 // Both are 32 bytes; only the number enters ECDSA.
                 Digest::import_less_safe(hash.as_ref(), &digest::SHA256).unwrap_or(hash)
             }
@@ -354,11 +361,11 @@ impl PublicKey {
         }
     }
 
-    /// Verifies a signature over `message` by the rules for identities.
+    /// Verifies a signature over `message`, in pieces, by the rules for identities.
     pub fn verify(
         &self,
         family: HashFamily,
-        message: &[u8],
+        message: &[&[u8]],
         signature: &[u8],
     ) -> Result<(), SignatureError> {
         match self {
@@ -371,7 +378,7 @@ impl PublicKey {
                     .map_err(|_| SignatureError::Invalid)
             }
             PublicKey::Ed25519(key) => key
-                .verify_sig(message, signature)
+                .verify_sig(&message.concat(), signature)
                 .map_err(|_| SignatureError::Invalid),
             PublicKey::Rsa(_) => Err(SignatureError::UnsupportedKey("RSA".into())),
             PublicKey::Unsupported(what) => Err(SignatureError::UnsupportedKey(what.clone())),

@@ -19,6 +19,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::{
     acl::{self, Proof},
+    crypto::VerificationPool,
     events::{CommittedBlock, told},
     validate::{
         self, ChaincodePolicy, Definitions, LedgerState, Lookup, Policies, Prepared, Terminal,
@@ -252,6 +253,15 @@ impl PeerChannel {
     /// # Errors
     /// When the block cannot be committed: the channel must stop.
     pub fn commit(&self, prepared: Prepared) -> Result<Arc<CommittedBlock>, ChannelError> {
+        self.commit_on(prepared, None)
+    }
+
+    /// As [`commit`](Self::commit), large blocks judged by the pool's threads.
+    pub(crate) fn commit_on(
+        &self,
+        prepared: Prepared,
+        pool: Option<&VerificationPool>,
+    ) -> Result<Arc<CommittedBlock>, ChannelError> {
         let number = prepared
             .block
             .header
@@ -262,15 +272,20 @@ impl PeerChannel {
             channel: self.name.clone(),
             source,
         };
-        let state = LedgerState::new(&self.ledger)
+        let state = LedgerState::for_block(&self.ledger, &prepared.transactions)
             .map_err(failed)?
             .with_definitions(&self.definitions);
-        let decision = validate::decide(&prepared, &state, &policies).map_err(|source| {
-            ChannelError::Terminal {
-                channel: self.name.clone(),
-                number,
-                source,
+        let decide = || validate::decide(&prepared, &state, &policies);
+        let decision = match pool {
+            Some(pool) if prepared.transactions.len() >= validate::WORTH_SPREADING => {
+                pool.install(decide)
             }
+            Some(_) | None => decide(),
+        };
+        let decision = decision.map_err(|source| ChannelError::Terminal {
+            channel: self.name.clone(),
+            number,
+            source,
         })?;
         let Prepared {
             block,
@@ -285,7 +300,7 @@ impl PeerChannel {
             .collect();
         let committed = self
             .ledger
-            .commit_prepared(block, decision.codes, contents)
+            .commit_from(state.into_reader(), block, decision.codes, contents)
             .map_err(failed)?;
         if may_define {
             self.definitions.forget();

@@ -1,10 +1,11 @@
 //! Where signatures are checked, and which need no check any more.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     panic::AssertUnwindSafe,
 };
 
+use consilium_msp::{HashFamily, Identity};
 use consilium_protocol::hash;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -51,63 +52,111 @@ impl VerificationPool {
     }
 }
 
-/// Remembers signatures that need no verification because this process made them.
-///
-/// A peer meets its own endorsements again when the transaction comes back in a block. An entry is
-/// the hash of (message, identity, signature): only identical bytes are recognized. Bounded: the
-/// oldest entry goes first. An entry is taken out when it is met, since it is met once.
-pub struct SignatureMemory {
-    capacity: usize,
-    entries: Mutex<Entries>,
+/// Bytes that are signed more than once (a response payload, by every endorser), hashed once.
+pub struct Payload<'a> {
+    bytes: &'a [u8],
+    digest: [u8; 32],
 }
+
+impl<'a> Payload<'a> {
+    /// Hashes `bytes`.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            digest: hash::sha256(bytes),
+        }
+    }
+}
+
+/// Remembers which signatures are good and which are not, so that none is verified twice.
+///
+/// A peer meets its own endorsements when the transaction comes back in a block, and others' again
+/// when somebody repeats a transaction. An entry is the hash of (message, identity, signature): only
+/// identical bytes are recognized. Bounded: the oldest entry goes first. In parts, so that many
+/// threads do not wait for one another.
+pub struct SignatureMemory {
+    parts: [Mutex<Entries>; PARTS],
+    /// Entries of a part.
+    capacity: usize,
+}
+
+const PARTS: usize = 16;
 
 #[derive(Default)]
 struct Entries {
-    known: HashSet<[u8; 32]>,
+    verdicts: HashMap<[u8; 32], bool>,
     order: VecDeque<[u8; 32]>,
 }
 
 impl SignatureMemory {
-    /// A memory of at most `capacity` signatures (32 bytes each, kept twice).
+    /// A memory of about `capacity` signatures (32 bytes each, kept twice).
     pub fn new(capacity: usize) -> Self {
         Self {
-            capacity,
-            entries: Mutex::new(Entries::default()),
+            parts: Default::default(),
+            capacity: capacity.div_ceil(PARTS).max(1),
         }
     }
 
-    /// Remembers that `signature` over `payload || identity` by `identity` is good.
-    pub fn remember(&self, payload: &[u8], identity: &[u8], signature: &[u8]) {
-        let key = key(payload, identity, signature);
-        let mut entries = self.entries.lock();
-        if !entries.known.insert(key) {
+    /// Remembers that `signature` over `payload || signer` by `signer`, made with SHA-256, is good.
+    pub fn remember(&self, payload: &[u8], signer: &[u8], signature: &[u8]) {
+        let key = key(&Payload::new(payload), signer, signer, signature, true);
+        self.insert(key, true);
+    }
+
+    /// Whether `signature` over `payload || suffix` is one of `identity`; verified unless known.
+    pub fn verify(
+        &self,
+        identity: &Identity,
+        payload: &Payload<'_>,
+        suffix: &[u8],
+        signature: &[u8],
+    ) -> bool {
+        let sha2 = identity.hash_family() == HashFamily::Sha2;
+        let key = key(payload, suffix, identity.serialized(), signature, sha2);
+        if let Some(&verdict) = self.part(&key).lock().verdicts.get(&key) {
+            return verdict;
+        }
+        let verdict = identity
+            .verify_parts(&[payload.bytes, suffix], signature)
+            .is_ok();
+        self.insert(key, verdict);
+        verdict
+    }
+
+    fn part(&self, key: &[u8; 32]) -> &Mutex<Entries> {
+        &self.parts[usize::from(key[0]) % PARTS]
+    }
+
+    fn insert(&self, key: [u8; 32], verdict: bool) {
+        let mut entries = self.part(&key).lock();
+        if entries.verdicts.insert(key, verdict).is_some() {
             return;
         }
         entries.order.push_back(key);
         while entries.order.len() > self.capacity {
             if let Some(oldest) = entries.order.pop_front() {
-                entries.known.remove(&oldest);
+                entries.verdicts.remove(&oldest);
             }
         }
     }
-
-    /// Whether exactly this signature was remembered; forgets it.
-    pub fn take(&self, payload: &[u8], identity: &[u8], signature: &[u8]) -> bool {
-        let key = key(payload, identity, signature);
-        // `order` keeps the key until it is old; a stale key there removes nothing.
-        self.entries.lock().known.remove(&key)
-    }
 }
 
-fn key(payload: &[u8], identity: &[u8], signature: &[u8]) -> [u8; 32] {
+fn key(
+    payload: &Payload<'_>,
+    suffix: &[u8],
+    identity: &[u8],
+    signature: &[u8],
+    sha2: bool,
+) -> [u8; 32] {
     // Lengths keep different splits of the same bytes apart.
-    let lengths =
-        [payload.len(), identity.len(), signature.len()].map(|n| (n as u64).to_be_bytes());
+    let lengths = [suffix.len(), identity.len(), signature.len()].map(|n| (n as u64).to_be_bytes());
     hash::sha256_parts(&[
+        &[u8::from(sha2)],
         &lengths[0],
         &lengths[1],
         &lengths[2],
-        payload,
+        &payload.digest,
+        suffix,
         identity,
         signature,
     ])
@@ -116,32 +165,66 @@ fn key(payload: &[u8], identity: &[u8], signature: &[u8]) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use consilium_msp::{MspManager, Signer};
+    use consilium_testkit::{NodeOu, Organization};
+    use std::sync::Arc;
 
-    #[test]
-    fn only_the_identical_signature_is_recognized_and_only_once() {
-        let memory = SignatureMemory::new(10);
-        memory.remember(b"payload", b"me", b"signature");
-        for (payload, identity, signature) in [
-            (&b"payloa"[..], &b"dme"[..], &b"signature"[..]),
-            (b"payload", b"mes", b"ignature"),
-            (b"payload", b"you", b"signature"),
-            (b"other", b"me", b"signature"),
-        ] {
-            assert!(!memory.take(payload, identity, signature));
-        }
-        assert!(memory.take(b"payload", b"me", b"signature"));
-        assert!(!memory.take(b"payload", b"me", b"signature"));
+    /// An identity, and its signature over `payload || suffix`.
+    fn signed(payload: &[u8], suffix: &[u8]) -> (Arc<Identity>, Vec<u8>) {
+        let organization = Organization::new("Org1MSP", "org1.example.com");
+        let signer = organization.signer("peer0", NodeOu::Peer);
+        let msps = MspManager::new(vec![organization.msp()]).unwrap();
+        let identity = msps.deserialize(signer.serialized()).unwrap();
+        let signature = signer.sign(&[payload, suffix].concat()).unwrap();
+        (identity, signature.to_vec())
     }
 
     #[test]
-    fn the_oldest_signature_is_forgotten_first() {
-        let memory = SignatureMemory::new(2);
-        for n in 0u8..3 {
-            memory.remember(&[n], b"me", b"s");
+    fn good_and_bad_signatures_are_told_apart_at_the_first_and_at_the_second_look() {
+        let memory = SignatureMemory::new(100);
+        let (identity, signature) = signed(b"payload", b"suffix");
+        for _ in 0..2 {
+            let verify = |payload: &[u8], suffix: &[u8], signature: &[u8]| {
+                memory.verify(&identity, &Payload::new(payload), suffix, signature)
+            };
+            assert!(verify(b"payload", b"suffix", &signature));
+            assert!(!verify(b"payloa", b"d", &signature));
+            assert!(!verify(b"other", b"suffix", &signature));
+            assert!(!verify(b"payload", b"suffix", b"signature"));
         }
-        assert!(!memory.take(&[0], b"me", b"s"));
-        assert!(memory.take(&[1], b"me", b"s"));
-        assert!(memory.take(&[2], b"me", b"s"));
+        // The same bytes cut elsewhere are the same message, and known by another key.
+        assert!(memory.verify(&identity, &Payload::new(b"payloadsuf"), b"fix", &signature));
+    }
+
+    #[test]
+    fn what_is_remembered_is_not_verified_again() {
+        let memory = SignatureMemory::new(100);
+        let (identity, _) = signed(b"", b"");
+        let signer = identity.serialized().clone();
+        // No signature at all: only the memory can take it for one.
+        memory.remember(b"payload", &signer, b"own");
+        assert!(memory.verify(&identity, &Payload::new(b"payload"), &signer, b"own"));
+        assert!(!memory.verify(&identity, &Payload::new(b"payload"), &signer, b"other"));
+        assert!(!memory.verify(&identity, &Payload::new(b"other"), &signer, b"own"));
+    }
+
+    #[test]
+    fn the_memory_stays_small_and_forgets_the_oldest_first() {
+        let memory = SignatureMemory::new(PARTS);
+        let (identity, _) = signed(b"", b"");
+        let signer = identity.serialized().clone();
+        for number in 0u32..1000 {
+            memory.remember(&number.to_be_bytes(), &signer, b"own");
+        }
+        let kept: usize = memory
+            .parts
+            .iter()
+            .map(|part| part.lock().verdicts.len())
+            .sum();
+        assert!(kept <= PARTS, "{kept}");
+        let last = 999u32.to_be_bytes();
+        assert!(memory.verify(&identity, &Payload::new(&last), &signer, b"own"));
+        assert!(!memory.verify(&identity, &Payload::new(&[0; 4]), &signer, b"own"));
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@
 //! block that does not verify is given up for the next orderer, with growing pauses while nothing
 //! comes. `fabric: internal/pkg/peer/blocksprovider`.
 
-use std::{sync::Arc, time::Duration, time::SystemTime};
+use std::{collections::BTreeMap, sync::Arc, time::Duration, time::SystemTime};
 
 use consilium_msp::Signer;
 use consilium_proto::{
@@ -37,6 +37,8 @@ pub(crate) struct Intake {
     pub(crate) signer: Arc<dyn Signer>,
     pub(crate) client_tls: Option<Arc<ClientTls>>,
     pub(crate) backoff: ReconnectBackoff,
+    /// Where to dial instead of an orderer's address in the configuration.
+    pub(crate) overrides: BTreeMap<String, String>,
     /// Told when the channel's configuration has changed.
     pub(crate) on_config: Box<dyn Fn() + Send + Sync>,
     pub(crate) stop: CancellationToken,
@@ -149,8 +151,12 @@ impl Intake {
         endpoint: &str,
         position: &mut Position,
     ) -> Result<std::convert::Infallible, Ended> {
+        let address = self
+            .overrides
+            .get(endpoint)
+            .map_or(endpoint, String::as_str);
         let connection =
-            consilium_transport::connect(endpoint, self.client_tls.clone(), DIAL_TIMEOUT)
+            consilium_transport::connect(address, self.client_tls.clone(), DIAL_TIMEOUT)
                 .await
                 .map_err(|error| Ended::Connect(error.to_string()))?;
         let mut client = AtomicBroadcastClient::new(connection)

@@ -1,6 +1,6 @@
 //! What a peer is made of, as plain values: configuration files are read elsewhere.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use consilium_contracts::Contract;
 use consilium_msp::{Msp, Signer};
@@ -35,6 +35,9 @@ pub struct PeerOptions {
     pub verification_threads: usize,
     /// Pauses between attempts to reach an orderer.
     pub reconnect: ReconnectBackoff,
+    /// Where to dial instead of an orderer's `host:port` in the channel's configuration
+    /// (`peer.deliveryclient.addressOverrides`).
+    pub orderer_overrides: BTreeMap<String, String>,
 }
 
 impl PeerOptions {
@@ -54,6 +57,7 @@ impl PeerOptions {
             deliver_concurrency: 2500,
             verification_threads: std::thread::available_parallelism().map_or(2, usize::from),
             reconnect: ReconnectBackoff::default(),
+            orderer_overrides: BTreeMap::new(),
         }
     }
 }

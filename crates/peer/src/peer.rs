@@ -32,8 +32,9 @@ use crate::{
     pipeline::Pipeline,
 };
 
-/// Own endorsements remembered until their transactions come back in a block.
-const ENDORSEMENTS_REMEMBERED: usize = 50_000;
+/// Verdicts on signatures remembered: own endorsements until their transactions come back in a block,
+/// and what was verified lately.
+const SIGNATURES_REMEMBERED: usize = 100_000;
 /// Prefix of a ledger folder whose making has not finished.
 const UNFINISHED: &str = ".joining-";
 
@@ -135,7 +136,7 @@ impl Peer {
             intakes: Mutex::default(),
             client_roots: Mutex::default(),
             pool: Arc::new(pool),
-            memory: Arc::new(SignatureMemory::new(ENDORSEMENTS_REMEMBERED)),
+            memory: Arc::new(SignatureMemory::new(SIGNATURES_REMEMBERED)),
             stop: CancellationToken::new(),
             runtime: Handle::current(),
             options,
@@ -337,6 +338,7 @@ impl Core {
             signer: self.options.signer.clone(),
             client_tls: self.options.client_tls.clone(),
             backoff: self.options.reconnect,
+            overrides: self.options.orderer_overrides.clone(),
             on_config: {
                 let core = self.me.clone();
                 Box::new(move || {

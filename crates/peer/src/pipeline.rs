@@ -36,7 +36,7 @@ impl Pipeline {
         let (verified_sender, verified) = mpsc::channel(VERIFIED_QUEUE);
         let (prepared_sender, prepared) = mpsc::channel(PREPARED_QUEUE);
         let preparing = channel.clone();
-        let committing = channel.clone();
+        let committing = (channel.clone(), pool.clone());
         let threads = vec![
             thread::Builder::new()
                 .name("prepare".to_owned())
@@ -45,7 +45,7 @@ impl Pipeline {
                 })?,
             thread::Builder::new()
                 .name("commit".to_owned())
-                .spawn(move || commit_blocks(&committing, prepared))?,
+                .spawn(move || commit_blocks(&committing.0, &committing.1, prepared))?,
         ];
         Ok(Self {
             channel,
@@ -118,10 +118,14 @@ fn prepare_blocks(
     }
 }
 
-fn commit_blocks(channel: &PeerChannel, mut prepared: mpsc::Receiver<Prepared>) {
+fn commit_blocks(
+    channel: &PeerChannel,
+    pool: &VerificationPool,
+    mut prepared: mpsc::Receiver<Prepared>,
+) {
     while let Some(ready) = prepared.blocking_recv() {
         let started = std::time::Instant::now();
-        match channel.commit(ready) {
+        match channel.commit_on(ready, Some(pool)) {
             Ok(committed) => {
                 let elapsed = started.elapsed();
                 metrics::gauge!("ledger_blockchain_height", "channel" => channel.name().to_owned())

@@ -23,6 +23,7 @@ pub mod names;
 pub mod proposal;
 pub mod rwset;
 pub mod transaction;
+mod unknown;
 mod wire;
 
 pub use envelope::ParseError;

@@ -1,7 +1,8 @@
 //! Identities and fixtures for tests, made at run time: nothing here is a key that somebody else knows.
 //!
 //! Owns: in-memory organizations with their authorities, certificates of every (also flawed) form, their
-//! folders on disk, and genesis blocks of channels over them ([`network`]). Must not be used outside of tests and demonstrations: it panics where a test
+//! folders on disk, genesis blocks of channels over them ([`network`]), and random chains with a reference
+//! implementation of validation ([`validation`]). Must not be used outside of tests and demonstrations: it panics where a test
 //! would fail anyway, and guards no key.
 //!
 //! Start reading at [`Organization`]; tests about certificates themselves use [`Authority`] and
@@ -14,6 +15,7 @@ mod key;
 pub mod network;
 mod organization;
 mod pem;
+pub mod validation;
 
 pub use authority::{
     Authority, CLIENT_AUTH, CRL_SIGN, Credential, DIGITAL_SIGNATURE, KEY_CERT_SIGN, SERVER_AUTH,

@@ -111,7 +111,9 @@ pub(super) fn results(
         let mut spaces: BTreeMap<Option<&str>, Operations> = BTreeMap::new();
         public_operations(namespace, spaces.entry(None).or_default());
         for collection in &namespace.collections {
-            let operations = spaces.entry(Some(&collection.name)).or_default();
+            // Without a name it is the public part: Fabric keeps both in one map.
+            let space = Some(collection.name.as_str()).filter(|name| !name.is_empty());
+            let operations = spaces.entry(space).or_default();
             hashed_operations(collection, operations);
         }
         for (collection, operations) in spaces {

@@ -234,7 +234,8 @@ impl Certificate {
     /// # Errors
     /// [`SignatureError`] says whether the signature is unreadable, of the wrong half or wrong.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
-        self.public_key.verify(HashFamily::Sha2, message, signature)
+        self.public_key
+            .verify(HashFamily::Sha2, &[message], signature)
     }
 
     /// Whether this certificate was signed by the key of `issuer`, and `issuer` may sign certificates

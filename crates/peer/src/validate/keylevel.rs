@@ -96,6 +96,12 @@ pub(super) fn judge(
     }
 }
 
+/// A collection without a name is the public part of the namespace, in Fabric's checks as in its
+/// updates of state.
+fn named(collection: &str) -> Option<&str> {
+    (!collection.is_empty()).then_some(collection)
+}
+
 enum Failure {
     Policy(String),
     State(String),
@@ -124,12 +130,12 @@ impl<'a> Judge<'a> {
             }
             for collection in &writes.collections {
                 for write in &collection.hashed_writes {
-                    self.key(Some(&collection.name), &write.key_hash)?;
+                    self.key(named(&collection.name), &write.key_hash)?;
                 }
             }
             for collection in &writes.collections {
                 for write in &collection.metadata_writes {
-                    self.key(Some(&collection.name), &write.key_hash)?;
+                    self.key(named(&collection.name), &write.key_hash)?;
                 }
             }
         }
@@ -152,10 +158,19 @@ impl<'a> Judge<'a> {
                 self.namespace,
             )));
         }
-        let stored = self
-            .state
-            .key_metadata(self.namespace, collection, key)
-            .map_err(Failure::State)?;
+        // Fabric's ledger gives no metadata of a collection that is not defined (any more), and the
+        // transaction is judged as if the key had no policy.
+        let is_defined = match collection {
+            None => true,
+            Some(name) => self.is_defined(name),
+        };
+        let stored = if is_defined {
+            self.state
+                .key_metadata(self.namespace, collection, key)
+                .map_err(Failure::State)?
+        } else {
+            None
+        };
         if let Some(policy) = stored.map(key_policy).transpose()?.flatten() {
             self.policies
                 .evaluate_signature(&policy, self.endorsers)
@@ -167,6 +182,33 @@ impl<'a> Judge<'a> {
             None => self.namespace_policy(),
             Some(collection) => self.collection_policy(collection),
         }
+    }
+
+    /// Whether the namespace has this collection; legacy definitions are not asked.
+    fn is_defined(&self, collection: &str) -> bool {
+        if let NamespaceRules::Chaincode(chaincode) = self.rules
+            && chaincode.collections.is_none()
+        {
+            return true;
+        }
+        match collection.strip_prefix(IMPLICIT_COLLECTION) {
+            Some(msp_id) => self.policies.has_organization(msp_id),
+            None => self.explicit(collection).is_some(),
+        }
+    }
+
+    fn explicit(&self, collection: &str) -> Option<&'a StaticCollectionConfig> {
+        let NamespaceRules::Chaincode(chaincode) = self.rules else {
+            return None;
+        };
+        let package = chaincode.collections.as_ref()?;
+        package.config.iter().find_map(|config| {
+            let Some(collection_config::Payload::StaticCollectionConfig(config)) = &config.payload
+            else {
+                return None;
+            };
+            (config.name == collection).then_some(config)
+        })
     }
 
     /// The chaincode's own policy, evaluated at most once.
@@ -191,14 +233,12 @@ impl<'a> Judge<'a> {
         if self.checked_collections.contains(collection) {
             return Ok(());
         }
-        let explicit = match self.rules {
-            NamespaceRules::Lifecycle => None,
-            NamespaceRules::Chaincode(chaincode) => match &chaincode.collections {
-                // Older than the V2 lifecycle: collections have no policies of their own.
-                None => return self.namespace_policy(),
-                Some(package) => Some(package),
-            },
-        };
+        // Older than the V2 lifecycle: collections have no policies of their own.
+        if let NamespaceRules::Chaincode(chaincode) = self.rules
+            && chaincode.collections.is_none()
+        {
+            return self.namespace_policy();
+        }
         if let Some(msp_id) = collection.strip_prefix(IMPLICIT_COLLECTION) {
             let policy = self
                 .policies
@@ -208,20 +248,9 @@ impl<'a> Judge<'a> {
                 .evaluate_identities(self.endorsers)
                 .map_err(|error| Failure::Policy(error.to_string()))?;
         } else {
-            let config =
-                explicit
-                    .and_then(|package| {
-                        package
-                            .config
-                            .iter()
-                            .find_map(|config| match &config.payload {
-                                Some(collection_config::Payload::StaticCollectionConfig(
-                                    config,
-                                )) if config.name == collection => Some(config),
-                                Some(_) | None => None,
-                            })
-                    })
-                    .ok_or_else(|| Failure::Policy(format!("no such collection '{collection}'")))?;
+            let config = self
+                .explicit(collection)
+                .ok_or_else(|| Failure::Policy(format!("no such collection '{collection}'")))?;
             self.explicit_collection(config)?;
         }
         self.checked_collections.insert(collection);
@@ -230,17 +259,22 @@ impl<'a> Judge<'a> {
     }
 
     fn explicit_collection(&mut self, config: &StaticCollectionConfig) -> Result<(), Failure> {
-        match &config.endorsement_policy {
-            None => self.namespace_policy(),
-            Some(policy) => self
-                .policies
-                .evaluate_application(&policy.encode_to_vec().into(), self.endorsers)
-                .map_err(Failure::Policy),
+        let policy: Bytes = config
+            .endorsement_policy
+            .as_ref()
+            .map_or_else(Bytes::new, |policy| policy.encode_to_vec().into());
+        if policy.is_empty() {
+            // Also one that is there but says nothing.
+            return self.namespace_policy();
         }
+        self.policies
+            .evaluate_application(&policy, self.endorsers)
+            .map_err(Failure::Policy)
     }
 }
 
-/// The policy stored with a key: entry `VALIDATION_PARAMETER`, if it is there and not empty.
+/// The policy stored with a key: entry `VALIDATION_PARAMETER`, if it is there and not empty. Fabric
+/// reads the entries into a map, so the last one of a name counts.
 ///
 /// Metadata that does not parse fails the transaction. Fabric stops the channel on it, which lets
 /// whoever may set a key's policy stop everybody.
@@ -250,7 +284,7 @@ fn key_policy(stored: Bytes) -> Result<Option<Bytes>, Failure> {
     Ok(metadata
         .entries
         .into_iter()
-        .find(|entry| entry.name == MetaDataKeys::ValidationParameter.as_str_name())
+        .rfind(|entry| entry.name == MetaDataKeys::ValidationParameter.as_str_name())
         .map(|entry| entry.value)
         .filter(|policy| !policy.is_empty()))
 }

@@ -19,7 +19,9 @@ use std::collections::HashSet;
 
 use consilium_proto::{common, protos::TxValidationCode};
 use consilium_protocol::config::ChannelConfig;
+use keylevel::ChangedMetadata;
 use prost::Message;
+use rayon::prelude::*;
 
 pub use policies::Policies;
 pub(crate) use prepare::WORTH_SPREADING;
@@ -71,24 +73,17 @@ pub fn decide(
         codes: Vec::with_capacity(prepared.transactions.len()),
         config: None,
     };
-    let mut metadata = keylevel::ChangedMetadata::default();
     let mut seen = HashSet::new();
-    for (index, transaction) in prepared.transactions.iter().enumerate() {
+    let judged = judge_endorsers(&prepared.transactions, state, policies);
+    for ((index, transaction), judged) in prepared.transactions.iter().enumerate().zip(judged) {
         let code = match transaction {
             PreparedTransaction::Rejected { code, .. } => *code,
             PreparedTransaction::Config { envelope } => {
                 decided.config = Some(apply_config(policies.config(), envelope, index)?);
                 TxValidationCode::Valid
             }
-            PreparedTransaction::Endorser { tx_id, content } => {
-                let code = dispatch::endorser_transaction(
-                    index,
-                    tx_id,
-                    content,
-                    state,
-                    policies,
-                    &mut metadata,
-                )?;
+            PreparedTransaction::Endorser { tx_id, .. } => {
+                let code = judged?;
                 // Among transactions valid so far, the first of an id wins; an invalid first
                 // occurrence does not make the second a duplicate.
                 if code == TxValidationCode::Valid
@@ -104,6 +99,58 @@ pub fn decide(
         decided.codes.push(code);
     }
     Ok(decided)
+}
+
+/// Codes of the endorser transactions, each for itself; what others get does not matter.
+///
+/// A transaction that changes a key's policy can make later ones of the block fail, so a block with
+/// such a transaction is gone through in order. Without one the order does not matter, and large
+/// blocks are spread over the current rayon pool.
+fn judge_endorsers(
+    transactions: &[PreparedTransaction],
+    state: &dyn CommittedState,
+    policies: &Policies,
+) -> Vec<Result<TxValidationCode, Terminal>> {
+    let judge =
+        |(index, transaction): (usize, &PreparedTransaction), metadata: &mut _| match transaction {
+            PreparedTransaction::Endorser { tx_id, content } => {
+                dispatch::endorser_transaction(index, tx_id, content, state, policies, metadata)
+            }
+            PreparedTransaction::Rejected { .. } | PreparedTransaction::Config { .. } => {
+                Ok(TxValidationCode::NotValidated)
+            }
+        };
+    let in_order = transactions.len() < WORTH_SPREADING || transactions.iter().any(sets_metadata);
+    if in_order {
+        let mut metadata = ChangedMetadata::default();
+        let transactions = transactions.iter().enumerate();
+        transactions.map(|one| judge(one, &mut metadata)).collect()
+    } else {
+        let transactions = transactions.par_iter().enumerate();
+        transactions
+            .map(|one| judge(one, &mut ChangedMetadata::default()))
+            .collect()
+    }
+}
+
+fn sets_metadata(transaction: &PreparedTransaction) -> bool {
+    let PreparedTransaction::Endorser {
+        content: Ok(content),
+        ..
+    } = transaction
+    else {
+        return false;
+    };
+    content
+        .transaction
+        .rwset
+        .namespaces
+        .iter()
+        .any(|namespace| {
+            let collections = &namespace.collections;
+            !namespace.metadata_writes.is_empty()
+                || collections.iter().any(|c| !c.metadata_writes.is_empty())
+        })
 }
 
 /// Whether a block writes where chaincode definitions are, so that remembered ones may be stale.

@@ -1,6 +1,6 @@
 //! Endorsement policies of a channel, compiled once per configuration.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use consilium_chaincode::lifecycle;
@@ -25,6 +25,8 @@ pub struct Policies {
     signature: Cache<Bytes, Compiled>,
     /// By the encoded `ApplicationPolicy`.
     application: Cache<Bytes, Compiled>,
+    /// Of implicit collections, by the organization's MSP id.
+    implicit: BTreeMap<String, Compiled>,
     lifecycle: Compiled,
 }
 
@@ -32,8 +34,17 @@ impl Policies {
     /// The policies under `config`.
     pub fn new(config: Arc<ChannelConfig>) -> Self {
         let lifecycle = compile(&config, &lifecycle::endorsement_policy(&config));
+        let implicit = config
+            .application_orgs()
+            .iter()
+            .filter_map(|organization| {
+                let policy = lifecycle::implicit_collection_policy(&config, &organization.msp_id)?;
+                Some((organization.msp_id.clone(), compile(&config, &policy)))
+            })
+            .collect();
         Self {
             config,
+            implicit,
             signature: Cache::new(COMPILED),
             application: Cache::new(COMPILED),
             lifecycle,
@@ -100,14 +111,20 @@ impl Policies {
         self.lifecycle.clone()
     }
 
+    /// Whether the channel's application has an organization of this MSP id.
+    pub fn has_organization(&self, msp_id: &str) -> bool {
+        self.implicit.contains_key(msp_id)
+    }
+
     /// The policy for writes to the implicit collection of an organization.
     ///
     /// # Errors
     /// When no organization of the channel has this MSP id.
     pub fn implicit_collection(&self, msp_id: &str) -> Result<Arc<dyn Policy>, String> {
-        let policy = lifecycle::implicit_collection_policy(&self.config, msp_id)
-            .ok_or_else(|| format!("no org found in channel with MSPID '{msp_id}'"))?;
-        self.compile(&policy)
+        self.implicit
+            .get(msp_id)
+            .cloned()
+            .unwrap_or_else(|| Err(format!("no org found in channel with MSPID '{msp_id}'")))
     }
 
     /// Compiles an `ApplicationPolicy`.

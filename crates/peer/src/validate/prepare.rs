@@ -9,12 +9,11 @@ use consilium_proto::{common, protos::TxValidationCode};
 use consilium_protocol::{
     block,
     config::ChannelConfig,
-    endorsement,
     transaction::{self, CheckedEnvelope, Kind, ParsedTransaction},
 };
 use rayon::prelude::*;
 
-use crate::crypto::SignatureMemory;
+use crate::crypto::{Payload, SignatureMemory};
 
 /// Transactions from which waking other threads costs less than it gains.
 pub(crate) const WORTH_SPREADING: usize = 3;
@@ -109,7 +108,7 @@ fn prepare_transaction(
         }
     };
     let tx_id = checked.parsed.channel_header.tx_id.clone();
-    if !is_signed_by_creator(&checked, config) {
+    if !is_signed_by_creator(&checked, config, memory) {
         return PreparedTransaction::Rejected {
             tx_id,
             code: TxValidationCode::BadCreatorSignature,
@@ -119,6 +118,10 @@ fn prepare_transaction(
         Kind::ConfigUpdate => PreparedTransaction::Rejected {
             tx_id,
             code: TxValidationCode::UnsupportedTxPayload,
+        },
+        Kind::Config if checked.parsed.data.is_empty() => PreparedTransaction::Rejected {
+            tx_id,
+            code: TxValidationCode::InvalidConfigTransaction,
         },
         Kind::Config => PreparedTransaction::Config {
             envelope: checked.parsed.data.clone(),
@@ -142,7 +145,11 @@ fn prepare_transaction(
 /// Whether the creator is a valid identity of the channel and signed the payload.
 ///
 /// An envelope for another channel fails as well: its MSPs are not ours to ask.
-fn is_signed_by_creator(checked: &CheckedEnvelope, config: &ChannelConfig) -> bool {
+fn is_signed_by_creator(
+    checked: &CheckedEnvelope,
+    config: &ChannelConfig,
+    memory: &SignatureMemory,
+) -> bool {
     let envelope = &checked.parsed;
     if envelope.channel_header.channel_id != config.channel_id() {
         return false;
@@ -152,21 +159,24 @@ fn is_signed_by_creator(checked: &CheckedEnvelope, config: &ChannelConfig) -> bo
         return false;
     };
     msps.validate(&creator).is_ok()
-        && creator
-            .verify(&envelope.payload, &envelope.signature)
-            .is_ok()
+        && memory.verify(
+            &creator,
+            &Payload::new(&envelope.payload),
+            &[],
+            &envelope.signature,
+        )
 }
 
 /// The identities that validly signed, in the order of the endorsements and each once.
 ///
-/// As `consilium_msp::verified_identities`, except that endorsements of this very process are not
-/// verified again (`fabric: common/policies/policy.go` SignatureSetToValidIdentities).
+/// As `consilium_msp::verified_identities`, except that no signature is verified twice
+/// (`fabric: common/policies/policy.go` SignatureSetToValidIdentities).
 fn endorsers(
     msps: &MspManager,
     transaction: &ParsedTransaction,
     memory: &SignatureMemory,
 ) -> Vec<Arc<Identity>> {
-    let payload = &transaction.response_payload;
+    let payload = Payload::new(&transaction.response_payload);
     let mut valid: Vec<Arc<Identity>> = Vec::with_capacity(transaction.endorsements.len());
     for endorsement in &transaction.endorsements {
         let Ok(identity) = msps.deserialize(&endorsement.endorser) else {
@@ -175,11 +185,9 @@ fn endorsers(
         if valid.iter().any(|other| is_same(other, &identity)) {
             continue;
         }
-        let known = memory.take(payload, &endorsement.endorser, &endorsement.signature);
-        if known || {
-            let signed = endorsement::signed_data(payload, endorsement);
-            identity.verify(&signed.data, &signed.signature).is_ok()
-        } {
+        // An endorsement covers the payload and the endorser.
+        let (endorser, signature) = (&endorsement.endorser, &endorsement.signature);
+        if memory.verify(&identity, &payload, endorser, signature) {
             valid.push(identity);
         }
     }

@@ -9,6 +9,8 @@ use consilium_proto::protos;
 use parking_lot::Mutex;
 use prost::Message;
 
+use super::PreparedTransaction;
+
 /// The validation rules of a defined chaincode.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChaincodePolicy {
@@ -21,7 +23,7 @@ pub struct ChaincodePolicy {
 }
 
 /// State as the block before left it. Errors mean that it cannot be read.
-pub trait CommittedState {
+pub trait CommittedState: Sync {
     /// Whether some block holds a transaction of this id, whatever its code.
     fn has_transaction(&self, tx_id: &str) -> Result<bool, String>;
 
@@ -111,6 +113,35 @@ impl<'a> LedgerState<'a> {
             reader: ledger.reader()?,
             definitions: None,
         })
+    }
+
+    /// Reads what is committed now, everything that the block's transactions touch at once.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn for_block(
+        ledger: &'a Ledger,
+        transactions: &[PreparedTransaction],
+    ) -> Result<Self, LedgerError> {
+        let rwsets = transactions
+            .iter()
+            .filter_map(|transaction| match transaction {
+                PreparedTransaction::Endorser {
+                    content: Ok(content),
+                    ..
+                } => Some(&content.transaction.rwset),
+                _ => None,
+            });
+        Ok(Self {
+            ledger,
+            reader: ledger.reader_for(rwsets)?,
+            definitions: None,
+        })
+    }
+
+    /// The state itself, to commit from.
+    pub fn into_reader(self) -> StateReader {
+        self.reader
     }
 
     /// Uses and feeds remembered definitions. Only for whoever commits blocks: no definition may

@@ -4,7 +4,6 @@ use crate::envelope::{self, ParseError, ParsedEnvelope, decode};
 use crate::hash::sha256_parts;
 use crate::proposal::transaction_id;
 use crate::rwset::TxRwSet;
-use crate::wire;
 use bytes::Bytes;
 use consilium_msp::SignedData;
 use consilium_proto::protos::TxValidationCode as Code;
@@ -75,8 +74,9 @@ pub struct EndorserTransaction {
     pub response_payload: Bytes,
     /// The endorsements, as they came.
     pub endorsements: Vec<protos::Endorsement>,
-    /// The encoded `ChaincodeAction`; `None` when the field is absent.
-    action: Option<Bytes>,
+    /// The encoded `ChaincodeAction`. Go's decoder makes no difference between a byte field that is
+    /// absent and one that is empty (`protobuf-go: internal/impl/codec_gen.go` consumeBytesNoZero).
+    action: Bytes,
 }
 
 /// The steps after the creator check and before the ledger is asked for a duplicate: transaction id
@@ -115,25 +115,12 @@ pub fn check_endorser_transaction(checked: &CheckedEnvelope) -> Result<EndorserT
     if !is_complete(&action_header) || response.proposal_hash != hash[..] {
         return Err(Code::InvalidEndorserTransaction);
     }
-    let has_action =
-        !response.extension.is_empty() || has_field(&endorsed.proposal_response_payload, 2);
     Ok(EndorserTransaction {
         envelope: envelope.clone(),
         response_payload: endorsed.proposal_response_payload,
         endorsements: endorsed.endorsements,
-        action: has_action.then_some(response.extension),
+        action: response.extension,
     })
-}
-
-/// Whether a length-delimited field is present, be it empty: Go keeps an empty byte field that was
-/// sent apart from one that was not, and so do the codes.
-fn has_field(mut message: &[u8], number: u32) -> bool {
-    while let Some(field) = wire::next_field(&mut message) {
-        if field.number == number && field.bytes.is_some() {
-            return true;
-        }
-    }
-    false
 }
 
 /// A transaction taken apart, ready for policy evaluation and MVCC.
@@ -164,9 +151,11 @@ impl EndorserTransaction {
             &self.envelope.channel_header.extension,
         )
         .map_err(|_| Code::BadHeaderExtension)?;
-        let action_bytes = self.action.ok_or(Code::BadResponsePayload)?;
+        if self.action.is_empty() {
+            return Err(Code::BadResponsePayload);
+        }
         let action: protos::ChaincodeAction =
-            decode("ChaincodeAction", &action_bytes).map_err(|_| Code::BadResponsePayload)?;
+            decode("ChaincodeAction", &self.action).map_err(|_| Code::BadResponsePayload)?;
         let rwset = TxRwSet::parse(&action.results).map_err(|_| Code::BadRwset)?;
         let (Some(chaincode), Some(executed)) = (extension.chaincode_id, &action.chaincode_id)
         else {
@@ -179,7 +168,7 @@ impl EndorserTransaction {
             return Err(Code::InvalidChaincode);
         }
         let mut event = None;
-        if !action.events.is_empty() || has_field(&action_bytes, 2) {
+        if !action.events.is_empty() {
             let parsed: protos::ChaincodeEvent =
                 decode("ChaincodeEvent", &action.events).map_err(|_| Code::InvalidOtherReason)?;
             if parsed.chaincode_id != chaincode.name {

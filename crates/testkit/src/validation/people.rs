@@ -1,0 +1,88 @@
+//! Who creates, endorses and signs blocks: a fixed pool, since making keys is what costs.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use consilium_msp::{Signer as _, SoftwareSigner};
+use consilium_proto::msp::SerializedIdentity;
+use prost::Message as _;
+
+use crate::{NodeOu, Organization};
+
+/// Members of the channel's organizations, and one stranger.
+pub struct People {
+    /// `Org1MSP` to `Org3MSP`, and one that no channel has.
+    pub organizations: Vec<Organization>,
+    pool: Vec<Person>,
+}
+
+pub(super) struct Person {
+    pub(super) msp_id: String,
+    pub(super) unit: NodeOu,
+    pub(super) signer: Arc<SoftwareSigner>,
+}
+
+/// Organizations that the channel begins with.
+pub(super) const MEMBERS: usize = 3;
+const UNITS: [NodeOu; 4] = [NodeOu::Peer, NodeOu::Peer, NodeOu::Client, NodeOu::Admin];
+
+impl People {
+    /// Makes everybody.
+    pub fn new() -> Self {
+        let organizations: Vec<Organization> = (1..=MEMBERS + 1)
+            .map(|n| Organization::new(&format!("Org{n}MSP"), &format!("org{n}.example.com")))
+            .collect();
+        let mut pool = Vec::new();
+        for organization in &organizations {
+            for (index, unit) in UNITS.into_iter().enumerate() {
+                pool.push(Person {
+                    msp_id: organization.msp_id().to_owned(),
+                    unit,
+                    signer: organization.signer(&format!("{}{index}", unit.name()), unit),
+                });
+            }
+        }
+        People {
+            organizations,
+            pool,
+        }
+    }
+
+    /// How many there are, strangers included.
+    pub(super) fn count(&self) -> usize {
+        self.pool.len()
+    }
+
+    pub(super) fn person(&self, id: usize) -> &Person {
+        &self.pool[id]
+    }
+
+    /// The nth person of an organization with that role.
+    pub(super) fn of(organization: usize, nth: usize) -> usize {
+        organization * UNITS.len() + nth
+    }
+
+    pub(super) fn serialized(&self, id: usize) -> Bytes {
+        self.pool[id].signer.serialized().clone()
+    }
+
+    /// The same certificate in other bytes.
+    pub(super) fn recoded(&self, id: usize) -> Bytes {
+        let mut identity =
+            SerializedIdentity::decode(self.serialized(id)).expect("an own identity");
+        let mut pem = identity.id_bytes.to_vec();
+        pem.push(b'\n');
+        identity.id_bytes = pem.into();
+        identity.encode_to_vec().into()
+    }
+
+    pub(super) fn sign(&self, id: usize, message: &[u8]) -> Bytes {
+        self.pool[id].signer.sign(message).expect("an own key")
+    }
+}
+
+impl Default for People {
+    fn default() -> Self {
+        Self::new()
+    }
+}
