@@ -19,7 +19,7 @@ use crate::history;
 use crate::ledger::{CHANNEL, Ledger};
 use crate::mvcc::{self, StateView, TxContent, VersionScan};
 use crate::prepared::PreparedTransaction;
-use crate::private;
+use crate::private::{self, PrivateBlock};
 use crate::state::{self, Scan, StateReader, VersionedValue};
 use crate::tx_index::{self, TxStatus};
 use crate::update_batch::{KeyUpdates, Update, UpdateBatch};
@@ -59,9 +59,20 @@ impl Ledger {
     /// As [`commit`](Self::commit), for a block whose transactions are parsed already.
     pub fn commit_prepared(
         &self,
+        block: common::Block,
+        codes: Vec<TxValidationCode>,
+        transactions: Vec<PreparedTransaction>,
+    ) -> Result<Committed, LedgerError> {
+        self.commit_with_private(block, codes, transactions, &PrivateBlock::default())
+    }
+
+    /// As [`commit_prepared`](Self::commit_prepared), with what is known about private data.
+    pub fn commit_with_private(
+        &self,
         mut block: common::Block,
         mut codes: Vec<TxValidationCode>,
         transactions: Vec<PreparedTransaction>,
+        private: &PrivateBlock,
     ) -> Result<Committed, LedgerError> {
         let _turn = self.committing.lock();
         let started = Instant::now();
@@ -100,7 +111,15 @@ impl Ledger {
             &state,
             &mut batch,
         )?;
-        let freed = private::apply(self, number, &transactions, &codes, &updates, &mut batch)?;
+        let freed = private::apply(
+            self,
+            number,
+            &transactions,
+            &codes,
+            &updates,
+            private,
+            &mut batch,
+        )?;
         put_state(&mut batch, &updates)?;
         put_history(&mut batch, number, &transactions, &codes)?;
         drop(state);
