@@ -19,10 +19,12 @@ mod crypto;
 mod deliver;
 mod endorse;
 mod events;
+mod hearsay;
 mod intake;
 mod options;
 mod peer;
 mod pipeline;
+mod private;
 pub mod validate;
 mod verify;
 
@@ -33,4 +35,5 @@ pub use endorse::{EndorseError, EndorserService};
 pub use events::{CommittedBlock, CommittedTransaction};
 pub use options::{PeerOptions, ReconnectBackoff};
 pub use peer::{Peer, PeerError};
+pub use private::{DisseminationPolicy, PrivateOptions};
 pub use verify::{VerifiedBlock, VerifyError, verify};

@@ -3,8 +3,11 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use consilium_contracts::Contract;
+use consilium_gossip::GossipOptions;
 use consilium_msp::{Msp, Signer};
 use consilium_transport::ClientTls;
+
+use crate::private::PrivateOptions;
 
 /// Everything that [`Peer::open`](crate::Peer::open) needs to know.
 pub struct PeerOptions {
@@ -35,6 +38,10 @@ pub struct PeerOptions {
     pub verification_threads: usize,
     /// Pauses between attempts to reach an orderer.
     pub reconnect: ReconnectBackoff,
+    /// How private data is exchanged.
+    pub private: PrivateOptions,
+    /// How other peers are found; without it private data stays where it was endorsed.
+    pub gossip: Option<GossipOptions>,
 }
 
 impl PeerOptions {
@@ -54,6 +61,8 @@ impl PeerOptions {
             deliver_concurrency: 2500,
             verification_threads: std::thread::available_parallelism().map_or(2, usize::from),
             reconnect: ReconnectBackoff::default(),
+            private: PrivateOptions::default(),
+            gossip: None,
         }
     }
 }
