@@ -538,3 +538,58 @@ async fn strangers_replays_garbage_and_too_much_are_refused_at_the_gossip_port()
     network.level_from(block + 1).await;
     assert_eq!(value(two, "all", "k"), Ok(Some("still well".into())));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_asks_peers_that_gossip_alone_tells_of() {
+    let mut network = Network::start_gossiping(1, 1).await;
+    network
+        .deploy("kv", Some("OutOf(2,'Org1MSP.peer','Org1MSP.peer')"))
+        .await;
+    let added = network.add_peer(0).await;
+    network.level().await;
+    let [one, other] = &network.members[..] else {
+        panic!("two peers")
+    };
+    assert_eq!(added, 1);
+    let alone = one.client.submit("kv", &[b"put", b"k", b"v"]).await;
+    alone.expect_err("one peer is not enough");
+
+    let package = consilium_chaincode::lifecycle::package_in_process("kv_1", "kv").unwrap();
+    other.peer.host().install(&package).unwrap();
+    eventually("the other peer tells that it runs the chaincode", || {
+        let told = one.peer.known_members(CHANNEL);
+        told.iter()
+            .any(|peer| peer.chaincodes.iter().any(|cc| cc.name == "kv"))
+    })
+    .await;
+    let code = one.client.submit("kv", &[b"put", b"k", b"v"]).await;
+    assert_eq!(code.unwrap(), TxValidationCode::Valid);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_organization_that_joins_a_collection_gets_what_was_written_before() {
+    let network = Network::start_gossiping(1, 2).await;
+    let policy = Some("OR('Org1MSP.peer','Org2MSP.peer')");
+    let package = |members| protos::CollectionConfigPackage {
+        config: vec![collection("c", members, 0, 1)],
+    };
+    network
+        .deploy_with("kv", policy, Some(package("OR('Org1MSP.member')")))
+        .await;
+    network.acquainted().await;
+    let [one, two] = &network.members[..] else {
+        panic!("two peers")
+    };
+    let block = submit(one, b"putPrivate", "c", "k", "before").await;
+    network.level_from(block + 1).await;
+    value(two, "c", "k").unwrap_err();
+    assert_eq!(missing(two, MissingKind::Ineligible), 1);
+
+    network.define("kv", policy, Some(package(BOTH)), 2).await;
+    eventually("the new member gets the value", || {
+        value(two, "c", "k") == Ok(Some("before".into()))
+    })
+    .await;
+    assert_eq!(missing(two, MissingKind::Ineligible), 0);
+    assert_eq!(missing(two, MissingKind::Eligible), 0);
+}

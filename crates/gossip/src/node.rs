@@ -250,10 +250,9 @@ impl Gossip {
         let nonce = message.nonce;
         match message.content {
             Some(Content::Ack(_) | Content::PrivateRes(_)) => {
-                // Nobody waits for it any more: late, or never asked for.
-                if !self.connections.answer(&from.pki_id, message) {
-                    tracing::debug!(nonce, "an answer that nobody awaits");
-                }
+                // Nobody may wait for it any more: late, or never asked for.
+                let is_awaited = self.connections.answer(&from.pki_id, message);
+                tracing::trace!(nonce, is_awaited, "an answer");
             }
             Some(Content::AliveMsg(alive)) => {
                 self.hear_alive(host.as_ref(), &envelope, &alive);

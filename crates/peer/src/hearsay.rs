@@ -35,6 +35,7 @@ impl Host for Core {
     }
 
     fn channels(&self) -> Vec<ChannelView> {
+        let advertised = self.advertised().read();
         self.running()
             .iter()
             .map(|channel| {
@@ -48,7 +49,7 @@ impl Host for Core {
                         .map(|(host, port)| format!("{host}:{port}"))
                         .collect(),
                     organizations: organizations.iter().map(|org| org.msp_id.clone()).collect(),
-                    chaincodes: Vec::new(),
+                    chaincodes: advertised.get(channel.name()).cloned().unwrap_or_default(),
                 }
             })
             .collect()

@@ -14,6 +14,7 @@
 //! channel's configuration and a view of committed state, and answers with one code per transaction.
 
 pub mod acl;
+mod advertise;
 mod channel;
 mod crypto;
 mod deliver;

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     acl::{self, Guard, Proof},
+    advertise::{self, Advertised},
     channel::{ChannelError, PeerChannel},
     crypto::{SignatureMemory, VerificationPool},
     deliver::DeliverService,
@@ -104,6 +105,7 @@ pub(crate) struct Core {
     pool: Arc<VerificationPool>,
     memory: Arc<SignatureMemory>,
     private: Arc<Private>,
+    advertised: Advertised,
     stop: CancellationToken,
     runtime: Handle,
 }
@@ -148,6 +150,7 @@ impl Peer {
             pool: Arc::new(pool),
             memory: Arc::new(SignatureMemory::new(ENDORSEMENTS_REMEMBERED)),
             private: Arc::new(private),
+            advertised: Advertised::default(),
             stop,
             runtime: Handle::current(),
             options,
@@ -161,6 +164,17 @@ impl Peer {
             let ledger =
                 Ledger::open(&path).map_err(|source| PeerError::Ledger { path, source })?;
             core.take_up(ledger)?;
+        }
+        if let Some(gossip) = &core.options.gossip {
+            let period = gossip.state_info_interval;
+            let told = advertise::run(core.me.clone(), Arc::downgrade(&host), period);
+            let stop = core.stop.clone();
+            core.intakes.lock().push(tokio::spawn(async move {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = told => {}
+                }
+            }));
         }
         let endorser = Arc::new(Endorser::new(core.clone(), host.clone()));
         Ok(Arc::new(Self {
@@ -285,6 +299,10 @@ impl Core {
 
     pub(crate) fn private(&self) -> &Arc<Private> {
         &self.private
+    }
+
+    pub(crate) fn advertised(&self) -> &Advertised {
+        &self.advertised
     }
 
     pub(crate) fn running(&self) -> Vec<Arc<PeerChannel>> {

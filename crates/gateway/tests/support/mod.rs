@@ -252,6 +252,17 @@ impl Network {
         policy: Option<&str>,
         collections: Option<protos::CollectionConfigPackage>,
     ) {
+        self.define(name, policy, collections, 1).await;
+    }
+
+    /// The same as a given version of the definition.
+    pub async fn define(
+        &self,
+        name: &str,
+        policy: Option<&str>,
+        collections: Option<protos::CollectionConfigPackage>,
+        sequence: i64,
+    ) {
         let package =
             consilium_chaincode::lifecycle::package_in_process(&format!("{name}_1"), name)
                 .expect("a good label");
@@ -277,19 +288,24 @@ impl Network {
                 )
                 .await;
             let response = installed.response.expect("a response");
-            assert_eq!(response.status, 200, "{}", response.message);
-            let installed = InstallChaincodeResult::decode(response.payload).expect("a result");
+            let package_id = consilium_chaincode::lifecycle::package_id(
+                &format!("{name}_1"),
+                &Bytes::from(package.clone()),
+            );
+            if sequence == 1 {
+                assert_eq!(response.status, 200, "{}", response.message);
+                let result = InstallChaincodeResult::decode(response.payload).expect("a result");
+                assert_eq!(result.package_id, package_id);
+            }
             let approval = ApproveChaincodeDefinitionForMyOrgArgs {
                 name: name.to_owned(),
                 version: "1.0".to_owned(),
-                sequence: 1,
+                sequence,
                 validation_parameter: validation_parameter.clone(),
                 collections: collections.clone(),
                 source: Some(ChaincodeSource {
                     r#type: Some(chaincode_source::Type::LocalPackage(
-                        chaincode_source::Local {
-                            package_id: installed.package_id,
-                        },
+                        chaincode_source::Local { package_id },
                     )),
                 }),
                 ..Default::default()
@@ -312,7 +328,7 @@ impl Network {
         let commit = CommitChaincodeDefinitionArgs {
             name: name.to_owned(),
             version: "1.0".to_owned(),
-            sequence: 1,
+            sequence,
             validation_parameter,
             collections,
             ..Default::default()
