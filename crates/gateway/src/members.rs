@@ -1,7 +1,7 @@
-//! The peers of a channel that this gateway knows: its own, and the anchor peers that the channel's
-//! configuration names. Asking one of them to endorse.
+//! The peers of a channel that this gateway knows: its own, those that gossip tells of, and the anchor
+//! peers that the channel's configuration names. Asking one of them to endorse.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use consilium_peer::Peer;
 use consilium_proto::protos::{self, endorser_client::EndorserClient};
@@ -22,30 +22,41 @@ pub(crate) struct Member {
 }
 
 /// Members of a channel: the own peer first, then its organization's other peers, then the rest in
-/// random order (so that load spreads).
-pub(crate) fn members(config: &ChannelConfig, own_msp: &str, own_address: &str) -> Vec<Member> {
+/// random order (so that load spreads). `told` are peers that gossip tells of.
+pub(crate) fn members(
+    config: &ChannelConfig,
+    told: &[consilium_gossip::Member],
+    own_msp: &str,
+    own_address: &str,
+) -> Vec<Member> {
     let mut own = vec![Member {
         msp_id: own_msp.to_owned(),
         address: own_address.to_owned(),
         is_local: true,
     }];
     let mut others = Vec::new();
-    for organization in config.application_orgs() {
-        for (host, port) in &organization.anchor_peers {
-            let address = format!("{host}:{port}");
-            if address == own_address {
-                continue;
-            }
-            let member = Member {
-                msp_id: organization.msp_id.clone(),
-                address,
-                is_local: false,
-            };
-            if organization.msp_id == own_msp {
-                own.push(member);
-            } else {
-                others.push(member);
-            }
+    let anchors = config.application_orgs().iter().flat_map(|organization| {
+        let addresses = organization.anchor_peers.iter();
+        addresses.map(|(host, port)| (organization.msp_id.as_str(), format!("{host}:{port}")))
+    });
+    let told = told.iter().map(|member| {
+        // Other organizations' internal endpoints are not known here.
+        (member.identity.msp_id(), member.endpoint.clone())
+    });
+    let mut seen = BTreeSet::from([own_address.to_owned(), String::new()]);
+    for (msp_id, address) in anchors.chain(told) {
+        if !seen.insert(address.clone()) {
+            continue;
+        }
+        let member = Member {
+            msp_id: msp_id.to_owned(),
+            address,
+            is_local: false,
+        };
+        if msp_id == own_msp {
+            own.push(member);
+        } else {
+            others.push(member);
         }
     }
     others.shuffle(&mut rand::rng());

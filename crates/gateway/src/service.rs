@@ -130,7 +130,15 @@ impl Gateway {
     /// Peers that may run the chaincode; whether other peers have it installed they know themselves.
     pub(crate) fn members(&self, channel: &PeerChannel, chaincode: &str) -> Vec<Member> {
         let runs_here = self.runs_here(channel, chaincode);
-        let mut members = members::members(&channel.config(), self.own_msp(), self.peer.address());
+        let is_system = self.peer.host().is_system(chaincode);
+        let mut told = self.peer.known_members(channel.name());
+        told.retain(|member| is_system || member.chaincodes.iter().any(|cc| cc.name == chaincode));
+        let mut members = members::members(
+            &channel.config(),
+            &told,
+            self.own_msp(),
+            self.peer.address(),
+        );
         members.retain(|member| runs_here || !member.is_local);
         members
     }

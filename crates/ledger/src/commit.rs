@@ -19,7 +19,7 @@ use crate::history;
 use crate::ledger::{CHANNEL, Ledger};
 use crate::mvcc::{self, StateView, TxContent, VersionScan};
 use crate::prepared::PreparedTransaction;
-use crate::private;
+use crate::private::{self, PrivateBlock};
 use crate::state::{self, Scan, StateReader, VersionedValue};
 use crate::tx_index::{self, TxStatus};
 use crate::update_batch::{KeyUpdates, Update, UpdateBatch};
@@ -63,22 +63,34 @@ impl Ledger {
         codes: Vec<TxValidationCode>,
         transactions: Vec<PreparedTransaction>,
     ) -> Result<Committed, LedgerError> {
+        self.commit_with_private(block, codes, transactions, &PrivateBlock::default())
+    }
+
+    /// As [`commit_prepared`](Self::commit_prepared), with what is known about private data.
+    pub fn commit_with_private(
+        &self,
+        block: common::Block,
+        codes: Vec<TxValidationCode>,
+        transactions: Vec<PreparedTransaction>,
+        private: &PrivateBlock,
+    ) -> Result<Committed, LedgerError> {
         let rwsets = transactions.iter().filter_map(|tx| match &tx.content {
             TxContent::Endorsed(rwset) => Some(rwset),
             TxContent::Config(_) | TxContent::Nothing => None,
         });
         let state = self.reader_for(rwsets)?;
-        self.commit_from(state, block, codes, transactions)
+        self.commit_from(state, block, codes, transactions, private)
     }
 
-    /// As [`commit_prepared`](Self::commit_prepared), reading the state that the block was validated
-    /// against: that of the block before.
+    /// As [`commit_with_private`](Self::commit_with_private), reading the state that the block was
+    /// validated against: that of the block before.
     pub fn commit_from(
         &self,
         state: StateReader,
         mut block: common::Block,
         mut codes: Vec<TxValidationCode>,
         transactions: Vec<PreparedTransaction>,
+        private: &PrivateBlock,
     ) -> Result<Committed, LedgerError> {
         let _turn = self.committing.lock();
         let started = Instant::now();
@@ -122,7 +134,15 @@ impl Ledger {
             &state,
             &mut batch,
         )?;
-        let freed = private::apply(self, number, &transactions, &codes, &updates, &mut batch)?;
+        let freed = private::apply(
+            self,
+            number,
+            &transactions,
+            &codes,
+            &updates,
+            private,
+            &mut batch,
+        )?;
         put_state(&mut batch, &updates)?;
         put_history(&mut batch, number, &transactions, &codes)?;
         drop(state);

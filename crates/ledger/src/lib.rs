@@ -30,6 +30,9 @@ pub use commit::Committed;
 pub use error::LedgerError;
 pub use ledger::Ledger;
 pub use prepared::PreparedTransaction;
+pub use private::{
+    MissingData, MissingKind, Origin, PrivateBlock, PrivatePlace, Reconciled, ReconciledSet,
+};
 pub use simulator::{CursorId, SimulationResults, Simulator, TouchedCollection, TouchedNamespace};
 pub use state::{StateReader, VersionedValue};
 pub use tx_index::TxStatus;

@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use consilium_chaincode::lifecycle::{self, Definition};
 use consilium_deliver::BlockSource;
-use consilium_ledger::{Ledger, LedgerError};
+use consilium_ledger::{Ledger, LedgerError, PrivateBlock};
 use consilium_msp::{Msp, SignedData};
 use consilium_proto::common;
 use consilium_protocol::{
@@ -21,6 +21,7 @@ use crate::{
     acl::{self, Proof},
     crypto::VerificationPool,
     events::{CommittedBlock, told},
+    private::{Private, Source},
     validate::{
         self, ChaincodePolicy, Definitions, LedgerState, Lookup, Policies, Prepared, Terminal,
     },
@@ -88,6 +89,8 @@ pub struct PeerChannel {
     applied: watch::Sender<u64>,
     commits: broadcast::Sender<Arc<CommittedBlock>>,
     halted: OnceLock<String>,
+    /// How private data comes; without it, from what waits in the ledger alone.
+    private: OnceLock<Arc<Private>>,
     definitions: Definitions,
     access: Cache<(u64, &'static str, Bytes), Result<(), String>>,
 }
@@ -109,9 +112,15 @@ impl PeerChannel {
             applied: watch::Sender::new(height),
             commits: broadcast::Sender::new(COMMITS_KEPT),
             halted: OnceLock::new(),
+            private: OnceLock::new(),
             definitions: Definitions::default(),
             access: Cache::new(ACCESS_KEPT),
         }))
+    }
+
+    /// Lets private data come from other peers. Before the first block is committed.
+    pub(crate) fn exchange_private(&self, private: Arc<Private>) {
+        let _ = self.private.set(private);
     }
 
     /// Channel id.
@@ -293,14 +302,21 @@ impl PeerChannel {
         } = prepared;
         let may_define = validate::may_define(&transactions);
         let mut told = told(&transactions);
-        let contents = block::envelopes(&block)
+        let sources: Vec<Source> = transactions.iter().map(|tx| tx.endorsers()).collect();
+        let contents: Vec<_> = block::envelopes(&block)
             .iter()
             .zip(transactions)
             .map(|(envelope, transaction)| transaction.into_commit(envelope))
             .collect();
+        let private = match self.private.get() {
+            Some(private) => private
+                .gather(self, number, &contents, &decision.codes, &sources)
+                .map_err(failed)?,
+            None => PrivateBlock::default(),
+        };
         let committed = self
             .ledger
-            .commit_from(state.into_reader(), block, decision.codes, contents)
+            .commit_from(state.into_reader(), block, decision.codes, contents, &private)
             .map_err(failed)?;
         if may_define {
             self.definitions.forget();

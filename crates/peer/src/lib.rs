@@ -14,15 +14,18 @@
 //! channel's configuration and a view of committed state, and answers with one code per transaction.
 
 pub mod acl;
+mod advertise;
 mod channel;
 mod crypto;
 mod deliver;
 mod endorse;
 mod events;
+mod hearsay;
 mod intake;
 mod options;
 mod peer;
 mod pipeline;
+mod private;
 pub mod validate;
 mod verify;
 
@@ -33,4 +36,5 @@ pub use endorse::{EndorseError, EndorserService};
 pub use events::{CommittedBlock, CommittedTransaction};
 pub use options::{PeerOptions, ReconnectBackoff};
 pub use peer::{Peer, PeerError};
+pub use private::{DisseminationPolicy, PrivateOptions};
 pub use verify::{VerifiedBlock, VerifyError, verify};

@@ -3,8 +3,11 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use consilium_contracts::Contract;
+use consilium_gossip::GossipOptions;
 use consilium_msp::{Msp, Signer};
 use consilium_transport::ClientTls;
+
+use crate::private::PrivateOptions;
 
 /// Everything that [`Peer::open`](crate::Peer::open) needs to know.
 pub struct PeerOptions {
@@ -38,6 +41,10 @@ pub struct PeerOptions {
     /// Where to dial instead of an orderer's `host:port` in the channel's configuration
     /// (`peer.deliveryclient.addressOverrides`).
     pub orderer_overrides: BTreeMap<String, String>,
+    /// How private data is exchanged.
+    pub private: PrivateOptions,
+    /// How other peers are found; without it private data stays where it was endorsed.
+    pub gossip: Option<GossipOptions>,
 }
 
 impl PeerOptions {
@@ -58,6 +65,8 @@ impl PeerOptions {
             verification_threads: std::thread::available_parallelism().map_or(2, usize::from),
             reconnect: ReconnectBackoff::default(),
             orderer_overrides: BTreeMap::new(),
+            private: PrivateOptions::default(),
+            gossip: None,
         }
     }
 }

@@ -9,6 +9,7 @@ use std::{
 use bytes::Bytes;
 use consilium_chaincode::{ChaincodeError, Host, HostOptions, PeerSupport};
 use consilium_deliver::{BlockSource, Sources};
+use consilium_gossip::{Gossip, GossipService, Member};
 use consilium_ledger::{Ledger, LedgerError};
 use consilium_msp::{Msp, Signer};
 use consilium_proto::common;
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     acl::{self, Guard, Proof},
+    advertise::{self, Advertised},
     channel::{ChannelError, PeerChannel},
     crypto::{SignatureMemory, VerificationPool},
     deliver::DeliverService,
@@ -30,6 +32,7 @@ use crate::{
     intake::Intake,
     options::PeerOptions,
     pipeline::Pipeline,
+    private::{self, Private},
 };
 
 /// Verdicts on signatures remembered: own endorsements until their transactions come back in a block,
@@ -102,6 +105,8 @@ pub(crate) struct Core {
     client_roots: Mutex<Vec<RootsListener>>,
     pool: Arc<VerificationPool>,
     memory: Arc<SignatureMemory>,
+    private: Arc<Private>,
+    advertised: Advertised,
     stop: CancellationToken,
     runtime: Handle,
 }
@@ -128,6 +133,14 @@ impl Peer {
             ..HostOptions::default()
         };
         let contracts = options.contracts.clone();
+        let stop = CancellationToken::new();
+        let private = Private::new(
+            options.private,
+            options.signer.clone(),
+            Handle::current(),
+            stop.clone(),
+        );
+        let gossip_options = options.gossip.clone();
         let core = Arc::new_cyclic(|me| Core {
             me: me.clone(),
             ledgers,
@@ -137,15 +150,32 @@ impl Peer {
             client_roots: Mutex::default(),
             pool: Arc::new(pool),
             memory: Arc::new(SignatureMemory::new(SIGNATURES_REMEMBERED)),
-            stop: CancellationToken::new(),
+            private: Arc::new(private),
+            advertised: Advertised::default(),
+            stop,
             runtime: Handle::current(),
             options,
         });
+        if let Some(gossip) = gossip_options {
+            let host: Weak<dyn consilium_gossip::Host> = core.me.clone();
+            core.private.connect(Gossip::start(gossip, host));
+        }
         let host = Host::new(host_options, contracts, core.clone())?;
         for path in core.ledger_folders()? {
             let ledger =
                 Ledger::open(&path).map_err(|source| PeerError::Ledger { path, source })?;
             core.take_up(ledger)?;
+        }
+        if let Some(gossip) = &core.options.gossip {
+            let period = gossip.state_info_interval;
+            let told = advertise::run(core.me.clone(), Arc::downgrade(&host), period);
+            let stop = core.stop.clone();
+            core.intakes.lock().push(tokio::spawn(async move {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = told => {}
+                }
+            }));
         }
         let endorser = Arc::new(Endorser::new(core.clone(), host.clone()));
         Ok(Arc::new(Self {
@@ -233,6 +263,17 @@ impl Peer {
         )
     }
 
+    /// The `gossip.Gossip` service, if this peer gossips.
+    pub fn gossip_service(&self) -> Option<GossipService> {
+        Some(self.core.private.gossip()?.service())
+    }
+
+    /// Living peers of a channel as gossip tells them, without this one.
+    pub fn known_members(&self, channel: &str) -> Vec<Member> {
+        let gossip = self.core.private.gossip();
+        gossip.map_or_else(Vec::new, |gossip| gossip.members(channel))
+    }
+
     /// Stops pulling blocks, lets those in the pipeline finish, and waits for it.
     pub async fn shutdown(&self) {
         self.core.stop.cancel();
@@ -241,6 +282,9 @@ impl Peer {
             if let Err(error) = intake.await {
                 tracing::error!(%error, "an intake task panicked");
             }
+        }
+        if let Some(gossip) = self.core.private.gossip() {
+            gossip.shutdown().await;
         }
     }
 }
@@ -252,6 +296,18 @@ impl Core {
 
     pub(crate) fn pool(&self) -> &Arc<VerificationPool> {
         &self.pool
+    }
+
+    pub(crate) fn private(&self) -> &Arc<Private> {
+        &self.private
+    }
+
+    pub(crate) fn advertised(&self) -> &Advertised {
+        &self.advertised
+    }
+
+    pub(crate) fn running(&self) -> Vec<Arc<PeerChannel>> {
+        self.channels.read().values().cloned().collect()
     }
 
     pub(crate) fn memory(&self) -> &Arc<SignatureMemory> {
@@ -325,6 +381,7 @@ impl Core {
             return Err(PeerError::ShuttingDown);
         }
         let channel = PeerChannel::open(ledger, self.options.local_msp.clone())?;
+        channel.exchange_private(self.private.clone());
         self.channels
             .write()
             .insert(channel.name().to_owned(), channel.clone());
@@ -354,7 +411,12 @@ impl Core {
             height = channel.ledger().height(),
             "channel is running"
         );
-        self.intakes.lock().push(self.runtime.spawn(intake.run()));
+        let reconciling = private::reconcile(self.private.clone(), channel.clone());
+        let tasks = [
+            self.runtime.spawn(intake.run()),
+            self.runtime.spawn(reconciling),
+        ];
+        self.intakes.lock().extend(tasks);
         Ok(channel)
     }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use rustls::pki_types::ServerName;
@@ -86,6 +87,48 @@ pub async fn connect(
     // `dial` keeps the deadline for TCP and TLS; this one also covers the HTTP/2 preface.
     match tokio::time::timeout(timeout + Duration::from_millis(250), connecting).await {
         Ok(Ok(channel)) => Ok(channel),
+        Ok(Err(error)) => Err(reason(&error).unwrap_or_else(|| ConnectError::Http {
+            endpoint: endpoint.to_owned(),
+            reason: chain(&error),
+        })),
+        Err(_) => Err(ConnectError::TimedOut {
+            endpoint: endpoint.to_owned(),
+            after: timeout,
+        }),
+    }
+}
+
+/// Connects to `host:port` once: also gives the certificate (leaf, DER) that the server proved to
+/// hold, `None` without TLS. The channel does not reconnect, so that the certificate stays true.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn connect_once(
+    endpoint: &str,
+    tls: Option<Arc<ClientTls>>,
+    timeout: Duration,
+) -> Result<(Channel, Option<Bytes>), ConnectError> {
+    let (settings, mut dialer) = prepare(endpoint, tls, timeout)?;
+    let seen = Arc::new(Mutex::new(None));
+    dialer.seen = Some(seen.clone());
+    let mut once = Some(dialer);
+    let connecting = settings.connect_with_connector(tower::service_fn(move |_: Uri| {
+        let dialer = once.take();
+        async move {
+            match dialer {
+                Some(dialer) => dialer.dial().await,
+                None => Err(ConnectError::Http {
+                    endpoint: String::new(),
+                    reason: "the connection is gone".to_owned(),
+                }),
+            }
+        }
+    }));
+    match tokio::time::timeout(timeout + Duration::from_millis(250), connecting).await {
+        Ok(Ok(channel)) => {
+            let certificate = seen.lock().take();
+            Ok((channel, certificate))
+        }
         Ok(Err(error)) => Err(reason(&error).unwrap_or_else(|| ConnectError::Http {
             endpoint: endpoint.to_owned(),
             reason: chain(&error),
@@ -195,6 +238,8 @@ struct Dialer {
     server_name: Option<ServerName<'static>>,
     tls: Option<Arc<ClientTls>>,
     timeout: Duration,
+    /// Where to put the server's certificate.
+    seen: Option<Arc<Mutex<Option<Bytes>>>>,
 }
 
 /// A socket, encrypted or not.
@@ -221,7 +266,14 @@ impl Dialer {
         };
         let connector = TlsConnector::from(tls.config());
         match connector.connect(name, stream).await {
-            Ok(stream) => Ok(TokioIo::new(Box::new(stream))),
+            Ok(stream) => {
+                if let Some(seen) = &self.seen {
+                    let chain = stream.get_ref().1.peer_certificates();
+                    let leaf = chain.and_then(|chain| chain.first());
+                    *seen.lock() = leaf.map(|leaf| Bytes::copy_from_slice(leaf));
+                }
+                Ok(TokioIo::new(Box::new(stream)))
+            }
             Err(error) => {
                 let reason = error
                     .get_ref()
@@ -269,6 +321,7 @@ fn prepare(
         server_name,
         tls,
         timeout,
+        seen: None,
     };
     Ok((settings, dialer))
 }

@@ -33,7 +33,9 @@ mod server;
 mod tests;
 mod verify;
 
-pub use channel::{CONNECT_TIMEOUT, ChannelPool, ConnectError, Keepalive, connect, connect_lazy};
+pub use channel::{
+    CONNECT_TIMEOUT, ChannelPool, ConnectError, Keepalive, connect, connect_lazy, connect_once,
+};
 pub use client::ClientTls;
 pub use connection::{
     Connection, ConnectionInfo, HANDSHAKE_TIMEOUT, Incoming, client_certificate, incoming, listen,

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::{MetricsProvider, duration};
+use super::{MetricsProvider, duration, gossip::Gossip};
 
 /// The keys of `core.yaml` that are supported.
 #[derive(Debug, Deserialize)]
@@ -50,6 +50,9 @@ pub struct Peer {
     /// Limits.
     #[serde(default)]
     pub limits: Limits,
+    /// Gossip with other peers.
+    #[serde(default)]
+    pub gossip: Gossip,
 }
 
 fn dev() -> String {

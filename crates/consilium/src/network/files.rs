@@ -68,6 +68,8 @@ pub fn write_peer(network: &Network, organization: &Organization) -> anyhow::Res
   mspConfigPath: msp
   localMspId: {msp_id}
   fileSystemPath: data
+  gossip:
+    externalEndpoint: localhost:{listen}
   tls:
     enabled: true
     clientAuthRequired: true

@@ -6,6 +6,7 @@ use anyhow::Context;
 use axum::{Json, Router, extract::Path, http::StatusCode, routing::get};
 use consilium_ca::folders;
 use consilium_gateway::{Gateway, GatewayOptions};
+use consilium_gossip::GossipOptions;
 use consilium_msp::{Msp, MspVersion};
 use consilium_peer::{Peer, PeerOptions};
 use consilium_transport::{ClientAuth, ClientTls, ServerTls, TlsIdentity};
@@ -63,14 +64,22 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
         ClientAuth::Request
     };
     let operations_tls = operations_tls(&file, &config.operations.tls)?;
+    let server_hash = identity.leaf_hash();
     let server_tls = ServerTls::new(identity.clone(), client_auth, &roots)?;
     let client_tls = ClientTls::new(Some(identity), &roots)?;
 
+    let signer = signer(&msp_dir, &settings.local_msp_id)?;
+    let mut gossip = GossipOptions::new(signer.clone(), &settings.address);
+    gossip.client_tls = Some(client_tls.clone());
+    gossip.server_certificate_hash = Some(server_hash);
+    settings.gossip.apply(&mut gossip);
     let mut options = PeerOptions::new(
         config::relative(&file, &settings.file_system_path),
-        signer(&msp_dir, &settings.local_msp_id)?,
+        signer,
         local_msp,
     );
+    options.gossip = Some(gossip);
+    options.private = settings.gossip.pvt_data.options();
     options.client_tls = Some(client_tls);
     options.address.clone_from(&settings.address);
     options.contracts = consilium_contracts::built_in();
@@ -91,6 +100,9 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
     let mut routes = tonic::service::RoutesBuilder::default();
     routes.add_service(peer.endorser_service().into_server());
     routes.add_service(peer.deliver_service());
+    if let Some(gossip) = peer.gossip_service() {
+        routes.add_service(gossip.into_server());
+    }
     if settings.gateway.enabled {
         let options = GatewayOptions {
             endorsement_timeout: settings.gateway.endorsement_timeout,

@@ -42,6 +42,36 @@ pub fn describe_metrics() {
         "Number of transactions processed."
     );
 
+    describe_counter!("gossip_comm_messages_sent", "Number of messages sent");
+    describe_counter!(
+        "gossip_comm_messages_received",
+        "Number of messages received"
+    );
+    describe_counter!(
+        "gossip_comm_overflow_count",
+        "Number of outgoing queue buffer overflows"
+    );
+    describe_gauge!("gossip_membership_total_peers_known", "Total known peers");
+    describe_histogram!(
+        "gossip_privdata_send_duration",
+        "Time it takes to send missing private data to other peers (in seconds)"
+    );
+    describe_histogram!(
+        "gossip_privdata_pull_duration",
+        "Time it takes to pull a missing private data element (in seconds)"
+    );
+    describe_histogram!(
+        "gossip_privdata_fetch_duration",
+        "Time it takes to fetch missing private data from peers (in seconds)"
+    );
+    describe_histogram!(
+        "gossip_privdata_retrieve_duration",
+        "Time it takes to retrieve missing private data elements from the ledger (in seconds)"
+    );
+    describe_histogram!(
+        "gossip_privdata_reconciliation_duration",
+        "Time it takes for reconciliation to complete (in seconds)"
+    );
     describe_histogram!(
         "blockcutter_block_fill_duration",
         "The time from first transaction enqueuing to the block being cut in seconds."

@@ -11,9 +11,10 @@ use std::{
 use bytes::Bytes;
 use consilium_contracts::built_in;
 use consilium_gateway::{Gateway, GatewayOptions};
+use consilium_gossip::GossipOptions;
 use consilium_msp::Signer;
 use consilium_orderer::{Orderer, OrdererOptions};
-use consilium_peer::{Peer, PeerOptions};
+use consilium_peer::{Peer, PeerOptions, PrivateOptions};
 use consilium_proto::{
     common,
     gateway::{self, gateway_client::GatewayClient},
@@ -47,6 +48,7 @@ pub struct Network {
     pub members: Vec<Member>,
     pub genesis: common::Block,
     folder: tempfile::TempDir,
+    gossips: bool,
 }
 
 pub struct RunningOrderer {
@@ -57,13 +59,15 @@ pub struct RunningOrderer {
 
 /// An organization with its peer.
 pub struct Member {
-    pub organization: Organization,
+    pub organization: Arc<Organization>,
     pub peer: Arc<Peer>,
     pub address: String,
     pub client: Client,
     pub admin: Client,
     tls: Credential,
     data: std::path::PathBuf,
+    /// Peers to find others by; `None` for a peer that does not gossip.
+    bootstrap: Option<Vec<String>>,
     island: Island,
 }
 
@@ -125,6 +129,20 @@ impl Network {
         members: usize,
         adjust: impl FnOnce(&mut Profile),
     ) -> Self {
+        Self::build(orderers, members, false, adjust).await
+    }
+
+    /// The same with peers that gossip.
+    pub async fn start_gossiping(orderers: usize, members: usize) -> Self {
+        Self::build(orderers, members, true, |_| {}).await
+    }
+
+    async fn build(
+        orderers: usize,
+        members: usize,
+        gossips: bool,
+        adjust: impl FnOnce(&mut Profile),
+    ) -> Self {
         consilium_transport::install_crypto_provider();
         let folder = tempfile::tempdir().expect("a folder");
         let orderer_organization = Organization::new("OrdererMSP", "example.com");
@@ -167,7 +185,11 @@ impl Network {
         let mut joined = Vec::new();
         for (organization, (listener, _, tls)) in organizations.into_iter().zip(peering) {
             let data = folder.path().join(organization.msp_id());
-            joined.push(start_peer(organization, tls, data, listener, Some(&genesis)).await);
+            let bootstrap = gossips.then(Vec::new);
+            let organization = Arc::new(organization);
+            joined.push(
+                start_peer(organization, tls, data, listener, Some(&genesis), bootstrap).await,
+            );
         }
         Self {
             orderer_organization,
@@ -175,7 +197,47 @@ impl Network {
             members: joined,
             genesis,
             folder,
+            gossips,
         }
+    }
+
+    /// One more peer for the organization of a member; its index.
+    pub async fn add_peer(&mut self, of: usize) -> usize {
+        let (organization, first) = {
+            let member = &self.members[of];
+            (member.organization.clone(), member.address.clone())
+        };
+        let index = self.members.len();
+        let data = self.folder.path().join(format!("peer{index}"));
+        let tls = organization.tls(&["127.0.0.1"]);
+        let (listener, _) = listener().await;
+        let bootstrap = self.gossips.then(|| vec![first]);
+        let genesis = Some(&self.genesis);
+        let member = start_peer(organization, tls, data, listener, genesis, bootstrap).await;
+        self.members.push(member);
+        index
+    }
+
+    /// Waits until every peer knows every other one.
+    pub async fn acquainted(&self) {
+        self.acquainted_but(&[]).await;
+    }
+
+    /// The same without some.
+    pub async fn acquainted_but(&self, without: &[usize]) {
+        let others = self.members.len() - without.len() - 1;
+        let acquainted = async {
+            for (index, member) in self.members.iter().enumerate() {
+                while !without.contains(&index)
+                    && member.peer.known_members(CHANNEL).len() != others
+                {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, acquainted)
+            .await
+            .expect("peers find one another");
     }
 
     /// Installs, approves and commits a built-in contract; `policy` as in the policy language, or
@@ -189,6 +251,17 @@ impl Network {
         name: &str,
         policy: Option<&str>,
         collections: Option<protos::CollectionConfigPackage>,
+    ) {
+        self.define(name, policy, collections, 1).await;
+    }
+
+    /// The same as a given version of the definition.
+    pub async fn define(
+        &self,
+        name: &str,
+        policy: Option<&str>,
+        collections: Option<protos::CollectionConfigPackage>,
+        sequence: i64,
     ) {
         let package =
             consilium_chaincode::lifecycle::package_in_process(&format!("{name}_1"), name)
@@ -215,19 +288,24 @@ impl Network {
                 )
                 .await;
             let response = installed.response.expect("a response");
-            assert_eq!(response.status, 200, "{}", response.message);
-            let installed = InstallChaincodeResult::decode(response.payload).expect("a result");
+            let package_id = consilium_chaincode::lifecycle::package_id(
+                &format!("{name}_1"),
+                &Bytes::from(package.clone()),
+            );
+            if sequence == 1 {
+                assert_eq!(response.status, 200, "{}", response.message);
+                let result = InstallChaincodeResult::decode(response.payload).expect("a result");
+                assert_eq!(result.package_id, package_id);
+            }
             let approval = ApproveChaincodeDefinitionForMyOrgArgs {
                 name: name.to_owned(),
                 version: "1.0".to_owned(),
-                sequence: 1,
+                sequence,
                 validation_parameter: validation_parameter.clone(),
                 collections: collections.clone(),
                 source: Some(ChaincodeSource {
                     r#type: Some(chaincode_source::Type::LocalPackage(
-                        chaincode_source::Local {
-                            package_id: installed.package_id,
-                        },
+                        chaincode_source::Local { package_id },
                     )),
                 }),
                 ..Default::default()
@@ -250,7 +328,7 @@ impl Network {
         let commit = CommitChaincodeDefinitionArgs {
             name: name.to_owned(),
             version: "1.0".to_owned(),
-            sequence: 1,
+            sequence,
             validation_parameter,
             collections,
             ..Default::default()
@@ -286,6 +364,7 @@ impl Network {
             admin,
             tls,
             data,
+            bootstrap,
             island,
         } = self.members.remove(index);
         drop((client, admin, island));
@@ -303,7 +382,7 @@ impl Network {
         let listener = consilium_transport::listen(&address)
             .await
             .expect("the old port");
-        let member = start_peer(organization, tls, data, listener, None).await;
+        let member = start_peer(organization, tls, data, listener, None, bootstrap).await;
         self.members.insert(index, member);
     }
 
@@ -361,24 +440,55 @@ async fn start_orderer(
     }
 }
 
+/// Gossip at a pace for tests.
+fn gossip(
+    signer: Arc<dyn Signer>,
+    address: &str,
+    tls: &Credential,
+    client_tls: Arc<ClientTls>,
+    bootstrap: Vec<String>,
+) -> GossipOptions {
+    let pace = Duration::from_millis(200);
+    GossipOptions {
+        external_endpoint: address.to_owned(),
+        bootstrap,
+        client_tls: Some(client_tls),
+        server_certificate_hash: Some(identity(tls).leaf_hash()),
+        alive_interval: pace,
+        alive_expiration: Duration::from_secs(3),
+        reconnect_interval: pace,
+        state_info_interval: pace,
+        max_message: 1024 * 1024,
+        ..GossipOptions::new(signer, address)
+    }
+}
+
 async fn start_peer(
-    organization: Organization,
+    organization: Arc<Organization>,
     tls: Credential,
     data: std::path::PathBuf,
     listener: TcpListener,
     genesis: Option<&common::Block>,
+    bootstrap: Option<Vec<String>>,
 ) -> Member {
     let port = listener.local_addr().expect("an address").port();
     let address = format!("127.0.0.1:{port}");
+    let client_tls = ClientTls::new(Some(identity(&tls)), &[]).expect("a client's TLS");
+    let signer: Arc<dyn Signer> = organization.signer("peer", NodeOu::Peer);
     let options = PeerOptions {
-        client_tls: Some(ClientTls::new(Some(identity(&tls)), &[]).expect("a client's TLS")),
+        client_tls: Some(client_tls.clone()),
         address: address.clone(),
         contracts: built_in(),
-        ..PeerOptions::new(
-            data.clone(),
-            organization.signer("peer0", NodeOu::Peer),
-            organization.msp(),
-        )
+        gossip: bootstrap
+            .clone()
+            .map(|others| gossip(signer.clone(), &address, &tls, client_tls, others)),
+        private: PrivateOptions {
+            pull_retry_threshold: Duration::from_secs(5),
+            reconcile_sleep_interval: Duration::from_millis(200),
+            deprioritized_interval: Duration::from_millis(500),
+            ..PrivateOptions::default()
+        },
+        ..PeerOptions::new(data.clone(), signer, organization.msp())
     };
     let server_tls = ServerTls::new(identity(&tls), ClientAuth::Request, &[]).expect("TLS");
     let genesis = genesis.cloned();
@@ -391,10 +501,12 @@ async fn start_peer(
             peer.join(&genesis).expect("joined");
         }
         let gateway = Gateway::new(peer.clone(), GatewayOptions::default());
+        let gossip = peer.gossip_service();
         let serving = grpc_server()
             .add_service(peer.endorser_service().into_server())
             .add_service(peer.deliver_service())
             .add_service(gateway.service())
+            .add_optional_service(gossip.map(|gossip| gossip.into_server()))
             .serve_with_incoming(incoming(listener, Some(server_tls)));
         tokio::spawn(async move { serving.await.expect("the server runs") });
         peer
@@ -413,11 +525,18 @@ async fn start_peer(
         admin,
         tls,
         data,
+        bootstrap,
         island,
     }
 }
 
 impl Member {
+    /// TLS with a certificate of this member's organization, trusting its peer.
+    pub fn client_tls(&self) -> Arc<ClientTls> {
+        let roots = [self.organization.tls_root_pem()];
+        ClientTls::new(Some(identity(&self.tls)), &roots).expect("a client's TLS")
+    }
+
     pub fn channel(&self) -> Arc<consilium_peer::PeerChannel> {
         self.peer.channel(CHANNEL).expect("a joined channel")
     }

@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use consilium_proto::kvrwset;
 use consilium_proto::protos::TxValidationCode;
-use consilium_proto::{kvrwset, rwset};
 use consilium_protocol::hash::sha256;
 use consilium_protocol::names::private_namespace;
 use consilium_protocol::rwset::{CollectionRwSet, Version};
 use prost::Message;
 
-use super::{Staged, clear_key, data_key, staged, sweep};
+use super::keys::{PrivatePlace, clear_key};
+use super::missing::{self, MissingKind};
+use super::transient::{Staged, staged, sweep};
+use super::{PrivateBlock, history, purge as purges, stored as sets};
 use crate::database::{Batch, Family};
 use crate::error::LedgerError;
 use crate::ledger::Ledger;
@@ -41,50 +44,56 @@ impl Freed {
     }
 }
 
-/// Adds what the block's transactions bring in private data to the commit's batch.
+/// Adds what the block's transactions bring in private data to the commit's batch, and notes what of
+/// it is not here.
 pub(crate) fn apply(
     ledger: &Ledger,
     block: u64,
     transactions: &[PreparedTransaction],
     codes: &[TxValidationCode],
     updates: &UpdateBatch,
+    private: &PrivateBlock,
     batch: &mut Batch<'_>,
 ) -> Result<Freed, LedgerError> {
     let mut freed = Freed::default();
     sweep(ledger, block, &mut freed)?;
+    history::note(block, updates, batch)?;
     let mut clear = ClearUpdates::new();
     for (index, (transaction, code)) in transactions.iter().zip(codes).enumerate() {
         let TxContent::Endorsed(rwset) = &transaction.content else {
             continue;
         };
+        let is_valid = *code == TxValidationCode::Valid;
         let staged = staged(ledger, &transaction.tx_id)?;
         let version = Version::new(block, index as u64);
         let agreed = rwset.namespaces.iter().flat_map(|namespace| {
-            let written = |c: &&CollectionRwSet| !c.pvt_rwset_hash.is_empty();
-            let collections = namespace.collections.iter().filter(written);
+            let collections = namespace.collections.iter().filter(|c| has_set(c));
             collections.map(move |collection| (namespace.name.as_str(), collection))
         });
         for (namespace, collection) in agreed {
-            let found = staged
-                .iter()
-                .filter_map(|staged| find(&staged.set, namespace, &collection.name))
-                .find(|set| sha256(set)[..] == collection.pvt_rwset_hash[..]);
-            if let Some(set) = found {
-                let key = data_key(block, index as u32, namespace, &collection.name);
-                batch.put(Family::PrivateData, &key, set)?;
-                if *code == TxValidationCode::Valid {
-                    write(
-                        ledger,
-                        namespace,
-                        &collection.name,
-                        set,
-                        version,
-                        updates,
-                        &mut clear,
-                    )?;
+            let place = PrivatePlace::new(index as u32, namespace, &collection.name);
+            if is_valid {
+                purges::mark(namespace, collection, version, batch)?;
+            }
+            if !private.unwanted.contains(&place) {
+                match clear_set(&place, collection, &staged, private) {
+                    Some(set) => {
+                        sets::put(batch, block, &place, set)?;
+                        if is_valid {
+                            write(ledger, &place, set, version, updates, &mut clear)?;
+                        }
+                    }
+                    None => {
+                        let kind = if private.ineligible.contains(&place) {
+                            MissingKind::Ineligible
+                        } else {
+                            MissingKind::Eligible
+                        };
+                        missing::put(batch, kind, block, &place)?;
+                    }
                 }
             }
-            if *code == TxValidationCode::Valid {
+            if is_valid {
                 purge(ledger, namespace, collection, &mut clear)?;
             }
         }
@@ -99,28 +108,37 @@ pub(crate) fn apply(
     Ok(freed)
 }
 
-fn find<'a>(
-    set: &'a rwset::TxPvtReadWriteSet,
-    namespace: &str,
-    collection: &str,
+/// Whether a clear set belongs to the hashes.
+pub(crate) fn has_set(collection: &CollectionRwSet) -> bool {
+    !collection.pvt_rwset_hash.is_empty()
+}
+
+/// The clear set with the right hash, if this peer may have it and has it.
+fn clear_set<'a>(
+    place: &PrivatePlace,
+    collection: &CollectionRwSet,
+    staged: &'a [Staged],
+    private: &'a PrivateBlock,
 ) -> Option<&'a Bytes> {
-    set.ns_pvt_rwset
+    if private.ineligible.contains(place) {
+        return None;
+    }
+    staged
         .iter()
-        .filter(|entry| entry.namespace == namespace)
-        .flat_map(|entry| &entry.collection_pvt_rwset)
-        .find(|entry| entry.collection_name == collection)
-        .map(|entry| &entry.rwset)
+        .filter_map(|staged| staged.find(&place.namespace, &place.collection))
+        .chain(private.found.get(place))
+        .find(|set| sha256(set)[..] == collection.pvt_rwset_hash[..])
 }
 
 fn write(
     ledger: &Ledger,
-    namespace: &str,
-    collection: &str,
+    place: &PrivatePlace,
     set: &Bytes,
     version: Version,
     updates: &UpdateBatch,
     clear: &mut ClearUpdates,
 ) -> Result<(), LedgerError> {
+    let (namespace, collection) = (place.namespace.as_str(), place.collection.as_str());
     // Its hash was endorsed; if it is no read-write set all the same, there is nothing to apply.
     let Ok(set) = kvrwset::KvrwSet::decode(set.clone()) else {
         tracing::warn!(namespace, collection, %version, "clear private data is no KVRWSet");
@@ -162,6 +180,13 @@ fn purge(
     clear: &mut ClearUpdates,
 ) -> Result<(), LedgerError> {
     for write in collection.hashed_writes.iter().filter(|w| w.is_purge) {
+        // A value that came earlier in this block is not in the database yet.
+        for (place, value) in clear.iter_mut() {
+            let is_here = place.0 == namespace && place.1 == collection.name;
+            if is_here && sha256(place.2.as_bytes())[..] == write.key_hash[..] {
+                *value = None;
+            }
+        }
         let key = clear_key(namespace, &collection.name, &write.key_hash);
         if let Some(key) = ledger.database.get(Family::PrivateData, &key)? {
             let place = (namespace.into(), collection.name.clone(), state::text(key)?);

@@ -7,9 +7,12 @@ use std::collections::BTreeMap;
 
 use consilium_proto::protos::TxValidationCode;
 use consilium_protocol::names::{hashed_namespace, private_namespace};
-use consilium_protocol::rwset::Version;
 
-use super::{clear_key, collection_key, data_key, parse_data_key};
+use super::keys::{
+    PrivatePlace, clear_key, collection_key, data_key, decode_version as decode, due_prefix,
+    encode_version as encode, parse_data_key, parse_hashed as parse_due_key,
+};
+use super::{missing, stored};
 use crate::collections;
 use crate::database::{Batch, Family};
 use crate::error::LedgerError;
@@ -60,7 +63,8 @@ pub(crate) fn expire(
                 }
                 if let Some(due) = lives.due(&namespace.name, &collection.name, block)? {
                     let mut record_key = due_prefix(due, b'd');
-                    let data = data_key(block, index as u32, &namespace.name, &collection.name);
+                    let place = PrivatePlace::new(index as u32, &namespace.name, &collection.name);
+                    let data = data_key(block, &place);
                     record_key.extend_from_slice(&data);
                     batch.put(Family::PrivateData, &record_key, &[])?;
                 }
@@ -91,9 +95,9 @@ fn expire_due(
         // "e", block number, kind.
         let rest = record_key.get(10..).ok_or_else(damaged)?;
         if record_key.get(9) == Some(&b'd') {
-            if parse_data_key(rest).is_some() {
-                batch.delete(Family::PrivateData, rest)?;
-            }
+            let (written, place) = parse_data_key(rest).ok_or_else(damaged)?;
+            stored::delete(ledger, batch, written, &place)?;
+            missing::clear(batch, written, &place)?;
             continue;
         }
         let (namespace, collection, key_hash) = parse_due_key(rest).ok_or_else(damaged)?;
@@ -164,33 +168,4 @@ impl Lives<'_> {
             .and_then(|set| set.explicit(collection))
             .map_or(0, |config| config.block_to_live))
     }
-}
-
-fn due_prefix(block: u64, kind: u8) -> Vec<u8> {
-    let mut key = b"e".to_vec();
-    key.extend_from_slice(&block.to_be_bytes());
-    key.push(kind);
-    key
-}
-
-fn parse_due_key(rest: &[u8]) -> Option<(String, String, &[u8])> {
-    let mut parts = rest.splitn(3, |byte| *byte == 0);
-    let namespace = String::from_utf8(parts.next()?.to_vec()).ok()?;
-    let collection = String::from_utf8(parts.next()?.to_vec()).ok()?;
-    Some((namespace, collection, parts.next()?))
-}
-
-fn encode(version: Version) -> [u8; 16] {
-    let mut record = [0; 16];
-    record[..8].copy_from_slice(&version.block.to_be_bytes());
-    record[8..].copy_from_slice(&version.tx.to_be_bytes());
-    record
-}
-
-fn decode(record: &[u8]) -> Option<Version> {
-    let (block, tx) = record.split_at_checked(8)?;
-    Some(Version::new(
-        crate::chain::be64(block)?,
-        crate::chain::be64(tx)?,
-    ))
 }

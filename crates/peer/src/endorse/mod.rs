@@ -10,7 +10,6 @@ mod interest;
 mod service;
 
 use std::{
-    collections::BTreeMap,
     sync::Arc,
     time::{Instant, SystemTime},
 };
@@ -179,7 +178,7 @@ impl Endorser {
             ))
         })?;
         Ok(self
-            .simulate(channel.as_deref(), proposal, signed)
+            .simulate(channel.as_ref(), proposal, signed)
             .await
             .unwrap_or_else(failure))
     }
@@ -187,11 +186,11 @@ impl Endorser {
     /// Runs the chaincode and signs what comes out; an error is the text of a response 500.
     async fn simulate(
         &self,
-        channel: Option<&PeerChannel>,
+        channel: Option<&Arc<PeerChannel>>,
         proposal: &Arc<ParsedProposal>,
         signed: Arc<protos::SignedProposal>,
     ) -> Result<protos::ProposalResponse, String> {
-        let simulator = self.simulator(channel, proposal)?;
+        let simulator = self.simulator(channel.map(Arc::as_ref), proposal)?;
         let execution = self
             .host
             .execute(simulator, proposal.clone(), signed)
@@ -220,7 +219,7 @@ impl Endorser {
         if let (Some(results), Some(channel)) = (&results, channel)
             && !failed
         {
-            stage_private(channel, proposal, results)?;
+            self.distribute(channel, proposal, results).await?;
         }
         let answer = match disposition(response.status, channel.is_some()) {
             Disposition::ResponseOnly => protos::ProposalResponse {
@@ -257,6 +256,23 @@ impl Endorser {
             }
         };
         Ok(answer)
+    }
+
+    /// Sends clear private data to other members before anything is signed.
+    async fn distribute(
+        &self,
+        channel: &Arc<PeerChannel>,
+        proposal: &ParsedProposal,
+        results: &SimulationResults,
+    ) -> Result<(), String> {
+        let Some(set) = &results.private else {
+            return Ok(());
+        };
+        self.core
+            .private()
+            .distribute(channel, proposal.tx_id(), set, results.height)
+            .await
+            .map_err(|reason| format!("error in simulation: {reason}"))
     }
 
     /// A snapshot to simulate on; none for what concerns the peer itself or only reads blocks.
@@ -354,64 +370,6 @@ fn payload(
         chaincode_id: Some(chaincode_id),
     };
     endorsement::response_payload(&proposal.hash, &action)
-}
-
-/// Keeps clear private data until the transaction comes back in a block.
-///
-/// Other members do not receive it from us: a collection that demands that they do cannot be
-/// written through this peer, and the text says so.
-fn stage_private(
-    channel: &PeerChannel,
-    proposal: &ParsedProposal,
-    results: &SimulationResults,
-) -> Result<(), String> {
-    let Some(private) = &results.private else {
-        return Ok(());
-    };
-    let failed = |reason: String| {
-        format!(
-            "error in simulation: failed to distribute private collection, txID {}, channel {}: {reason}",
-            proposal.tx_id(),
-            channel.name()
-        )
-    };
-    let reader = channel
-        .ledger()
-        .reader()
-        .map_err(|error| failed(error.to_string()))?;
-    for namespace in &private.ns_pvt_rwset {
-        let collections = reader
-            .collections(&namespace.namespace)
-            .map_err(|error| failed(error.to_string()))?;
-        let required = required_peers(collections.as_ref());
-        for collection in &namespace.collection_pvt_rwset {
-            let name = collection.collection_name.as_str();
-            let count = required.get(name).copied().unwrap_or_default();
-            if count > 0 {
-                return Err(failed(format!(
-                    "could not build private data dissemination plan for chaincode {} and collection {name}: required to disseminate to at least {count} peers, but know of only 0 eligible peers",
-                    namespace.namespace
-                )));
-            }
-        }
-    }
-    channel
-        .ledger()
-        .stage_private(proposal.tx_id(), private.clone())
-        .map_err(|error| failed(error.to_string()))
-}
-
-fn required_peers(package: Option<&protos::CollectionConfigPackage>) -> BTreeMap<&str, i32> {
-    package
-        .into_iter()
-        .flat_map(|package| &package.config)
-        .filter_map(|config| config.payload.as_ref())
-        .map(
-            |protos::collection_config::Payload::StaticCollectionConfig(config)| {
-                (config.name.as_str(), config.required_peer_count)
-            },
-        )
-        .collect()
 }
 
 fn is_success(response: &protos::ProposalResponse) -> bool {

@@ -59,6 +59,17 @@ pub struct Content {
 }
 
 impl PreparedTransaction {
+    /// Who validly endorsed it; `None` if its content was never looked at or cannot be read.
+    pub(crate) fn endorsers(&self) -> Option<Vec<Arc<Identity>>> {
+        match self {
+            Self::Endorser {
+                content: Ok(content),
+                ..
+            } => Some(content.endorsers.clone()),
+            _ => None,
+        }
+    }
+
     /// What the ledger needs to commit it; only what did not get through validation's parser is
     /// parsed again.
     pub(crate) fn into_commit(self, envelope: &Bytes) -> consilium_ledger::PreparedTransaction {

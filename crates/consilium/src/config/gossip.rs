@@ -1,0 +1,339 @@
+//! `peer.gossip` of `core.yaml`.
+
+use std::time::Duration;
+
+use consilium_gossip::GossipOptions;
+use consilium_peer::{DisseminationPolicy, PrivateOptions};
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
+
+use super::duration;
+
+/// `peer.gossip`: what is used here, and Fabric's other keys, which are read and mean nothing as
+/// blocks are not gossiped.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Gossip {
+    /// Peers of the own organization to ask first.
+    #[serde(deserialize_with = "endpoints")]
+    pub bootstrap: Vec<String>,
+    /// Where the own organization's peers reach this one; empty: `peer.address`.
+    #[serde(deserialize_with = "text")]
+    pub endpoint: String,
+    /// Where other organizations' peers reach this one; empty: they do not hear of it.
+    #[serde(deserialize_with = "text")]
+    pub external_endpoint: String,
+    /// How often the peer says that it lives.
+    #[serde(deserialize_with = "duration")]
+    pub alive_time_interval: Duration,
+    /// Silence after which another peer counts as dead.
+    #[serde(deserialize_with = "duration")]
+    pub alive_expiration_timeout: Duration,
+    /// How often peers without a connection are dialled.
+    #[serde(deserialize_with = "duration")]
+    pub reconnect_interval: Duration,
+    /// How often a new height is told.
+    #[serde(deserialize_with = "duration")]
+    pub publish_state_info_interval: Duration,
+    /// How long connecting may take.
+    #[serde(deserialize_with = "duration")]
+    pub dial_timeout: Duration,
+    /// How long the first message of another peer may take.
+    #[serde(deserialize_with = "duration")]
+    pub conn_timeout: Duration,
+    /// Messages that may wait on one connection.
+    pub send_buff_size: usize,
+    /// Private data.
+    pub pvt_data: PvtData,
+    #[serde(rename = "useLeaderElection")]
+    _use_leader_election: Option<IgnoredAny>,
+    #[serde(rename = "orgLeader")]
+    _org_leader: Option<IgnoredAny>,
+    #[serde(rename = "membershipTrackerInterval")]
+    _membership_tracker_interval: Option<IgnoredAny>,
+    #[serde(rename = "maxBlockCountToStore")]
+    _max_block_count_to_store: Option<IgnoredAny>,
+    #[serde(rename = "maxPropagationBurstLatency")]
+    _max_propagation_burst_latency: Option<IgnoredAny>,
+    #[serde(rename = "maxPropagationBurstSize")]
+    _max_propagation_burst_size: Option<IgnoredAny>,
+    #[serde(rename = "propagateIterations")]
+    _propagate_iterations: Option<IgnoredAny>,
+    #[serde(rename = "propagatePeerNum")]
+    _propagate_peer_num: Option<IgnoredAny>,
+    #[serde(rename = "pullInterval")]
+    _pull_interval: Option<IgnoredAny>,
+    #[serde(rename = "pullPeerNum")]
+    _pull_peer_num: Option<IgnoredAny>,
+    #[serde(rename = "requestStateInfoInterval")]
+    _request_state_info_interval: Option<IgnoredAny>,
+    #[serde(rename = "stateInfoRetentionInterval")]
+    _state_info_retention_interval: Option<IgnoredAny>,
+    #[serde(rename = "publishCertPeriod")]
+    _publish_cert_period: Option<IgnoredAny>,
+    #[serde(rename = "skipBlockVerification")]
+    _skip_block_verification: Option<IgnoredAny>,
+    #[serde(rename = "recvBuffSize")]
+    _recv_buff_size: Option<IgnoredAny>,
+    #[serde(rename = "digestWaitTime")]
+    _digest_wait_time: Option<IgnoredAny>,
+    #[serde(rename = "requestWaitTime")]
+    _request_wait_time: Option<IgnoredAny>,
+    #[serde(rename = "responseWaitTime")]
+    _response_wait_time: Option<IgnoredAny>,
+    #[serde(rename = "maxConnectionAttempts")]
+    _max_connection_attempts: Option<IgnoredAny>,
+    #[serde(rename = "msgExpirationFactor")]
+    _msg_expiration_factor: Option<IgnoredAny>,
+    #[serde(rename = "election")]
+    _election: Option<IgnoredAny>,
+    #[serde(rename = "state")]
+    _state: Option<IgnoredAny>,
+}
+
+impl Default for Gossip {
+    fn default() -> Self {
+        Self {
+            bootstrap: Vec::new(),
+            endpoint: String::new(),
+            external_endpoint: String::new(),
+            alive_time_interval: Duration::from_secs(5),
+            alive_expiration_timeout: Duration::from_secs(25),
+            reconnect_interval: Duration::from_secs(25),
+            publish_state_info_interval: Duration::from_secs(4),
+            dial_timeout: Duration::from_secs(3),
+            conn_timeout: Duration::from_secs(2),
+            send_buff_size: 200,
+            pvt_data: PvtData::default(),
+            _use_leader_election: None,
+            _org_leader: None,
+            _membership_tracker_interval: None,
+            _max_block_count_to_store: None,
+            _max_propagation_burst_latency: None,
+            _max_propagation_burst_size: None,
+            _propagate_iterations: None,
+            _propagate_peer_num: None,
+            _pull_interval: None,
+            _pull_peer_num: None,
+            _request_state_info_interval: None,
+            _state_info_retention_interval: None,
+            _publish_cert_period: None,
+            _skip_block_verification: None,
+            _recv_buff_size: None,
+            _digest_wait_time: None,
+            _request_wait_time: None,
+            _response_wait_time: None,
+            _max_connection_attempts: None,
+            _msg_expiration_factor: None,
+            _election: None,
+            _state: None,
+        }
+    }
+}
+
+impl Gossip {
+    /// Puts the keys into gossip's options, whose certificates and identity are set already.
+    pub fn apply(&self, options: &mut GossipOptions) {
+        if !self.endpoint.is_empty() {
+            options.endpoint.clone_from(&self.endpoint);
+        }
+        options
+            .external_endpoint
+            .clone_from(&self.external_endpoint);
+        options.bootstrap.clone_from(&self.bootstrap);
+        // A period of zero would be no pause at all.
+        let positive = |period: Duration| period.max(Duration::from_millis(10));
+        options.alive_interval = positive(self.alive_time_interval);
+        options.alive_expiration = self.alive_expiration_timeout;
+        options.reconnect_interval = positive(self.reconnect_interval);
+        options.state_info_interval = positive(self.publish_state_info_interval);
+        options.dial_timeout = self.dial_timeout;
+        options.connection_timeout = self.conn_timeout;
+        options.send_buffer = self.send_buff_size.max(1);
+    }
+}
+
+/// `peer.gossip.pvtData`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct PvtData {
+    /// Longest search for missing data at commit.
+    #[serde(deserialize_with = "duration")]
+    pub pull_retry_threshold: Duration,
+    /// How long another peer may take to store what is pushed.
+    #[serde(deserialize_with = "duration")]
+    pub push_ack_timeout: Duration,
+    /// Data that expires within that many blocks is not asked for.
+    pub btl_pull_margin: u64,
+    /// Blocks per request of reconciliation.
+    pub reconcile_batch_size: usize,
+    /// Pause between reconciliations.
+    #[serde(deserialize_with = "duration")]
+    pub reconcile_sleep_interval: Duration,
+    /// Whether missing data is looked for later.
+    pub reconciliation_enabled: bool,
+    /// Whether data of invalid transactions is left to reconciliation.
+    pub skip_pulling_invalid_transactions_during_commit: bool,
+    /// Own implicit collection.
+    pub implicit_collection_dissemination_policy: Implicit,
+    /// Read, so that Fabric's files are; the ledger keeps its own limit.
+    #[serde(rename = "transientstoreMaxBlockRetention")]
+    _transientstore_max_block_retention: Option<IgnoredAny>,
+}
+
+impl Default for PvtData {
+    fn default() -> Self {
+        let options = PrivateOptions::default();
+        Self {
+            pull_retry_threshold: options.pull_retry_threshold,
+            push_ack_timeout: options.push_ack_timeout,
+            btl_pull_margin: options.btl_pull_margin,
+            reconcile_batch_size: options.reconcile_batch_size,
+            reconcile_sleep_interval: options.reconcile_sleep_interval,
+            reconciliation_enabled: options.reconciliation_enabled,
+            skip_pulling_invalid_transactions_during_commit: options.skip_pulling_invalid,
+            implicit_collection_dissemination_policy: Implicit::default(),
+            _transientstore_max_block_retention: None,
+        }
+    }
+}
+
+impl PvtData {
+    /// The same as the peer's options.
+    pub fn options(&self) -> PrivateOptions {
+        let implicit = &self.implicit_collection_dissemination_policy;
+        PrivateOptions {
+            pull_retry_threshold: self.pull_retry_threshold,
+            push_ack_timeout: self.push_ack_timeout,
+            btl_pull_margin: self.btl_pull_margin,
+            reconciliation_enabled: self.reconciliation_enabled,
+            reconcile_batch_size: self.reconcile_batch_size,
+            // Zero would be no pause at all.
+            reconcile_sleep_interval: self
+                .reconcile_sleep_interval
+                .max(Duration::from_millis(100)),
+            skip_pulling_invalid: self.skip_pulling_invalid_transactions_during_commit,
+            implicit: DisseminationPolicy {
+                required: implicit.required_peer_count,
+                maximum: implicit.max_peer_count,
+            },
+            ..PrivateOptions::default()
+        }
+    }
+}
+
+/// `implicitCollectionDisseminationPolicy`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Implicit {
+    /// Peers that have to acknowledge.
+    pub required_peer_count: u32,
+    /// Peers that are tried.
+    pub max_peer_count: u32,
+}
+
+impl Default for Implicit {
+    fn default() -> Self {
+        Self {
+            required_peer_count: 0,
+            max_peer_count: 1,
+        }
+    }
+}
+
+/// A text; a key without value is an empty one.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// One text with endpoints between blanks, or a list.
+fn endpoints<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Endpoints {
+        Text(String),
+        List(Vec<String>),
+    }
+    Ok(match Endpoints::deserialize(deserializer)? {
+        Endpoints::Text(text) => text.split_whitespace().map(str::to_owned).collect(),
+        Endpoints::List(list) => list,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_keys_of_fabrics_sample_are_read() {
+        let sample = "
+bootstrap: 127.0.0.1:7051
+useLeaderElection: false
+orgLeader: true
+membershipTrackerInterval: 5s
+endpoint:
+maxBlockCountToStore: 10
+maxPropagationBurstLatency: 10ms
+maxPropagationBurstSize: 10
+propagateIterations: 1
+propagatePeerNum: 3
+pullInterval: 4s
+pullPeerNum: 3
+requestStateInfoInterval: 4s
+publishStateInfoInterval: 4s
+stateInfoRetentionInterval:
+publishCertPeriod: 10s
+skipBlockVerification: false
+dialTimeout: 3s
+connTimeout: 2s
+recvBuffSize: 20
+sendBuffSize: 200
+digestWaitTime: 1s
+requestWaitTime: 1500ms
+responseWaitTime: 2s
+aliveTimeInterval: 5s
+aliveExpirationTimeout: 25s
+reconnectInterval: 25s
+maxConnectionAttempts: 120
+msgExpirationFactor: 20
+externalEndpoint:
+election: {startupGracePeriod: 15s}
+pvtData:
+  pullRetryThreshold: 60s
+  transientstoreMaxBlockRetention: 1000
+  pushAckTimeout: 3s
+  btlPullMargin: 10
+  reconcileBatchSize: 10
+  reconcileSleepInterval: 1m
+  reconciliationEnabled: true
+  skipPullingInvalidTransactionsDuringCommit: false
+  implicitCollectionDisseminationPolicy:
+    requiredPeerCount: 1
+    maxPeerCount: 2
+state: {enabled: false}
+";
+        let gossip: Gossip = serde_saphyr::from_str(sample).unwrap();
+        assert_eq!(gossip.bootstrap, ["127.0.0.1:7051"]);
+        assert_eq!(
+            (gossip.endpoint.as_str(), gossip.external_endpoint.as_str()),
+            ("", "")
+        );
+        let private = gossip.pvt_data.options();
+        assert_eq!(
+            (private.implicit.required, private.implicit.maximum),
+            (1, 2)
+        );
+        assert_eq!(private.reconcile_sleep_interval, Duration::from_secs(60));
+
+        for (yaml, count) in [
+            ("bootstrap: [a:1, b:2]", Some(2)),
+            ("bootstrap: 'a:1 b:2 c:3'", Some(3)),
+            ("bootstrap: ''", Some(0)),
+            ("{}", Some(0)),
+            ("bootstraps: a:1", None),
+            ("pvtData: {pullRetry: 1s}", None),
+        ] {
+            let read = serde_saphyr::from_str::<Gossip>(yaml).ok();
+            assert_eq!(read.map(|gossip| gossip.bootstrap.len()), count, "{yaml}");
+        }
+    }
+}

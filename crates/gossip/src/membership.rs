@@ -1,0 +1,426 @@
+//! Who is there: the latest alive message and the latest word about each channel of every peer that
+//! we know. Pure: time and verified messages come in, answers go out. Bounded.
+//! fabric: gossip/discovery/discovery_impl.go, gossip/gossip/gossip_impl.go (disclosurePolicy)
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use consilium_msp::{Identity, SignError, Signer};
+use consilium_proto::gossip::{
+    AliveMessage, Chaincode, Envelope, GossipMessage, Member as WireMember, PeerTime, Properties,
+    StateInfo,
+    gossip_message::{Content, Tag},
+};
+
+use crate::wire;
+
+/// Peers that are remembered; more are not let in.
+const MEMBERS: usize = 4096;
+/// Channels that a peer may tell of.
+const CHANNELS: usize = 1024;
+
+/// A peer of a channel.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Its PKI-ID.
+    pub pki_id: Bytes,
+    /// Its identity, verified.
+    pub identity: Arc<Identity>,
+    /// Where to reach it: the internal endpoint if we know it, else the external one.
+    pub endpoint: String,
+    /// What it tells other organizations; empty if it hides from them.
+    pub external_endpoint: String,
+    /// Its ledger's height.
+    pub height: u64,
+    /// Chaincodes that it can run.
+    pub chaincodes: Vec<Chaincode>,
+}
+
+/// How new a message is: the sender's start, then a number that it counts up.
+type Moment = (u64, u64);
+
+struct Known {
+    identity: Arc<Identity>,
+    alive: Envelope,
+    moment: Moment,
+    endpoint: String,
+    internal_endpoint: Option<String>,
+    last_seen: Instant,
+    channels: BTreeMap<String, Told>,
+}
+
+struct Told {
+    moment: Moment,
+    properties: Properties,
+    envelope: Envelope,
+}
+
+/// What became of a message about a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// It is news.
+    News,
+    /// It says nothing new: a repetition or a replay.
+    Stale,
+    /// There is no room for one more.
+    Full,
+}
+
+/// The table of members.
+pub struct Membership {
+    own_msp: String,
+    expiration: Duration,
+    known: HashMap<Bytes, Known>,
+}
+
+impl Membership {
+    /// An empty table for a peer of `own_msp`; who is silent for `expiration` counts as dead.
+    pub fn new(own_msp: &str, expiration: Duration) -> Self {
+        Self {
+            own_msp: own_msp.to_owned(),
+            expiration,
+            known: HashMap::new(),
+        }
+    }
+
+    /// Takes in an alive message whose signature by `identity` was checked.
+    pub fn alive(
+        &mut self,
+        envelope: &Envelope,
+        message: &AliveMessage,
+        identity: Arc<Identity>,
+        now: Instant,
+    ) -> Heard {
+        let Some(member) = &message.membership else {
+            return Heard::Stale;
+        };
+        let moment = moment(message.timestamp.as_ref());
+        let internal = (identity.msp_id() == self.own_msp)
+            .then(|| wire::internal_endpoint(envelope, &identity))
+            .flatten()
+            .filter(|endpoint| !endpoint.is_empty());
+        if let Some(known) = self.known.get_mut(&member.pki_id) {
+            if moment <= known.moment {
+                return Heard::Stale;
+            }
+            known.moment = moment;
+            known.last_seen = now;
+            known.endpoint.clone_from(&member.endpoint);
+            known.alive = envelope.clone();
+            if internal.is_some() {
+                known.internal_endpoint = internal;
+            }
+            return Heard::News;
+        }
+        if self.known.len() >= MEMBERS {
+            return Heard::Full;
+        }
+        let known = Known {
+            identity,
+            alive: envelope.clone(),
+            moment,
+            endpoint: member.endpoint.clone(),
+            internal_endpoint: internal,
+            last_seen: now,
+            channels: BTreeMap::new(),
+        };
+        self.known
+            .insert(Bytes::copy_from_slice(&member.pki_id), known);
+        Heard::News
+    }
+
+    /// Takes in what a known peer says of a channel; its signature was checked.
+    pub fn told(&mut self, channel: &str, envelope: &Envelope, info: &StateInfo) -> Heard {
+        let Some(known) = self.known.get_mut(&info.pki_id) else {
+            return Heard::Stale;
+        };
+        let moment = moment(info.timestamp.as_ref());
+        match known.channels.get(channel) {
+            Some(told) if moment <= told.moment => return Heard::Stale,
+            None if known.channels.len() >= CHANNELS => return Heard::Full,
+            _ => {}
+        }
+        let told = Told {
+            moment,
+            properties: info.properties.clone().unwrap_or_default(),
+            envelope: envelope.clone(),
+        };
+        known.channels.insert(channel.to_owned(), told);
+        Heard::News
+    }
+
+    /// The identity behind a PKI-ID, if it was heard of.
+    pub fn identity(&self, pki_id: &[u8]) -> Option<Arc<Identity>> {
+        Some(self.known.get(pki_id)?.identity.clone())
+    }
+
+    /// Whether a peer was heard of lately.
+    pub fn is_alive(&self, pki_id: &[u8], now: Instant) -> bool {
+        self.known
+            .get(pki_id)
+            .is_some_and(|known| self.lives(known, now))
+    }
+
+    fn lives(&self, known: &Known, now: Instant) -> bool {
+        now.saturating_duration_since(known.last_seen) < self.expiration
+    }
+
+    /// Living peers and where to reach them.
+    pub fn living(&self, now: Instant) -> Vec<(Bytes, String)> {
+        let living = self
+            .known
+            .iter()
+            .filter(|(_, known)| self.lives(known, now));
+        living
+            .map(|(id, known)| (id.clone(), known.reachable_at().to_owned()))
+            .collect()
+    }
+
+    /// Living peers of a channel, of these organizations, that have not left it.
+    pub fn of_channel(&self, channel: &str, organizations: &[String], now: Instant) -> Vec<Member> {
+        let mut members: Vec<Member> = self
+            .known
+            .iter()
+            .filter(|(_, known)| self.lives(known, now))
+            .filter(|(_, known)| organizations.iter().any(|id| id == known.identity.msp_id()))
+            .filter_map(|(id, known)| {
+                let told = known.channels.get(channel)?;
+                (!told.properties.left_channel).then(|| Member {
+                    pki_id: id.clone(),
+                    identity: known.identity.clone(),
+                    endpoint: known.reachable_at().to_owned(),
+                    external_endpoint: known.endpoint.clone(),
+                    height: told.properties.ledger_height,
+                    chaincodes: told.properties.chaincodes.clone(),
+                })
+            })
+            .collect();
+        members.sort_by(|a, b| a.pki_id.cmp(&b.pki_id));
+        members
+    }
+
+    /// What peers say of a channel, in their own signed words.
+    pub fn state_infos(&self, channel: &str, now: Instant) -> Vec<Envelope> {
+        let living = self.known.values().filter(|known| self.lives(known, now));
+        living
+            .filter_map(|known| Some(known.channels.get(channel)?.envelope.clone()))
+            .collect()
+    }
+
+    /// The alive messages that a peer may hear: those of our organization and of its own; across
+    /// organizations only if both sides show an external endpoint, and never the internal one.
+    pub fn disclosed_to(
+        &self,
+        msp_id: &str,
+        external_endpoint: &str,
+        now: Instant,
+    ) -> Vec<Envelope> {
+        let living = self.known.values().filter(|known| self.lives(known, now));
+        living
+            .filter(|known| {
+                let of = known.identity.msp_id();
+                let is_ours = of == self.own_msp;
+                let is_theirs = of == msp_id;
+                is_theirs || is_ours && !known.endpoint.is_empty() && !external_endpoint.is_empty()
+            })
+            .map(|known| {
+                let mut envelope = known.alive.clone();
+                if msp_id != self.own_msp {
+                    envelope.secret_envelope = None;
+                }
+                envelope
+            })
+            .collect()
+    }
+
+    /// Forgets who has been silent for long.
+    pub fn forget(&mut self, now: Instant) {
+        let limit = self.expiration * 20;
+        self.known
+            .retain(|_, known| now.saturating_duration_since(known.last_seen) < limit);
+    }
+}
+
+impl Known {
+    fn reachable_at(&self) -> &str {
+        self.internal_endpoint.as_deref().unwrap_or(&self.endpoint)
+    }
+}
+
+fn moment(time: Option<&PeerTime>) -> Moment {
+    time.map_or((0, 0), |time| (time.inc_num, time.seq_num))
+}
+
+/// The own alive message.
+///
+/// # Errors
+/// The signer's.
+pub fn alive_message(
+    signer: &dyn Signer,
+    external_endpoint: &str,
+    internal_endpoint: &str,
+    time: PeerTime,
+) -> Result<Envelope, SignError> {
+    let identity = signer.serialized().clone();
+    let alive = AliveMessage {
+        membership: Some(WireMember {
+            endpoint: external_endpoint.to_owned(),
+            metadata: Bytes::new(),
+            pki_id: wire::pki_id(&identity).unwrap_or_default(),
+        }),
+        timestamp: Some(time),
+        // Always, so that whoever hears of us can check our words at once.
+        identity,
+    };
+    let message = wire::message(Tag::Empty, "", 0, Content::AliveMsg(alive));
+    let mut envelope = wire::signed(&message, signer)?;
+    envelope.secret_envelope = Some(wire::secret_endpoint(internal_endpoint, signer)?);
+    Ok(envelope)
+}
+
+/// The own word about a channel.
+///
+/// # Errors
+/// The signer's.
+pub fn state_info(
+    signer: &dyn Signer,
+    channel: &str,
+    properties: Properties,
+    time: PeerTime,
+) -> Result<Envelope, SignError> {
+    let pki_id = wire::pki_id(signer.serialized()).unwrap_or_default();
+    let info = StateInfo {
+        timestamp: Some(time),
+        channel_mac: wire::channel_mac(&pki_id, channel),
+        pki_id,
+        properties: Some(properties),
+    };
+    // The channel is named by its MAC alone: this travels through peers that are not in it.
+    let message: GossipMessage = wire::message(Tag::ChanOrOrg, "", 0, Content::StateInfo(info));
+    wire::signed(&message, signer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use consilium_testkit::{NodeOu, Organization};
+
+    const EXPIRATION: Duration = Duration::from_secs(25);
+
+    struct Peer {
+        signer: Arc<consilium_msp::SoftwareSigner>,
+        identity: Arc<Identity>,
+        id: Bytes,
+    }
+
+    fn peer(organization: &Organization, name: &str) -> Peer {
+        let signer = organization.signer(name, NodeOu::Peer);
+        let identity = Arc::new(organization.msp().deserialize(signer.serialized()).unwrap());
+        let id = wire::pki_id(signer.serialized()).unwrap();
+        Peer {
+            signer,
+            identity,
+            id,
+        }
+    }
+
+    impl Peer {
+        fn says(&self, table: &mut Membership, external: &str, at: Moment, now: Instant) -> Heard {
+            let time = PeerTime {
+                inc_num: at.0,
+                seq_num: at.1,
+            };
+            let envelope = alive_message(self.signer.as_ref(), external, "inside:1", time).unwrap();
+            let Some(Content::AliveMsg(alive)) = wire::open(&envelope).unwrap().content else {
+                panic!("an alive message")
+            };
+            table.alive(&envelope, &alive, self.identity.clone(), now)
+        }
+
+        fn tells(&self, table: &mut Membership, height: u64, at: Moment) -> Heard {
+            let time = PeerTime {
+                inc_num: at.0,
+                seq_num: at.1,
+            };
+            let properties = Properties {
+                ledger_height: height,
+                ..Default::default()
+            };
+            let envelope = state_info(self.signer.as_ref(), "c", properties, time).unwrap();
+            let Some(Content::StateInfo(info)) = wire::open(&envelope).unwrap().content else {
+                panic!("state info")
+            };
+            assert_eq!(info.channel_mac, wire::channel_mac(&self.id, "c"));
+            table.told("c", &envelope, &info)
+        }
+    }
+
+    #[test]
+    fn only_news_counts_and_silence_is_death() {
+        let organization = Organization::new("Org1MSP", "org1.example.com");
+        let one = peer(&organization, "peer1");
+        let mut table = Membership::new("Org1MSP", EXPIRATION);
+        let start = Instant::now();
+        for (at, heard) in [
+            ((5, 1), Heard::News),
+            ((5, 1), Heard::Stale),
+            ((5, 2), Heard::News),
+            ((4, 9), Heard::Stale),
+            ((6, 1), Heard::News),
+        ] {
+            assert_eq!(one.says(&mut table, "", at, start), heard, "{at:?}");
+        }
+        assert_eq!(one.tells(&mut table, 7, (6, 1)), Heard::News);
+        assert_eq!(one.tells(&mut table, 3, (6, 1)), Heard::Stale);
+        let organizations = ["Org1MSP".to_owned()];
+        let members = table.of_channel("c", &organizations, start);
+        assert_eq!((members.len(), members[0].height), (1, 7));
+        assert_eq!(members[0].endpoint, "inside:1");
+        assert!(
+            table
+                .of_channel("c", &["Org2MSP".to_owned()], start)
+                .is_empty()
+        );
+        assert!(table.of_channel("d", &organizations, start).is_empty());
+        let late = start + EXPIRATION;
+        assert!(table.of_channel("c", &organizations, late).is_empty());
+        assert!(!table.is_alive(&one.id, late));
+        assert_eq!(one.says(&mut table, "", (6, 2), late), Heard::News);
+        assert!(table.is_alive(&one.id, late));
+    }
+
+    #[test]
+    fn others_hear_only_of_those_who_show_themselves() {
+        let ours = Organization::new("Org1MSP", "org1.example.com");
+        let theirs = Organization::new("Org2MSP", "org2.example.com");
+        let mut table = Membership::new("Org1MSP", EXPIRATION);
+        let now = Instant::now();
+        peer(&ours, "hidden").says(&mut table, "", (1, 1), now);
+        peer(&ours, "shown").says(&mut table, "outside:1", (1, 1), now);
+        peer(&theirs, "hidden").says(&mut table, "", (1, 1), now);
+        peer(&theirs, "shown").says(&mut table, "outside:2", (1, 1), now);
+        for (msp_id, endpoint, count) in [
+            ("Org1MSP", "", 2),
+            ("Org2MSP", "outside:3", 3),
+            ("Org2MSP", "", 2),
+            ("Org3MSP", "outside:3", 1),
+            ("Org3MSP", "", 0),
+        ] {
+            let told = table.disclosed_to(msp_id, endpoint, now);
+            assert_eq!(told.len(), count, "{msp_id} at {endpoint:?}");
+            let secrets = told
+                .iter()
+                .any(|envelope| envelope.secret_envelope.is_some());
+            assert_eq!(secrets, msp_id == "Org1MSP", "{msp_id}");
+        }
+        // The internal endpoint of another organization's peer is not ours to use.
+        let two = peer(&theirs, "two");
+        two.says(&mut table, "outside:4", (1, 1), now);
+        let reachable = table.living(now);
+        assert!(reachable.contains(&(two.id, "outside:4".to_owned())));
+    }
+}

@@ -1,0 +1,457 @@
+//! The gossip of one peer: what happens to a message that comes in.
+
+use std::{
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use consilium_msp::{Identity, SignedData};
+use consilium_proto::gossip::{
+    Acknowledgement, AliveMessage, Chaincode, Envelope, GossipMessage, MembershipRequest,
+    MembershipResponse, PeerTime, PrivatePayload, Properties, PvtDataDigest, PvtDataElement,
+    RemotePvtDataResponse, StateInfo, StateInfoPullRequest, StateInfoSnapshot,
+    gossip_message::{Content, Tag},
+};
+use parking_lot::Mutex;
+use tokio::{runtime::Handle, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    GossipOptions,
+    connections::{Connection, Connections},
+    membership::{self, Member, Membership},
+    service::GossipService,
+    wire,
+};
+
+/// Envelopes taken out of one message at most.
+const NESTED: usize = 1024;
+
+/// The other side of a stream.
+#[derive(Clone, Debug)]
+pub struct RemotePeer {
+    /// Its PKI-ID.
+    pub pki_id: Bytes,
+    /// Its identity, valid when the stream began.
+    pub identity: Arc<Identity>,
+    /// Its signed first message: what policies are evaluated on.
+    pub proof: SignedData,
+}
+
+/// A channel of this peer, as gossip has to know it.
+#[derive(Clone, Debug)]
+pub struct ChannelView {
+    /// Channel id.
+    pub name: String,
+    /// Height of the ledger.
+    pub height: u64,
+    /// MSP ids of the application organizations.
+    pub organizations: Vec<String>,
+    /// Endpoints of anchor peers, all organizations'.
+    pub anchors: Vec<String>,
+    /// Chaincodes that this peer can run.
+    pub chaincodes: Vec<Chaincode>,
+}
+
+/// What gossip asks of the peer that it belongs to.
+#[tonic::async_trait]
+pub trait Host: Send + Sync + 'static {
+    /// The identity, if its own organization or one of a channel vouches for it now.
+    fn judge(&self, serialized: &Bytes) -> Result<Arc<Identity>, String>;
+    /// The channels that this peer is in.
+    fn channels(&self) -> Vec<ChannelView>;
+    /// Takes a private write set that another peer pushes; the error goes back to it.
+    async fn private_data(
+        &self,
+        channel: &str,
+        from: &RemotePeer,
+        payload: PrivatePayload,
+    ) -> Result<(), String>;
+    /// The private write sets that another peer asks for, as far as it may have them.
+    async fn private_request(
+        &self,
+        channel: &str,
+        from: &RemotePeer,
+        digests: Vec<PvtDataDigest>,
+    ) -> Vec<PvtDataElement>;
+}
+
+/// The gossip of one peer.
+pub struct Gossip {
+    pub(crate) me: Weak<Gossip>,
+    pub(crate) options: GossipOptions,
+    pub(crate) host: Weak<dyn Host>,
+    pub(crate) pki_id: Bytes,
+    pub(crate) connections: Connections,
+    pub(crate) membership: Mutex<Membership>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) runtime: Handle,
+    /// Nanoseconds since 1970 at the start: later lives of this peer have newer messages.
+    incarnation: u64,
+    sequence: AtomicU64,
+    upkeep: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Gossip {
+    /// Starts to look for other peers. Has to be called within a Tokio runtime.
+    pub fn start(options: GossipOptions, host: Weak<dyn Host>) -> Arc<Self> {
+        let since_1970 = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let gossip = Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            pki_id: wire::pki_id(options.signer.serialized()).unwrap_or_default(),
+            membership: Mutex::new(Membership::new(
+                options.signer.msp_id(),
+                options.alive_expiration,
+            )),
+            options,
+            host,
+            connections: Connections::default(),
+            stop: CancellationToken::new(),
+            runtime: Handle::current(),
+            incarnation: u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX),
+            sequence: AtomicU64::new(1),
+            upkeep: Mutex::new(None),
+        });
+        let upkeep = tokio::spawn(crate::upkeep::run(gossip.me.clone(), gossip.stop.clone()));
+        *gossip.upkeep.lock() = Some(upkeep);
+        gossip
+    }
+
+    /// The `gossip.Gossip` service.
+    pub fn service(self: &Arc<Self>) -> GossipService {
+        GossipService::new(self.clone())
+    }
+
+    /// This peer's PKI-ID.
+    pub fn pki_id(&self) -> &Bytes {
+        &self.pki_id
+    }
+
+    /// Living peers of a channel, without this one.
+    pub fn members(&self, channel: &str) -> Vec<Member> {
+        let Some(view) = self.channel(channel) else {
+            return Vec::new();
+        };
+        let table = self.membership.lock();
+        table.of_channel(channel, &view.organizations, Instant::now())
+    }
+
+    /// Ends all streams and waits for the own tasks.
+    pub async fn shutdown(&self) {
+        self.stop.cancel();
+        self.connections.close_all();
+        let upkeep = self.upkeep.lock().take();
+        if let Some(upkeep) = upkeep
+            && let Err(error) = upkeep.await
+        {
+            tracing::error!(%error, "gossip's upkeep panicked");
+        }
+    }
+
+    pub(crate) fn channel(&self, name: &str) -> Option<ChannelView> {
+        let channels = self.host.upgrade()?.channels();
+        channels.into_iter().find(|channel| channel.name == name)
+    }
+
+    pub(crate) fn now(&self) -> PeerTime {
+        PeerTime {
+            inc_num: self.incarnation,
+            seq_num: self.sequence.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    /// The own alive message, for a peer of `msp_id`.
+    pub(crate) fn alive(&self, msp_id: &str) -> Option<Envelope> {
+        let GossipOptions {
+            signer,
+            endpoint,
+            external_endpoint,
+            ..
+        } = &self.options;
+        let made =
+            membership::alive_message(signer.as_ref(), external_endpoint, endpoint, self.now());
+        match made {
+            Ok(mut envelope) => {
+                if msp_id != signer.msp_id() {
+                    envelope.secret_envelope = None;
+                }
+                Some(envelope)
+            }
+            Err(error) => {
+                tracing::error!(%error, "cannot sign an alive message");
+                None
+            }
+        }
+    }
+
+    /// The own word about a channel.
+    pub(crate) fn state_info(&self, view: &ChannelView) -> Option<Envelope> {
+        let properties = Properties {
+            ledger_height: view.height,
+            left_channel: false,
+            chaincodes: view.chaincodes.clone(),
+        };
+        let signer = self.options.signer.as_ref();
+        membership::state_info(signer, &view.name, properties, self.now())
+            .inspect_err(|error| tracing::error!(%error, "cannot sign state info"))
+            .ok()
+    }
+
+    /// Asks a peer for its members.
+    pub(crate) fn membership_request(&self, msp_id: &str) -> Option<Envelope> {
+        let request = MembershipRequest {
+            self_information: Some(self.alive(msp_id)?),
+            known: Vec::new(),
+        };
+        let message = wire::message(Tag::Empty, "", 0, Content::MemReq(request));
+        Some(wire::unsigned(&message))
+    }
+
+    /// What a peer has to hear as soon as it is connected.
+    pub(crate) fn greet(&self, connection: &Connection) {
+        let msp_id = connection.peer.identity.msp_id();
+        connection_send(connection, self.alive(msp_id));
+        connection_send(connection, self.membership_request(msp_id));
+        self.tell_heights(connection);
+    }
+
+    /// Heights of the channels that a peer's organization is in; and asks for what it knows.
+    pub(crate) fn tell_heights(&self, connection: &Connection) {
+        let Some(host) = self.host.upgrade() else {
+            return;
+        };
+        for view in host.channels() {
+            let msp_id = connection.peer.identity.msp_id();
+            if view.organizations.iter().any(|id| id == msp_id) {
+                connection_send(connection, self.state_info(&view));
+            }
+        }
+    }
+
+    /// Works on one message. An error ends the stream.
+    pub(crate) async fn handle(
+        &self,
+        connection: &Connection,
+        envelope: Envelope,
+    ) -> Result<(), wire::WireError> {
+        metrics::counter!("gossip_comm_messages_received").increment(1);
+        let message = wire::open(&envelope)?;
+        let Some(host) = self.host.upgrade() else {
+            return Ok(());
+        };
+        let from = connection.peer.as_ref();
+        let channel = String::from_utf8_lossy(&message.channel).into_owned();
+        let nonce = message.nonce;
+        match message.content {
+            Some(Content::Ack(_) | Content::PrivateRes(_)) => {
+                // Nobody may wait for it any more: late, or never asked for.
+                let is_awaited = self.connections.answer(&from.pki_id, message);
+                tracing::trace!(nonce, is_awaited, "an answer");
+            }
+            Some(Content::AliveMsg(alive)) => {
+                self.hear_alive(host.as_ref(), &envelope, &alive);
+            }
+            Some(Content::MemReq(request)) => {
+                self.answer_membership(host.as_ref(), connection, nonce, request)
+                    .await;
+            }
+            Some(Content::MemRes(response)) => {
+                let heard = response.alive.iter().chain(&response.dead).take(NESTED);
+                // Of the dead we learn where they were; they live if they say so themselves.
+                for envelope in heard {
+                    if let Ok(message) = wire::open(envelope)
+                        && let Some(Content::AliveMsg(alive)) = message.content
+                    {
+                        self.hear_alive(host.as_ref(), envelope, &alive);
+                    }
+                }
+            }
+            Some(Content::StateInfo(info)) => self.hear_state(host.as_ref(), &envelope, &info),
+            Some(Content::StateSnapshot(snapshot)) => {
+                for envelope in snapshot.elements.iter().take(NESTED) {
+                    if let Ok(message) = wire::open(envelope)
+                        && let Some(Content::StateInfo(info)) = message.content
+                    {
+                        self.hear_state(host.as_ref(), envelope, &info);
+                    }
+                }
+            }
+            Some(Content::StateInfoPullReq(request)) => {
+                self.answer_state_pull(host.as_ref(), connection, nonce, &request)
+                    .await;
+            }
+            Some(Content::PrivateData(data)) => {
+                let stored = match data.payload {
+                    _ if !is_member(host.as_ref(), &channel, from) => {
+                        Err(format!("not a member of channel {channel}"))
+                    }
+                    Some(payload) => host.private_data(&channel, from, payload).await,
+                    None => Err("malformed private data message, no payload provided".to_owned()),
+                };
+                if let Err(reason) = &stored {
+                    tracing::warn!(
+                        channel,
+                        from = from.identity.msp_id(),
+                        reason,
+                        "refused private data"
+                    );
+                }
+                let error = stored.err().unwrap_or_default();
+                let ack = Content::Ack(Acknowledgement { error });
+                // Fabric's acknowledgements name no channel and carry the tag EMPTY.
+                let answer = wire::message(Tag::Empty, "", nonce, ack);
+                connection.send(wire::unsigned(&answer)).await;
+            }
+            Some(Content::PrivateReq(request)) => {
+                let elements = if is_member(host.as_ref(), &channel, from) {
+                    host.private_request(&channel, from, request.digests).await
+                } else {
+                    Vec::new()
+                };
+                let response = Content::PrivateRes(RemotePvtDataResponse { elements });
+                let answer = wire::message(Tag::ChanOnly, &channel, nonce, response);
+                connection.send(wire::unsigned(&answer)).await;
+            }
+            // Blocks come from the ordering service, and nobody is elected here.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Takes in an alive message, whoever brings it: its signature is what counts.
+    fn hear_alive(&self, host: &dyn Host, envelope: &Envelope, alive: &AliveMessage) {
+        let Some(member) = &alive.membership else {
+            return;
+        };
+        if member.pki_id == self.pki_id {
+            return;
+        }
+        let identity = if alive.identity.is_empty() {
+            self.known_identity(&member.pki_id)
+        } else if wire::pki_id(&alive.identity).as_ref() == Some(&member.pki_id) {
+            host.judge(&alive.identity).ok()
+        } else {
+            None
+        };
+        let Some(identity) = identity else {
+            return;
+        };
+        if wire::verify(envelope, &identity).is_err() {
+            return;
+        }
+        let mut table = self.membership.lock();
+        table.alive(envelope, alive, identity, Instant::now());
+    }
+
+    fn known_identity(&self, pki_id: &[u8]) -> Option<Arc<Identity>> {
+        let heard = self.membership.lock().identity(pki_id);
+        heard.or_else(|| Some(self.connections.to(pki_id)?.peer.identity.clone()))
+    }
+
+    /// Takes in what a peer says of a channel that we share.
+    fn hear_state(&self, host: &dyn Host, envelope: &Envelope, info: &StateInfo) {
+        let Some(identity) = self.known_identity(&info.pki_id) else {
+            return;
+        };
+        let shared = host.channels().into_iter().find(|view| {
+            wire::channel_mac(&info.pki_id, &view.name) == info.channel_mac
+                && view.organizations.iter().any(|id| id == identity.msp_id())
+        });
+        let Some(view) = shared else {
+            return;
+        };
+        if wire::verify(envelope, &identity).is_err() {
+            return;
+        }
+        let mut table = self.membership.lock();
+        table.told(&view.name, envelope, info);
+    }
+
+    async fn answer_membership(
+        &self,
+        host: &dyn Host,
+        connection: &Connection,
+        nonce: u64,
+        request: MembershipRequest,
+    ) {
+        let Some(envelope) = request.self_information else {
+            return;
+        };
+        let Ok(GossipMessage {
+            content: Some(Content::AliveMsg(alive)),
+            ..
+        }) = wire::open(&envelope)
+        else {
+            return;
+        };
+        let asked_by = alive.membership.as_ref();
+        if asked_by.is_none_or(|member| member.pki_id != connection.peer.pki_id) {
+            return;
+        }
+        let endpoint = asked_by.map_or_else(String::new, |member| member.endpoint.clone());
+        self.hear_alive(host, &envelope, &alive);
+        let msp_id = connection.peer.identity.msp_id();
+        let mut alive = {
+            let table = self.membership.lock();
+            table.disclosed_to(msp_id, &endpoint, Instant::now())
+        };
+        alive.extend(self.alive(msp_id));
+        let response = MembershipResponse {
+            alive,
+            dead: Vec::new(),
+        };
+        let answer = wire::message(Tag::Empty, "", nonce, Content::MemRes(response));
+        connection.send(wire::unsigned(&answer)).await;
+    }
+
+    async fn answer_state_pull(
+        &self,
+        host: &dyn Host,
+        connection: &Connection,
+        nonce: u64,
+        request: &StateInfoPullRequest,
+    ) {
+        let from = connection.peer.as_ref();
+        let shared = host.channels().into_iter().find(|view| {
+            wire::channel_mac(&from.pki_id, &view.name) == request.channel_mac
+                && view
+                    .organizations
+                    .iter()
+                    .any(|id| id == from.identity.msp_id())
+        });
+        let Some(view) = shared else {
+            return;
+        };
+        let mut elements = {
+            let table = self.membership.lock();
+            table.state_infos(&view.name, Instant::now())
+        };
+        elements.extend(self.state_info(&view));
+        let snapshot = Content::StateSnapshot(StateInfoSnapshot { elements });
+        let answer = wire::message(Tag::ChanOrOrg, &view.name, nonce, snapshot);
+        connection.send(wire::unsigned(&answer)).await;
+    }
+}
+
+/// Whether the organization of a peer is one of a channel that we are in.
+fn is_member(host: &dyn Host, channel: &str, peer: &RemotePeer) -> bool {
+    host.channels().iter().any(|view| {
+        view.name == channel
+            && view
+                .organizations
+                .iter()
+                .any(|id| id == peer.identity.msp_id())
+    })
+}
+
+fn connection_send(connection: &Connection, envelope: Option<Envelope>) {
+    if let Some(envelope) = envelope {
+        connection.try_send(envelope);
+    }
+}
