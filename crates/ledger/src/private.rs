@@ -21,8 +21,7 @@ use crate::database::{Database, Family};
 use crate::error::LedgerError;
 use crate::ledger::Ledger;
 
-use apply::Freed;
-pub(crate) use apply::apply;
+pub(crate) use apply::{Freed, apply};
 pub(crate) use expiry::expire;
 
 /// Clear sets wait in at most this many bytes; endorsing more is refused until blocks come.

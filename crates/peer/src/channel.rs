@@ -278,14 +278,14 @@ impl PeerChannel {
         } = prepared;
         let may_define = validate::may_define(&transactions);
         let mut told = told(&transactions);
-        let contents = block::envelopes(&block)
+        let contents: Vec<_> = block::envelopes(&block)
             .iter()
             .zip(transactions)
             .map(|(envelope, transaction)| transaction.into_commit(envelope))
             .collect();
         let committed = self
             .ledger
-            .commit_prepared(block, decision.codes, contents)
+            .commit_prepared(block, decision.codes, &contents)
             .map_err(failed)?;
         if may_define {
             self.definitions.forget();

@@ -65,13 +65,25 @@ pub(crate) fn apply(
             collections.map(move |collection| (namespace.name.as_str(), collection))
         });
         for (namespace, collection) in agreed {
+            let is_agreed = |set: &Bytes| sha256(set)[..] == collection.pvt_rwset_hash[..];
+            let key = data_key(block, index as u32, namespace, &collection.name);
             let found = staged
                 .iter()
                 .filter_map(|staged| find(&staged.set, namespace, &collection.name))
-                .find(|set| sha256(set)[..] == collection.pvt_rwset_hash[..]);
-            if let Some(set) = found {
-                let key = data_key(block, index as u32, namespace, &collection.name);
-                batch.put(Family::PrivateData, &key, set)?;
+                .find(|set| is_agreed(set))
+                .cloned();
+            // When a block is applied again, its sets are stored already.
+            let found = match found {
+                Some(set) => {
+                    batch.put(Family::PrivateData, &key, &set)?;
+                    Some(set)
+                }
+                None => {
+                    let stored = ledger.database.get(Family::PrivateData, &key)?;
+                    stored.map(Bytes::from).filter(is_agreed)
+                }
+            };
+            if let Some(set) = &found {
                 if *code == TxValidationCode::Valid {
                     write(
                         ledger,
