@@ -62,6 +62,9 @@ const DATABASE: &str = "database";
 /// Folder of the block files.
 const BLOCKS: &str = "blocks";
 
+/// How often opening beside another process is tried again.
+const BESIDE_ATTEMPTS: u32 = 10;
+
 /// What an orderer needs.
 const BLOCK_FAMILIES: &[Family] = &[Family::Meta, Family::Index];
 
@@ -112,8 +115,9 @@ impl Database {
         std::fs::create_dir_all(&path)
             .map_err(|source| LedgerError::io("making", &path, source))?;
         let families = families(owner).iter();
-        let descriptors = families
-            .map(|family| ColumnFamilyDescriptor::new(family.name(), family_options(*family)));
+        let descriptors = families.map(|family| {
+            ColumnFamilyDescriptor::new(family.name(), family_options(*family, block_cache()))
+        });
         let db = DB::open_cf_descriptors(&database_options(), &path, descriptors)
             .map_err(|source| LedgerError::database("opening", &path, owner, source))?;
         // The database before the files: its lock says that nobody else has them.
@@ -123,6 +127,65 @@ impl Database {
             db,
             owner,
             files: Arc::new(files),
+            options: options.clone(),
+        }))
+    }
+
+    /// Opens the folder of a peer to read it as it is now, whether another process has it open or
+    /// not; RocksDB writes its log to `log`. There are no snapshots of such a database.
+    pub(crate) fn open_beside(folder: &Path, log: &Path) -> Result<Arc<Self>, LedgerError> {
+        let (path, owner) = (folder.join(DATABASE), Owner::Peer);
+        let mut options = database_options();
+        options.create_if_missing(false);
+        options.create_missing_column_families(false);
+        // Files that the other process deletes stay readable as long as they are open.
+        options.set_max_open_files(-1);
+        // What is in memory says nothing about the disk.
+        let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
+        let open = || {
+            let families = families(owner).iter();
+            let descriptors = families.map(|family| {
+                ColumnFamilyDescriptor::new(family.name(), family_options(*family, &cache))
+            });
+            DB::open_cf_descriptors_as_secondary(&options, path.as_path(), log, descriptors)
+        };
+        // A file may go between the moment when it is listed and when it is opened.
+        let mut opened = open();
+        for _ in 0..BESIDE_ATTEMPTS {
+            if opened.is_ok() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            opened = open();
+        }
+        let db = opened.map_err(|source| LedgerError::database("opening", &path, owner, source))?;
+        let options = StoreOptions::default();
+        let files = BlockFiles::open_read_only(&folder.join(BLOCKS), owner, &options);
+        Ok(Arc::new(Self {
+            db,
+            owner,
+            files: Arc::new(files),
+            options,
+        }))
+    }
+
+    /// A new database of a peer over block files that are only read.
+    pub(crate) fn open_scratch(
+        path: &Path,
+        files: Arc<BlockFiles>,
+        options: &StoreOptions,
+    ) -> Result<Arc<Self>, LedgerError> {
+        let owner = Owner::Peer;
+        let families = families(owner).iter();
+        let descriptors = families.map(|family| {
+            ColumnFamilyDescriptor::new(family.name(), family_options(*family, block_cache()))
+        });
+        let db = DB::open_cf_descriptors(&database_options(), path, descriptors)
+            .map_err(|source| LedgerError::database("opening", path, owner, source))?;
+        Ok(Arc::new(Self {
+            db,
+            owner,
+            files,
             options: options.clone(),
         }))
     }
@@ -187,7 +250,7 @@ impl Database {
                 .drop_cf(family.name())
                 .map_err(self.failed("emptying"))?;
             self.db
-                .create_cf(family.name(), &family_options(family))
+                .create_cf(family.name(), &family_options(family, block_cache()))
                 .map_err(self.failed("emptying"))?;
         }
         Ok(lost)
@@ -293,10 +356,10 @@ fn database_options() -> Options {
     options
 }
 
-fn family_options(family: Family) -> Options {
+fn family_options(family: Family, cache: &Cache) -> Options {
     let mut options = Options::default();
     let mut table = BlockBasedOptions::default();
-    table.set_block_cache(block_cache());
+    table.set_block_cache(cache);
     table.set_cache_index_and_filter_blocks(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
     if family != Family::History {

@@ -110,7 +110,7 @@ impl Ledger {
         Ok(Arc::new(ledger))
     }
 
-    fn with(channel: String, database: Arc<Database>) -> Result<Self, LedgerError> {
+    pub(crate) fn with(channel: String, database: Arc<Database>) -> Result<Self, LedgerError> {
         let tip = Tip::load(&database)?;
         let (height, _) = watch::channel(tip.height);
         let private = PrivateStore::load(&database)?;

@@ -14,6 +14,7 @@ mod blockfile;
 mod chain;
 mod collections;
 mod commit;
+mod compare;
 mod database;
 mod error;
 mod extras;
@@ -30,6 +31,7 @@ mod simulator;
 mod state;
 mod tx_index;
 mod update_batch;
+mod verify;
 
 pub use block_store::BlockStore;
 pub use commit::Committed;
@@ -43,3 +45,4 @@ pub use simulator::{CursorId, SimulationResults, Simulator, TouchedCollection, T
 pub use state::{StateReader, VersionedValue};
 pub use tx_index::TxStatus;
 pub use update_batch::{Content, KeyUpdates, NamespaceUpdates, Update, UpdateBatch};
+pub use verify::{BlockCheck, LedgerFault, Verified, verify};

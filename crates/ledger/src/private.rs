@@ -20,6 +20,8 @@ use crate::chain::be64;
 use crate::database::{Database, Family};
 use crate::error::LedgerError;
 use crate::ledger::Ledger;
+use crate::mvcc::TxContent;
+use crate::prepared::PreparedTransaction;
 
 pub(crate) use apply::{Freed, apply};
 pub(crate) use expiry::expire;
@@ -160,6 +162,30 @@ fn clear_key(namespace: &str, collection: &str, key_hash: &[u8]) -> Vec<u8> {
         key_hash,
     ]
     .concat()
+}
+
+/// The first transaction of a block whose stored clear set is not the one that its hash is of.
+pub(crate) fn first_foreign_set(
+    database: &Database,
+    block: &consilium_proto::common::Block,
+) -> Result<Option<u32>, LedgerError> {
+    let number = consilium_protocol::block::number(block);
+    let envelopes = consilium_protocol::block::envelopes(block);
+    for (index, envelope) in envelopes.iter().enumerate() {
+        let TxContent::Endorsed(rwset) = PreparedTransaction::parse(envelope).content else {
+            continue;
+        };
+        for namespace in &rwset.namespaces {
+            for collection in &namespace.collections {
+                let key = data_key(number, index as u32, &namespace.name, &collection.name);
+                let set = database.get(Family::PrivateData, &key)?;
+                if set.is_some_and(|set| sha256(&set)[..] != collection.pvt_rwset_hash[..]) {
+                    return Ok(Some(index as u32));
+                }
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// A set that waits for its transaction.

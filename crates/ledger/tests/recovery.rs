@@ -45,8 +45,11 @@ fn open(folder: &Path) -> Result<Arc<Ledger>, LedgerError> {
     Ledger::open_with(folder, &small_files(), &mut |_| {})
 }
 
+/// Height, commit hash, state, blocks.
+type Fingerprint = (u64, Option<[u8; 32]>, [u8; 32], Vec<Option<Bytes>>);
+
 /// What has to be the same after a recovery.
-fn fingerprint(ledger: &Ledger) -> (u64, Option<[u8; 32]>, [u8; 32], Vec<Option<Bytes>>) {
+fn fingerprint(ledger: &Ledger) -> Fingerprint {
     let blocks = (0..ledger.height()).map(|number| ledger.block_bytes(number).unwrap());
     (
         ledger.height(),

@@ -353,7 +353,7 @@ impl BlockFiles {
 
     /// Makes everything in the files durable.
     pub(crate) fn sync(&self) -> Result<(), LedgerError> {
-        self.sync_tail(&mut *self.tail()?.lock())
+        self.sync_tail(&mut self.tail()?.lock())
     }
 
     /// Bytes from one place to a later one.
@@ -367,21 +367,45 @@ impl BlockFiles {
 
     /// Whether a whole record lies behind a damaged place, or another file.
     pub(crate) fn goes_on_after(&self, damage: Position) -> Result<bool, LedgerError> {
-        if self.last_file()? > Some(damage.file) {
-            return Ok(true);
+        Ok(self.last_file()? > Some(damage.file) || self.next_in_file(damage)?.is_some())
+    }
+
+    /// Where the next whole record begins behind a damaged place.
+    pub(crate) fn next_record_after(
+        &self,
+        damage: Position,
+    ) -> Result<Option<Position>, LedgerError> {
+        if let Some(next) = self.next_in_file(damage)? {
+            return Ok(Some(next));
         }
+        let next = damage.file + 1;
+        let is_there = self.last_file()? >= Some(next);
+        Ok(is_there.then_some(Position::first_of(next)))
+    }
+
+    fn next_in_file(&self, damage: Position) -> Result<Option<Position>, LedgerError> {
         const STEP: usize = 1024 * 1024;
         let length = self.length(damage.file)?;
+        let at = |offset| Position { offset, ..damage };
+        // If the header is whole, it says where the record ends.
+        if let Some(header) = self.read_at(damage, HEADER)?
+            && let Ok(header) = Header::decode(&header)
+            && let Some(end) = damage.offset.checked_add(header.length())
+            && end < length
+            && self.record_at(at(end))?.is_ok()
+        {
+            return Ok(Some(at(end)));
+        }
         let mut offset = damage.offset + 1;
         while offset < length {
             let size = (length - offset).min(STEP as u64) as usize;
-            let at = |offset| Position { offset, ..damage };
             let Some(bytes) = self.read_at(at(offset), size)? else {
                 break;
             };
             for begin in record::begins(&bytes) {
-                if self.record_at(at(offset + begin as u64))?.is_ok() {
-                    return Ok(true);
+                let begin = at(offset + begin as u64);
+                if self.record_at(begin)?.is_ok() {
+                    return Ok(Some(begin));
                 }
             }
             // A beginning may straddle two steps.
@@ -391,7 +415,7 @@ impl BlockFiles {
                 size as u64
             };
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// Everything before `synced` is known to be on disk.

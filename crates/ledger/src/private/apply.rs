@@ -83,18 +83,11 @@ pub(crate) fn apply(
                     stored.map(Bytes::from).filter(is_agreed)
                 }
             };
-            if let Some(set) = &found {
-                if *code == TxValidationCode::Valid {
-                    write(
-                        ledger,
-                        namespace,
-                        &collection.name,
-                        set,
-                        version,
-                        updates,
-                        &mut clear,
-                    )?;
-                }
+            if let Some(set) = &found
+                && *code == TxValidationCode::Valid
+            {
+                let name = &collection.name;
+                write(ledger, namespace, name, set, version, updates, &mut clear)?;
             }
             if *code == TxValidationCode::Valid {
                 purge(ledger, namespace, collection, &mut clear)?;
