@@ -176,7 +176,9 @@ impl BlockFiles {
         OpenOptions::new()
             .read(true)
             .write(true)
-            .create_new(create)
+            .create(create)
+            // What a failed attempt left there is nothing.
+            .truncate(create)
             .open(self.path(file))
             .map_err(self.io("opening", file))
     }
@@ -190,15 +192,15 @@ impl BlockFiles {
             points.hit(Point::FileCreated)?;
             let header = file_header(number, first);
             points.write(Point::FileHeader, &file, &header, 0)?;
-            file.sync_all()
+            file.sync_all()?;
+            File::open(&self.folder)?.sync_all()?;
+            points.hit(Point::FileSynced)
         };
         if let Err(error) = made() {
-            // What is left of it is in the way of the next attempt.
-            self.remove(number)?;
+            // If it stays, it is removed when the files are opened, or made anew.
+            let _ = self.remove(number);
             return Err(failed(error));
         }
-        sync_folder(&self.folder)?;
-        points.hit(Point::FileSynced).map_err(failed)?;
         Ok(file)
     }
 
