@@ -20,6 +20,7 @@ use tokio::sync::{broadcast, watch};
 use crate::{
     acl::{self, Proof},
     events::{CommittedBlock, told},
+    room::Room,
     validate::{
         self, ChaincodePolicy, Definitions, LedgerState, Lookup, Policies, Prepared, Terminal,
     },
@@ -67,6 +68,14 @@ pub enum ChannelError {
         /// Why.
         source: Terminal,
     },
+    /// The peer stops while a block waits for room on the disk; the block comes again later.
+    #[error("channel {channel} closes while block {number} waits for room on the disk")]
+    Closing {
+        /// Channel id.
+        channel: String,
+        /// Block number.
+        number: u64,
+    },
     /// The channel stopped before.
     #[error("channel {channel} has stopped: {reason}")]
     Halted {
@@ -87,6 +96,7 @@ pub struct PeerChannel {
     applied: watch::Sender<u64>,
     commits: broadcast::Sender<Arc<CommittedBlock>>,
     halted: OnceLock<String>,
+    room: Room,
     definitions: Definitions,
     access: Cache<(u64, &'static str, Bytes), Result<(), String>>,
 }
@@ -108,6 +118,7 @@ impl PeerChannel {
             applied: watch::Sender::new(height),
             commits: broadcast::Sender::new(COMMITS_KEPT),
             halted: OnceLock::new(),
+            room: Room::default(),
             definitions: Definitions::default(),
             access: Cache::new(ACCESS_KEPT),
         }))
@@ -187,6 +198,16 @@ impl PeerChannel {
     /// Why the channel has stopped, if it has.
     pub fn halted(&self) -> Option<&str> {
         self.halted.get().map(String::as_str)
+    }
+
+    /// Why the channel waits, if it does: there is no room on its disk. It goes on by itself.
+    pub fn stalled(&self) -> Option<String> {
+        self.room.missing()
+    }
+
+    /// No block waits for room any more: the peer stops.
+    pub(crate) fn close(&self) {
+        self.room.close();
     }
 
     pub(crate) fn halt(&self, reason: String) {
@@ -284,9 +305,19 @@ impl PeerChannel {
             .map(|(envelope, transaction)| transaction.into_commit(envelope))
             .collect();
         let committed = self
-            .ledger
-            .commit_prepared(block, decision.codes, &contents)
-            .map_err(failed)?;
+            .room
+            .wait_for(&self.name, number, || {
+                // Blocks are cheap to clone: their content is shared.
+                let (block, codes) = (block.clone(), decision.codes.clone());
+                self.ledger.commit_prepared(block, codes, &contents)
+            })
+            .map_err(|source| match source {
+                Some(source) => failed(source),
+                None => ChannelError::Closing {
+                    channel: self.name.clone(),
+                    number,
+                },
+            })?;
         if may_define {
             self.definitions.forget();
         }

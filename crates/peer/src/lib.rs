@@ -20,9 +20,11 @@ mod deliver;
 mod endorse;
 mod events;
 mod intake;
+pub mod maintenance;
 mod options;
 mod peer;
 mod pipeline;
+mod room;
 pub mod validate;
 mod verify;
 
