@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{bench::BenchArgs, call::CallArgs, events::EventsArgs};
+use crate::commands::{
+    bench::BenchArgs, call::CallArgs, events::EventsArgs, ledger::LedgerCommand,
+};
 
 /// A consortium ledger, wire-compatible with Hyperledger Fabric, for healthcare.
 #[derive(Debug, Parser)]
@@ -39,6 +41,9 @@ pub enum Command {
     /// Run a peer.
     #[command(subcommand)]
     Peer(PeerCommand),
+    /// Verify a peer's ledgers, and repair them while the peer is down.
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
     /// Start, stop and look at a consortium on this machine.
     #[command(subcommand)]
     Network(NetworkCommand),

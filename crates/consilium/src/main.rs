@@ -29,6 +29,7 @@ fn main() -> std::process::ExitCode {
             Command::Ca(CaCommand::Start(args)) => node::ca::start(args).await,
             Command::Orderer(OrdererCommand::Start(args)) => node::orderer::start(args).await,
             Command::Peer(PeerCommand::Start(args)) => node::peer::start(args).await,
+            Command::Ledger(command) => commands::ledger::run(command).await,
             Command::Network(NetworkCommand::Up(args)) => network::up(args).await.map(drop),
             Command::Network(NetworkCommand::Down(args)) => network::down(&args),
             Command::Network(NetworkCommand::Status(args)) => network::status(&args).await,

@@ -1,6 +1,7 @@
-//! Committing a block: MVCC, flags and commit hash into its metadata, then everything that it
-//! changes in one batch that is synced once.
+//! Committing a block: MVCC, flags and commit hash into its metadata, then the block into the block
+//! files, synced, and everything that it changes into the database in one batch.
 
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -10,18 +11,20 @@ use consilium_protocol::block;
 use consilium_protocol::commit_hash::{UpdateEntry, commit_hash, update_bytes};
 use consilium_protocol::names::hashed_namespace;
 use metrics::{counter, gauge, histogram};
-use prost::Message;
 
+use crate::blockfile::{Appended, Kind, Location, Position, Record, encode_block};
 use crate::chain::{self, Tip};
 use crate::database::{Batch, Family};
 use crate::error::LedgerError;
 use crate::history;
 use crate::ledger::{CHANNEL, Ledger};
+use crate::maintenance;
 use crate::mvcc::{self, StateView, TxContent, VersionScan};
 use crate::prepared::PreparedTransaction;
 use crate::private::{self, PrivateBlock};
+use crate::recovery::Follower;
 use crate::state::{self, Scan, StateReader, VersionedValue};
-use crate::tx_index::{self, TxStatus};
+use crate::tx_index::{self, TxStatus, code_of};
 use crate::update_batch::{KeyUpdates, Update, UpdateBatch};
 
 /// A block that is in the ledger now.
@@ -49,19 +52,22 @@ impl Ledger {
         block: common::Block,
         codes: Vec<TxValidationCode>,
     ) -> Result<Committed, LedgerError> {
-        let transactions = block::envelopes(&block)
+        let transactions: Vec<_> = block::envelopes(&block)
             .iter()
             .map(PreparedTransaction::parse)
             .collect();
-        self.commit_prepared(block, codes, transactions)
+        self.commit_prepared(block, codes, &transactions)
     }
 
     /// As [`commit`](Self::commit), for a block whose transactions are parsed already.
+    ///
+    /// # Errors
+    /// After [`LedgerError::DiskFull`] the same block may be tried again.
     pub fn commit_prepared(
         &self,
         block: common::Block,
         codes: Vec<TxValidationCode>,
-        transactions: Vec<PreparedTransaction>,
+        transactions: &[PreparedTransaction],
     ) -> Result<Committed, LedgerError> {
         self.commit_with_private(block, codes, transactions, &PrivateBlock::default())
     }
@@ -71,25 +77,21 @@ impl Ledger {
         &self,
         block: common::Block,
         codes: Vec<TxValidationCode>,
-        transactions: Vec<PreparedTransaction>,
+        transactions: &[PreparedTransaction],
         private: &PrivateBlock,
     ) -> Result<Committed, LedgerError> {
-        let rwsets = transactions.iter().filter_map(|tx| match &tx.content {
-            TxContent::Endorsed(rwset) => Some(rwset),
-            TxContent::Config(_) | TxContent::Nothing => None,
-        });
-        let state = self.reader_for(rwsets)?;
-        self.commit_from(state, block, codes, transactions, private)
+        let state = self.state_for(transactions)?;
+        self.commit_from(&state, block, codes, transactions, private)
     }
 
     /// As [`commit_with_private`](Self::commit_with_private), reading the state that the block was
     /// validated against: that of the block before.
     pub fn commit_from(
         &self,
-        state: StateReader,
+        state: &StateReader,
         mut block: common::Block,
         mut codes: Vec<TxValidationCode>,
-        transactions: Vec<PreparedTransaction>,
+        transactions: &[PreparedTransaction],
         private: &PrivateBlock,
     ) -> Result<Committed, LedgerError> {
         let _turn = self.committing.lock();
@@ -105,51 +107,19 @@ impl Ledger {
                 codes: codes.len().min(transactions.len()),
             });
         }
-
         if state.height() != number {
             return Err(LedgerError::UnexpectedBlock {
                 expected: state.height(),
                 received: number,
             });
         }
-        let contents = transactions.iter().map(|transaction| &transaction.content);
-        let updates = mvcc::decide(number, contents, &mut codes, &state)?;
-
-        let flags: Vec<u8> = codes.iter().map(|code| *code as u8).collect();
-        // Block 0 has no commit hash, block 1 starts the chain of them.
-        let hash = (number == 1 || tip.commit_hash.is_some()).then(|| {
-            let previous = tip.commit_hash.as_ref().map(<[u8; 32]>::as_slice);
-            commit_hash(&flags, &hashed_updates(&updates), previous)
-        });
-        block::set_flags(&mut block, flags);
+        let (batch, freed, hash) = self.changes(&tip, &mut codes, transactions, state, private)?;
+        block::set_flags(&mut block, flags_of(&codes));
         block::set_commit_hash(&mut block, hash.as_ref().map_or(&[], <[u8; 32]>::as_slice));
-
-        let mut batch = self.database.batch();
-        private::expire(
-            self,
-            number,
-            &transactions,
-            &codes,
-            &updates,
-            &state,
-            &mut batch,
-        )?;
-        let freed = private::apply(
-            self,
-            number,
-            &transactions,
-            &codes,
-            &updates,
-            private,
-            &mut batch,
-        )?;
-        put_state(&mut batch, &updates)?;
-        put_history(&mut batch, number, &transactions, &codes)?;
-        drop(state);
-        let block_bytes = self.finish(block, &transactions, &codes, batch)?;
+        let block_bytes = self.store(&block, transactions, &codes, batch)?;
         freed.done(self);
 
-        self.record_metrics(started, &transactions, &codes);
+        self.record_metrics(started, transactions, &codes);
         Ok(Committed {
             number,
             codes,
@@ -161,46 +131,166 @@ impl Ledger {
     /// Commits block 0 as it is: its configuration is where trust begins.
     pub(crate) fn commit_genesis(&self, mut block: common::Block) -> Result<(), LedgerError> {
         let _turn = self.committing.lock();
-        self.tip.read().check_next(&block)?;
-        let transactions: Vec<_> = block::envelopes(&block)
-            .iter()
-            .map(PreparedTransaction::parse_genesis)
-            .collect();
-        let mut codes = vec![TxValidationCode::Valid; transactions.len()];
-        let contents = transactions.iter().map(|transaction| &transaction.content);
-        let updates = mvcc::decide(0, contents, &mut codes, &self.reader()?)?;
-        let flags: Vec<u8> = codes.iter().map(|code| *code as u8).collect();
-        block::set_flags(&mut block, flags);
-        let mut batch = self.database.batch();
+        let tip = self.tip.read().clone();
+        tip.check_next(&block)?;
+        let (transactions, mut codes) = genesis(&block);
+        let (state, private) = (self.reader()?, PrivateBlock::default());
+        let (mut batch, freed, _) =
+            self.changes(&tip, &mut codes, &transactions, &state, &private)?;
         batch.put(Family::Meta, CHANNEL, self.channel.as_bytes())?;
-        put_state(&mut batch, &updates)?;
-        self.finish(block, &transactions, &codes, batch)?;
+        block::set_flags(&mut block, flags_of(&codes));
+        self.store(&block, &transactions, &codes, batch)?;
+        freed.done(self);
         Ok(())
     }
 
-    /// Adds block and indexes, writes, and shows the new height.
-    fn finish(
+    /// Applies a block that is in the block files with flags and commit hash: the same changes are
+    /// made again, and the same hash has to come out.
+    fn reapply(&self, appended: &Appended, record: &Record) -> Result<(), LedgerError> {
+        let _turn = self.committing.lock();
+        let number = record.number;
+        let files = &self.database.files;
+        let corrupt = |reason: String| files.corrupt(appended.location.begin, Some(number), reason);
+        let block = chain::decode(number, record.block.clone())?;
+        let tip = self.tip.read().clone();
+        tip.check_next(&block)
+            .map_err(|error| corrupt(error.to_string()))?;
+        let recorded = block::flags(&block).iter().map(|flag| code_of(*flag));
+        let mut codes = recorded
+            .collect::<Option<Vec<_>>>()
+            .filter(|codes| codes.len() == block::envelopes(&block).len())
+            .ok_or_else(|| corrupt("its validation flags do not fit its transactions".into()))?;
+        let transactions = if number == 0 {
+            genesis(&block).0
+        } else {
+            let envelopes = block::envelopes(&block).iter();
+            envelopes.map(PreparedTransaction::parse).collect()
+        };
+        let before = codes.clone();
+        let (state, private) = (self.state_for(&transactions)?, PrivateBlock::default());
+        let (mut batch, freed, hash) =
+            self.changes(&tip, &mut codes, &transactions, &state, &private)?;
+        if let Some(index) = (0..codes.len()).find(|index| codes[*index] != before[*index]) {
+            let (got, want) = (codes[index].as_str_name(), before[index].as_str_name());
+            return Err(corrupt(format!(
+                "transaction {index} is recorded as {want}, and applying it again gives {got}"
+            )));
+        }
+        let next = Tip::after(&block)?;
+        if number > 0 && next.commit_hash != hash {
+            return Err(corrupt(
+                "its commit hash is not the one that applying it again gives".into(),
+            ));
+        }
+        if number == 0 {
+            batch.put(Family::Meta, CHANNEL, self.channel.as_bytes())?;
+        }
+        self.show(next, appended, &transactions, &codes, batch, false)?;
+        freed.done(self);
+        Ok(())
+    }
+
+    /// The state before a block, with what its transactions read at hand.
+    fn state_for(&self, transactions: &[PreparedTransaction]) -> Result<StateReader, LedgerError> {
+        self.reader_for(transactions.iter().filter_map(|tx| match &tx.content {
+            TxContent::Endorsed(rwset) => Some(rwset),
+            TxContent::Config(_) | TxContent::Nothing => None,
+        }))
+    }
+
+    /// What a block changes in state, history and private data, and its commit hash. `codes` are
+    /// final afterwards.
+    fn changes(
         &self,
-        block: common::Block,
+        tip: &Tip,
+        codes: &mut [TxValidationCode],
+        transactions: &[PreparedTransaction],
+        state: &StateReader,
+        private: &PrivateBlock,
+    ) -> Result<(Batch<'_>, private::Freed, Option<[u8; 32]>), LedgerError> {
+        let number = tip.height;
+        let contents = transactions.iter().map(|transaction| &transaction.content);
+        let updates = mvcc::decide(number, contents, codes, state)?;
+        // Block 0 has no commit hash, block 1 starts the chain of them.
+        let hash = (number == 1 || tip.commit_hash.is_some()).then(|| {
+            let previous = tip.commit_hash.as_ref().map(<[u8; 32]>::as_slice);
+            commit_hash(&flags_of(codes), &hashed_updates(&updates), previous)
+        });
+        let mut batch = self.database.batch();
+        private::expire(
+            self,
+            number,
+            transactions,
+            codes,
+            &updates,
+            state,
+            &mut batch,
+        )?;
+        let freed = private::apply(
+            self,
+            number,
+            transactions,
+            codes,
+            &updates,
+            private,
+            &mut batch,
+        )?;
+        put_state(&mut batch, &updates)?;
+        put_history(&mut batch, number, transactions, codes)?;
+        Ok((batch, freed, hash))
+    }
+
+    /// Puts a block into the block files, on disk, and then shows it.
+    fn store(
+        &self,
+        block: &common::Block,
+        transactions: &[PreparedTransaction],
+        codes: &[TxValidationCode],
+        batch: Batch<'_>,
+    ) -> Result<Bytes, LedgerError> {
+        let tip = Tip::after(block)?;
+        let number = tip.height - 1;
+        let writing = Instant::now();
+        let record = encode_block(number, block, &[]).ok_or_else(|| chain::too_large(number))?;
+        let appended = self.database.files.append(&record, true)?;
+        // Lost with the power, a batch is made again from the synced block; not so private data.
+        let sync = batch.is_irreplaceable();
+        self.show(tip, &appended, transactions, codes, batch, sync)?;
+        histogram!(
+            "ledger_blockstorage_and_pvtdata_commit_time", "channel" => self.channel.clone()
+        )
+        .record(writing.elapsed().as_secs_f64());
+        Ok(record.block())
+    }
+
+    /// Adds the indexes of a block that is in the block files, writes, and shows the new height.
+    fn show(
+        &self,
+        tip: Tip,
+        appended: &Appended,
         transactions: &[PreparedTransaction],
         codes: &[TxValidationCode],
         mut batch: Batch<'_>,
-    ) -> Result<Bytes, LedgerError> {
-        let tip = Tip::after(&block)?;
-        let number = tip.height - 1;
-        let block_bytes = Bytes::from(block.encode_to_vec());
-        chain::put(&mut batch, number, &tip.header_hash, &block_bytes)?;
-        self.put_tx_index(&mut batch, number, transactions, codes)?;
-        let writing = Instant::now();
-        batch.write(true)?;
-        let channel = self.channel.clone();
-        histogram!("ledger_blockstorage_and_pvtdata_commit_time", "channel" => channel.clone())
-            .record(writing.elapsed().as_secs_f64());
+        sync: bool,
+    ) -> Result<(), LedgerError> {
         let height = tip.height;
+        let number = height - 1;
+        chain::put(&mut batch, number, &tip.header_hash, appended.location)?;
+        chain::put_taken(&mut batch, appended)?;
+        self.put_tx_index(&mut batch, number, transactions, codes)?;
+        let before_reset = self.before_reset.load(Ordering::Relaxed);
+        let is_back = before_reset > 0 && height >= before_reset;
+        if is_back {
+            maintenance::forget_height_before_reset(&mut batch)?;
+        }
+        chain::write(&self.database, batch, sync)?;
+        if is_back {
+            self.before_reset.store(0, Ordering::Relaxed);
+        }
         *self.tip.write() = tip;
         self.height.send_replace(height);
-        gauge!("ledger_blockchain_height", "channel" => channel).set(height as f64);
-        Ok(block_bytes)
+        gauge!("ledger_blockchain_height", "channel" => self.channel.clone()).set(height as f64);
+        Ok(())
     }
 
     /// The first transaction of an id keeps it, in the ledger as in the block.
@@ -257,6 +347,43 @@ impl Ledger {
             )
             .increment(count);
         }
+    }
+}
+
+/// The transactions of block 0 and their codes.
+fn genesis(block: &common::Block) -> (Vec<PreparedTransaction>, Vec<TxValidationCode>) {
+    let envelopes = block::envelopes(block).iter();
+    let transactions: Vec<_> = envelopes.map(PreparedTransaction::parse_genesis).collect();
+    let codes = vec![TxValidationCode::Valid; transactions.len()];
+    (transactions, codes)
+}
+
+fn flags_of(codes: &[TxValidationCode]) -> Vec<u8> {
+    codes.iter().map(|code| *code as u8).collect()
+}
+
+/// A peer's database while it follows the block files.
+pub(crate) struct Reapply<'a>(pub(crate) &'a Ledger);
+
+impl Follower for Reapply<'_> {
+    fn known(&mut self, _: Location, _: &Record) {}
+
+    fn take(&mut self, appended: &Appended, record: Record) -> Result<(), LedgerError> {
+        match record.kind {
+            Kind::Block => self.0.reapply(appended, &record),
+            Kind::Extras => {
+                let mut batch = self.0.database.batch();
+                chain::put_taken(&mut batch, appended)?;
+                batch.write(false)
+            }
+        }
+    }
+
+    fn cut_back(&mut self, end: Position) -> Result<(), LedgerError> {
+        // Not reached after `check_end`: what the database of a peer knows was synced before, so it
+        // is there, or is damaged and refused.
+        let files = &self.0.database.files;
+        Err(files.corrupt(end, None, "the database knows blocks behind this place"))
     }
 }
 

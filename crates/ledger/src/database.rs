@@ -1,6 +1,7 @@
-//! One RocksDB per channel: its column families, its limits, and snapshots that own what they read.
+//! One folder per channel: `blocks/` with the block files, `database/` with RocksDB, its column
+//! families and limits; snapshots that own what they read.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use rocksdb::{
@@ -9,16 +10,18 @@ use rocksdb::{
     WriteOptions,
 };
 
-use crate::error::LedgerError;
+use crate::blockfile::{BlockFiles, sync_folder};
+use crate::error::{LedgerError, Owner};
+use crate::failpoint::Point;
+use crate::options::StoreOptions;
 
 /// A column family; the name is what stands on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
     /// Heights, hashes, names: a handful of small records ("default" must exist in RocksDB).
     Meta,
-    /// Block number to encoded block. Values live in blob files, so compaction does not move them.
-    Blocks,
-    /// Block hash to number, transaction id to its first position.
+    /// Block number to place in the block files and header hash, header hash to number, transaction
+    /// id to its first position.
     Index,
     /// Public and hashed state.
     State,
@@ -33,10 +36,17 @@ pub(crate) enum Family {
 }
 
 impl Family {
+    /// Whether all of it can be made again from the block files and the rest.
+    fn follows_from_blocks(self) -> bool {
+        match self {
+            Family::Index | Family::State | Family::History | Family::PrivateState => true,
+            Family::Meta | Family::PrivateData | Family::Transient => false,
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Family::Meta => "default",
-            Family::Blocks => "blocks",
             Family::Index => "index",
             Family::State => "state",
             Family::History => "history",
@@ -47,13 +57,20 @@ impl Family {
     }
 }
 
+/// Folder of RocksDB within a channel's.
+const DATABASE: &str = "database";
+/// Folder of the block files.
+const BLOCKS: &str = "blocks";
+
+/// How often opening beside another process is tried again.
+const BESIDE_ATTEMPTS: u32 = 10;
+
 /// What an orderer needs.
-pub(crate) const BLOCK_FAMILIES: &[Family] = &[Family::Meta, Family::Blocks, Family::Index];
+const BLOCK_FAMILIES: &[Family] = &[Family::Meta, Family::Index];
 
 /// What a peer needs.
-pub(crate) const LEDGER_FAMILIES: &[Family] = &[
+const LEDGER_FAMILIES: &[Family] = &[
     Family::Meta,
-    Family::Blocks,
     Family::Index,
     Family::State,
     Family::History,
@@ -61,6 +78,13 @@ pub(crate) const LEDGER_FAMILIES: &[Family] = &[
     Family::PrivateData,
     Family::Transient,
 ];
+
+fn families(owner: Owner) -> &'static [Family] {
+    match owner {
+        Owner::Peer => LEDGER_FAMILIES,
+        Owner::Orderer => BLOCK_FAMILIES,
+    }
+}
 
 const MIB: usize = 1024 * 1024;
 
@@ -72,31 +96,188 @@ fn block_cache() -> &'static Cache {
     CACHE.get_or_init(|| Cache::new_lru_cache(BLOCK_CACHE_BYTES))
 }
 
-/// An open database. Cheap operations only: no caching and no locking of its own.
+/// An open folder. Cheap operations only: no caching and no locking of its own.
 pub(crate) struct Database {
     db: DB,
+    owner: Owner,
+    pub(crate) files: Arc<BlockFiles>,
+    pub(crate) options: StoreOptions,
 }
 
 impl Database {
-    pub(crate) fn open(path: &Path, families: &[Family]) -> Result<Arc<Self>, LedgerError> {
-        let mut options = Options::default();
-        options.create_if_missing(true);
-        options.create_missing_column_families(true);
-        // A commit is one batch in one WAL, so after a crash every family is at the same block.
-        options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
-        options.set_max_total_wal_size(64 * MIB as u64);
-        options.set_db_write_buffer_size(32 * MIB);
-        options.set_max_background_jobs(2);
-        options.set_max_open_files(256);
-        options.set_keep_log_file_num(2);
-        options.set_max_log_file_size(MIB);
-        options.set_stats_dump_period_sec(0);
-        let descriptors = families
-            .iter()
-            .map(|family| ColumnFamilyDescriptor::new(family.name(), family_options(*family)));
-        let db = DB::open_cf_descriptors(&options, path, descriptors)
-            .map_err(LedgerError::storage("opening the database"))?;
-        Ok(Arc::new(Self { db }))
+    /// Opens the folder, and makes what is missing in it.
+    pub(crate) fn open(
+        folder: &Path,
+        owner: Owner,
+        options: &StoreOptions,
+    ) -> Result<Arc<Self>, LedgerError> {
+        let path = folder.join(DATABASE);
+        std::fs::create_dir_all(&path)
+            .map_err(|source| LedgerError::io("making", &path, source))?;
+        let families = families(owner).iter();
+        let descriptors = families.map(|family| {
+            ColumnFamilyDescriptor::new(family.name(), family_options(*family, block_cache()))
+        });
+        let db = DB::open_cf_descriptors(&database_options(), &path, descriptors)
+            .map_err(|source| LedgerError::database("opening", &path, owner, source))?;
+        // The database before the files: its lock says that nobody else has them.
+        let files = BlockFiles::open(&folder.join(BLOCKS), owner, options)?;
+        sync_folder(folder)?;
+        Ok(Arc::new(Self {
+            db,
+            owner,
+            files: Arc::new(files),
+            options: options.clone(),
+        }))
+    }
+
+    /// Opens the folder of a peer to read it as it is now, whether another process has it open or
+    /// not; RocksDB writes its log to `log`. There are no snapshots of such a database.
+    pub(crate) fn open_beside(folder: &Path, log: &Path) -> Result<Arc<Self>, LedgerError> {
+        let (path, owner) = (folder.join(DATABASE), Owner::Peer);
+        let mut options = database_options();
+        options.create_if_missing(false);
+        options.create_missing_column_families(false);
+        // Files that the other process deletes stay readable as long as they are open.
+        options.set_max_open_files(-1);
+        // What is in memory says nothing about the disk.
+        let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
+        let open = || {
+            let families = families(owner).iter();
+            let descriptors = families.map(|family| {
+                ColumnFamilyDescriptor::new(family.name(), family_options(*family, &cache))
+            });
+            DB::open_cf_descriptors_as_secondary(&options, path.as_path(), log, descriptors)
+        };
+        // A file may go between the moment when it is listed and when it is opened.
+        let mut opened = open();
+        for _ in 0..BESIDE_ATTEMPTS {
+            if opened.is_ok() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            opened = open();
+        }
+        let db = opened.map_err(|source| LedgerError::database("opening", &path, owner, source))?;
+        let options = StoreOptions::default();
+        let files = BlockFiles::open_read_only(&folder.join(BLOCKS), owner, &options);
+        Ok(Arc::new(Self {
+            db,
+            owner,
+            files: Arc::new(files),
+            options,
+        }))
+    }
+
+    /// A new database of a peer over block files that are only read.
+    pub(crate) fn open_scratch(
+        path: &Path,
+        files: Arc<BlockFiles>,
+        options: &StoreOptions,
+    ) -> Result<Arc<Self>, LedgerError> {
+        let owner = Owner::Peer;
+        let families = families(owner).iter();
+        let descriptors = families.map(|family| {
+            ColumnFamilyDescriptor::new(family.name(), family_options(*family, block_cache()))
+        });
+        let db = DB::open_cf_descriptors(&database_options(), path, descriptors)
+            .map_err(|source| LedgerError::database("opening", path, owner, source))?;
+        Ok(Arc::new(Self {
+            db,
+            owner,
+            files,
+            options: options.clone(),
+        }))
+    }
+
+    /// Whether a folder holds a chain.
+    pub(crate) fn exists(folder: &Path) -> bool {
+        folder.join(BLOCKS).is_dir()
+    }
+
+    /// For `map_err`: names what was being done.
+    fn failed(&self, doing: &'static str) -> impl Fn(rocksdb::Error) -> LedgerError {
+        move |source| LedgerError::database(doing, self.db.path(), self.owner, source)
+    }
+
+    pub(crate) fn owner(&self) -> Owner {
+        self.owner
+    }
+
+    /// Folder of RocksDB.
+    pub(crate) fn path(&self) -> &Path {
+        self.db.path()
+    }
+
+    /// A place where tests stop.
+    pub(crate) fn point(&self, point: Point) -> Result<(), LedgerError> {
+        let hit = self.options.failpoints.hit(point);
+        hit.map_err(|source| LedgerError::io("at a point in", self.db.path(), source))
+    }
+
+    /// Lets RocksDB save what it can of a database that it does not open.
+    pub(crate) fn repair(folder: &Path) -> Result<(), LedgerError> {
+        let path = folder.join(DATABASE);
+        DB::repair(&database_options(), &path)
+            .map_err(|source| LedgerError::database("repairing", &path, Owner::Peer, source))
+    }
+
+    /// Moves a database that does not open out of the way; gives its new place.
+    pub(crate) fn set_aside(folder: &Path) -> Result<PathBuf, LedgerError> {
+        let path = folder.join(DATABASE);
+        let names = (0..).map(|number| folder.join(format!("{DATABASE}.damaged{number}")));
+        // There is always another number.
+        let aside = names.into_iter().find(|name| !name.exists());
+        let aside = aside.unwrap_or_else(|| folder.join("database.damaged"));
+        std::fs::rename(&path, &aside)
+            .map_err(|source| LedgerError::io("moving", &path, source))?;
+        sync_folder(folder)?;
+        Ok(aside)
+    }
+
+    /// Drops the families that can be made again from the block files, without reading them, and
+    /// those others that cannot be read; gives the names of these.
+    pub(crate) fn drop_what_follows_from_blocks(&self) -> Result<Vec<&'static str>, LedgerError> {
+        let mut lost = Vec::new();
+        for family in families(self.owner).iter().copied() {
+            if !family.follows_from_blocks() {
+                if family == Family::Meta || self.is_readable(family)? {
+                    continue;
+                }
+                lost.push(family.name());
+            }
+            self.db
+                .drop_cf(family.name())
+                .map_err(self.failed("emptying"))?;
+            self.db
+                .create_cf(family.name(), &family_options(family, block_cache()))
+                .map_err(self.failed("emptying"))?;
+        }
+        Ok(lost)
+    }
+
+    fn is_readable(&self, family: Family) -> Result<bool, LedgerError> {
+        let cf = self.family(family)?;
+        for record in self.db.iterator_cf(&cf, IteratorMode::Start) {
+            match record.map_err(self.failed("reading")) {
+                Ok(_) => {}
+                Err(LedgerError::CorruptDatabase { .. }) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Deletes the keys from `start` on, before `end`.
+    pub(crate) fn delete_range(
+        &self,
+        family: Family,
+        start: &[u8],
+        end: &[u8],
+    ) -> Result<(), LedgerError> {
+        self.db
+            .delete_range_cf(&self.family(family)?, start, end)
+            .map_err(self.failed("deleting"))
     }
 
     fn family(&self, family: Family) -> Result<Arc<BoundColumnFamily<'_>>, LedgerError> {
@@ -108,7 +289,7 @@ impl Database {
     pub(crate) fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, LedgerError> {
         self.db
             .get_cf(&self.family(family)?, key)
-            .map_err(LedgerError::storage("reading"))
+            .map_err(self.failed("reading"))
     }
 
     /// Whether the key is there, without copying its value.
@@ -116,7 +297,7 @@ impl Database {
         self.db
             .get_pinned_cf(&self.family(family)?, key)
             .map(|value| value.is_some())
-            .map_err(LedgerError::storage("reading"))
+            .map_err(self.failed("reading"))
     }
 
     /// The first record at or after `start` and before `end`.
@@ -133,13 +314,14 @@ impl Database {
             bounded(end),
             IteratorMode::From(start, rocksdb::Direction::Forward),
         );
-        take(iterator, limit, usize::MAX)
+        take(self, iterator, limit, usize::MAX)
     }
 
     pub(crate) fn batch(&self) -> Batch<'_> {
         Batch {
             database: self,
             batch: WriteBatch::default(),
+            is_irreplaceable: false,
         }
     }
 
@@ -158,13 +340,29 @@ impl std::fmt::Debug for Database {
     }
 }
 
-fn family_options(family: Family) -> Options {
+fn database_options() -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    // A commit is one batch in one WAL, so after a crash every family is at the same block.
+    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    options.set_max_total_wal_size(64 * MIB as u64);
+    options.set_db_write_buffer_size(32 * MIB);
+    options.set_max_background_jobs(2);
+    options.set_max_open_files(256);
+    options.set_keep_log_file_num(2);
+    options.set_max_log_file_size(MIB);
+    options.set_stats_dump_period_sec(0);
+    options
+}
+
+fn family_options(family: Family, cache: &Cache) -> Options {
     let mut options = Options::default();
     let mut table = BlockBasedOptions::default();
-    table.set_block_cache(block_cache());
+    table.set_block_cache(cache);
     table.set_cache_index_and_filter_blocks(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
-    if !matches!(family, Family::Blocks | Family::History) {
+    if family != Family::History {
         table.set_bloom_filter(10.0, false);
     }
     options.set_block_based_table_factory(&table);
@@ -172,13 +370,6 @@ fn family_options(family: Family) -> Options {
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_max_write_buffer_number(2);
     match family {
-        Family::Blocks => {
-            options.set_write_buffer_size(16 * MIB);
-            options.set_enable_blob_files(true);
-            options.set_min_blob_size(1024);
-            options.set_blob_file_size(256 * MIB as u64);
-            options.set_blob_compression_type(DBCompressionType::Lz4);
-        }
         Family::State => options.set_write_buffer_size(16 * MIB),
         _ => {
             options.set_write_buffer_size(8 * MIB);
@@ -200,6 +391,7 @@ fn bounded(end: Option<&[u8]>) -> ReadOptions {
 pub(crate) type Record = (Box<[u8]>, Box<[u8]>);
 
 fn take(
+    database: &Database,
     iterator: impl Iterator<Item = Result<Record, rocksdb::Error>>,
     limit: usize,
     byte_limit: usize,
@@ -207,7 +399,7 @@ fn take(
     let mut records = Vec::new();
     let mut bytes = 0;
     for record in iterator.take(limit) {
-        let record = record.map_err(LedgerError::storage("scanning"))?;
+        let record = record.map_err(database.failed("scanning"))?;
         bytes += record.1.len();
         records.push(record);
         if bytes >= byte_limit {
@@ -221,6 +413,7 @@ fn take(
 pub(crate) struct Batch<'a> {
     database: &'a Database,
     batch: WriteBatch,
+    is_irreplaceable: bool,
 }
 
 impl Batch<'_> {
@@ -230,6 +423,8 @@ impl Batch<'_> {
         key: &[u8],
         value: &[u8],
     ) -> Result<(), LedgerError> {
+        // Clear private data is nowhere else; all the rest follows from the block files.
+        self.is_irreplaceable |= family == Family::PrivateData;
         self.batch
             .put_cf(&self.database.family(family)?, key, value);
         Ok(())
@@ -240,6 +435,11 @@ impl Batch<'_> {
         Ok(())
     }
 
+    /// Whether it holds what could not be made again from the block files.
+    pub(crate) fn is_irreplaceable(&self) -> bool {
+        self.is_irreplaceable
+    }
+
     /// Applies the batch; with `sync` it is on disk when this returns.
     pub(crate) fn write(self, sync: bool) -> Result<(), LedgerError> {
         let mut options = WriteOptions::default();
@@ -247,7 +447,7 @@ impl Batch<'_> {
         self.database
             .db
             .write_opt(self.batch, &options)
-            .map_err(LedgerError::storage("writing"))
+            .map_err(self.database.failed("writing"))
     }
 }
 
@@ -273,21 +473,27 @@ impl Snapshot {
         family: Family,
         keys: &[Vec<u8>],
     ) -> Result<Vec<Option<Vec<u8>>>, LedgerError> {
-        let cf = self.0.borrow_owner().family(family)?;
+        let database = self.0.borrow_owner();
+        let cf = database.family(family)?;
         self.0
             .borrow_dependent()
             .multi_get_cf(keys.iter().map(|key| (&cf, key)))
             .into_iter()
-            .map(|record| record.map_err(LedgerError::storage("reading")))
+            .map(|record| record.map_err(database.failed("reading")))
             .collect()
     }
 
+    /// The block files, which are never changed where a snapshot may look.
+    pub(crate) fn files(&self) -> &BlockFiles {
+        &self.0.borrow_owner().files
+    }
+
     pub(crate) fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, LedgerError> {
-        let cf = self.0.borrow_owner().family(family)?;
+        let database = self.0.borrow_owner();
         self.0
             .borrow_dependent()
-            .get_cf(&cf, key)
-            .map_err(LedgerError::storage("reading"))
+            .get_cf(&database.family(family)?, key)
+            .map_err(database.failed("reading"))
     }
 
     /// Up to `limit` records from `start` up to, not including, `end`; fewer if they are large.
@@ -299,12 +505,13 @@ impl Snapshot {
         end: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<Record>, LedgerError> {
-        let cf = self.0.borrow_owner().family(family)?;
+        let database = self.0.borrow_owner();
+        let cf = database.family(family)?;
         let iterator = self.0.borrow_dependent().iterator_cf_opt(
             &cf,
             bounded(end),
             IteratorMode::From(start, rocksdb::Direction::Forward),
         );
-        take(iterator, limit, SCAN_STEP_BYTES)
+        take(database, iterator, limit, SCAN_STEP_BYTES)
     }
 }

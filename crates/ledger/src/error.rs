@@ -1,6 +1,43 @@
 //! What can go wrong in the ledger.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// Whose chain it is; decides what repairs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// A peer's ledger.
+    Peer,
+    /// An orderer's chain.
+    Orderer,
+}
+
+impl Owner {
+    pub(crate) fn repair_of_database(self) -> &'static str {
+        match self {
+            Owner::Peer => "`consilium ledger rebuild` makes it again from the block files",
+            Owner::Orderer => "delete this folder: it is made again from the block files beside it",
+        }
+    }
+
+    /// For a damaged block, if its number is known.
+    pub(crate) fn repair_of_blocks(self, block: Option<u64>) -> String {
+        match (self, block.map(|block| block.checked_sub(1))) {
+            (Owner::Peer, Some(Some(before))) => format!(
+                "`consilium ledger rollback --block {before}` cuts the chain back, \
+                 and the peer pulls the rest again"
+            ),
+            (Owner::Peer, Some(None)) => {
+                "`consilium ledger unjoin` removes the channel; then join it again".into()
+            }
+            (Owner::Peer, None) => "`consilium ledger verify` says which block it is, \
+                 `consilium ledger rollback` cuts the chain back to the one before"
+                .into(),
+            (Owner::Orderer, _) => "remove the channel from this orderer and join it again: \
+                 it pulls the blocks from the others"
+                .into(),
+        }
+    }
+}
 
 /// A failure of a block store or of a channel's ledger.
 ///
@@ -16,6 +53,59 @@ pub enum LedgerError {
         /// RocksDB's own error.
         #[source]
         source: rocksdb::Error,
+    },
+    /// The operating system refused or failed.
+    #[error("{doing} {}: {source}", path.display())]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// To which file or folder.
+        path: PathBuf,
+        /// What happened.
+        #[source]
+        source: std::io::Error,
+    },
+    /// There is no room; it is worth trying again later, nothing has changed.
+    #[error("no room on the disk of {}: {reason}", path.display())]
+    DiskFull {
+        /// A file or folder on it.
+        path: PathBuf,
+        /// What is missing.
+        reason: String,
+    },
+    /// Another process has the ledger open.
+    #[error("{} is in use by another process: stop the node first", .0.display())]
+    InUse(PathBuf),
+    /// The database cannot be read.
+    #[error("{doing} the database {}: {source}; {repair}", path.display())]
+    CorruptDatabase {
+        /// What was being done.
+        doing: &'static str,
+        /// Its folder.
+        path: PathBuf,
+        /// RocksDB's own error, which names the file.
+        #[source]
+        source: rocksdb::Error,
+        /// What repairs it.
+        repair: &'static str,
+    },
+    /// A block file cannot be read.
+    #[error(
+        "block file {}, offset {offset}{}: {reason}; {repair}",
+        file.display(),
+        block.map(|block| format!(", block {block}")).unwrap_or_default()
+    )]
+    CorruptBlockFile {
+        /// The file.
+        file: PathBuf,
+        /// Where the record begins.
+        offset: u64,
+        /// The block, if it is known.
+        block: Option<u64>,
+        /// What is wrong.
+        reason: String,
+        /// What repairs it.
+        repair: String,
     },
     /// Something that this crate wrote earlier cannot be read back.
     #[error("the ledger is damaged: {0}")]
@@ -79,12 +169,54 @@ pub enum LedgerError {
 }
 
 impl LedgerError {
-    /// For `map_err`: names what was being done.
-    pub(crate) fn storage(doing: &'static str) -> impl Fn(rocksdb::Error) -> LedgerError {
-        move |source| LedgerError::Storage { doing, source }
+    /// Whether it is worth trying again when there is room on the disk.
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, LedgerError::DiskFull { .. })
     }
 
     pub(crate) fn damaged(what: impl Into<String>) -> LedgerError {
         LedgerError::Damaged(what.into())
+    }
+
+    pub(crate) fn io(doing: &'static str, path: &Path, source: std::io::Error) -> LedgerError {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        let path = path.to_owned();
+        if matches!(source.kind(), StorageFull | QuotaExceeded) {
+            let reason = format!("{doing}: {source}");
+            return LedgerError::DiskFull { path, reason };
+        }
+        LedgerError::Io {
+            doing,
+            path,
+            source,
+        }
+    }
+
+    /// A failure of the database in the folder `path`.
+    pub(crate) fn database(
+        doing: &'static str,
+        path: &Path,
+        owner: Owner,
+        source: rocksdb::Error,
+    ) -> LedgerError {
+        let path = path.to_owned();
+        // RocksDB passes the system's own words on, and nothing else.
+        let text = source.to_string();
+        if text.contains("No space left on device") || text.contains("Disk quota exceeded") {
+            let reason = format!("{doing}: {text}");
+            return LedgerError::DiskFull { path, reason };
+        }
+        if text.contains("lock file") || text.contains("lock hold by current process") {
+            return LedgerError::InUse(path);
+        }
+        if source.kind() == rocksdb::ErrorKind::Corruption {
+            return LedgerError::CorruptDatabase {
+                doing,
+                path,
+                source,
+                repair: owner.repair_of_database(),
+            };
+        }
+        LedgerError::Storage { doing, source }
     }
 }

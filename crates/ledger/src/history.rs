@@ -3,10 +3,8 @@
 //! A record says only where the write is; values are read again from the block, so history costs
 //! one small key per write. fabric: core/ledger/kvledger/history
 
-use bytes::Bytes;
-use consilium_proto::{common, queryresult};
+use consilium_proto::queryresult;
 use consilium_protocol::transaction;
-use prost::Message;
 
 use crate::chain;
 use crate::database::{Batch, Family, Snapshot};
@@ -90,13 +88,8 @@ impl Cursor {
                 "history points to transaction {index} of block {block}"
             ))
         };
-        let bytes = snapshot
-            .get(Family::Blocks, &block.to_be_bytes())?
-            .ok_or_else(damaged)?;
-        let envelope: Bytes = common::Block::decode(Bytes::from(bytes))
-            .ok()
-            .and_then(|block| block.data?.data.into_iter().nth(index as usize))
-            .ok_or_else(damaged)?;
+        let location = chain::location_in(snapshot, block)?;
+        let envelope = chain::transaction(snapshot.files(), location, block, index)?;
         let checked = transaction::check_syntax(&envelope).map_err(|_| damaged())?;
         let parsed = transaction::check_endorser_transaction(&checked)
             .and_then(|endorsed| endorsed.dispatch())

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use consilium_proto::{common, protos};
@@ -11,10 +12,14 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
-use crate::chain::{self, Tip};
-use crate::database::{Database, Family, LEDGER_FAMILIES};
-use crate::error::LedgerError;
+use crate::chain::{self, Base, Tip};
+use crate::commit::Reapply;
+use crate::database::{Database, Family};
+use crate::error::{LedgerError, Owner};
+use crate::maintenance;
+use crate::options::StoreOptions;
 use crate::private::PrivateStore;
+use crate::recovery::{self, Progress};
 use crate::simulator::Simulator;
 use crate::state::StateReader;
 use crate::tx_index::{self, TxStatus};
@@ -28,6 +33,10 @@ pub(crate) const CHANNEL: &[u8] = b"channel";
 #[derive(Debug)]
 pub struct Ledger {
     pub(crate) channel: String,
+    /// Number of the first block; not 0 if the ledger began with a snapshot.
+    base: u64,
+    /// The height before a rollback; 0 once it is reached again.
+    pub(crate) before_reset: AtomicU64,
     pub(crate) database: Arc<Database>,
     pub(crate) tip: RwLock<Tip>,
     /// Held through a commit: commits are serial by nature, and nobody else takes it.
@@ -42,38 +51,75 @@ impl Ledger {
         path: impl AsRef<Path>,
         genesis: &common::Block,
     ) -> Result<Arc<Self>, LedgerError> {
+        Self::create_with(path, genesis, &StoreOptions::default())
+    }
+
+    /// As [`create`](Self::create), with other options than the usual.
+    pub fn create_with(
+        path: impl AsRef<Path>,
+        genesis: &common::Block,
+        options: &StoreOptions,
+    ) -> Result<Arc<Self>, LedgerError> {
         let channel = channel_of(genesis)?;
-        let database = Database::open(path.as_ref(), LEDGER_FAMILIES)?;
-        if Tip::load(&database)?.height > 0 {
-            return Err(LedgerError::Exists(channel));
-        }
+        let database = Database::open(path.as_ref(), Owner::Peer, options)?;
         let ledger = Self::with(channel, database)?;
+        if ledger.height() > 0 || ledger.database.files.last_file()?.is_some() {
+            return Err(LedgerError::Exists(ledger.channel));
+        }
         ledger.commit_genesis(genesis.clone())?;
         Ok(Arc::new(ledger))
     }
 
-    /// Opens the ledger at `path`.
+    /// Opens the ledger at `path`. What a crash tore is cut off, and what the database lacks of the
+    /// blocks is applied again.
+    ///
+    /// # Errors
+    /// When the database or a block file is damaged by more than a crash; the error names the file
+    /// and the command that repairs it.
     pub fn open(path: impl AsRef<Path>) -> Result<Arc<Self>, LedgerError> {
-        let path = path.as_ref();
-        // RocksDB would make an empty database.
-        if !path.join("CURRENT").exists() {
-            return Err(LedgerError::Missing(path.into()));
-        }
-        let database = Database::open(path, LEDGER_FAMILIES)?;
-        let Some(channel) = database.get(Family::Meta, CHANNEL)? else {
-            return Err(LedgerError::Missing(path.into()));
-        };
-        let channel =
-            String::from_utf8(channel).map_err(|_| LedgerError::damaged("channel record"))?;
-        Ok(Arc::new(Self::with(channel, database)?))
+        Self::open_with(path, &StoreOptions::default(), &mut |_| {})
     }
 
-    fn with(channel: String, database: Arc<Database>) -> Result<Self, LedgerError> {
+    /// As [`open`](Self::open), with other options than the usual; `progress` hears how far blocks
+    /// are applied again.
+    pub fn open_with(
+        path: impl AsRef<Path>,
+        options: &StoreOptions,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Arc<Self>, LedgerError> {
+        let path = path.as_ref();
+        // Opening would make an empty one.
+        if !Database::exists(path) {
+            return Err(LedgerError::Missing(path.into()));
+        }
+        let database = Database::open(path, Owner::Peer, options)?;
+        maintenance::finish(&database)?;
+        recovery::check_end(&database)?;
+        let channel = match database.get(Family::Meta, CHANNEL)? {
+            Some(channel) => {
+                String::from_utf8(channel).map_err(|_| LedgerError::damaged("channel record"))?
+            }
+            // A database that was lost is made again, as block 0 says what it is of.
+            None => match recovery::first_block(&database)? {
+                Some(genesis) => channel_of(&genesis)?,
+                None => return Err(LedgerError::Missing(path.into())),
+            },
+        };
+        let ledger = Self::with(channel, database)?;
+        recovery::recover(&ledger.database, &mut Reapply(&ledger), progress)?;
+        Ok(Arc::new(ledger))
+    }
+
+    pub(crate) fn with(channel: String, database: Arc<Database>) -> Result<Self, LedgerError> {
         let tip = Tip::load(&database)?;
         let (height, _) = watch::channel(tip.height);
         let private = PrivateStore::load(&database)?;
+        let base = Base::load(&database)?.first;
+        let before_reset = maintenance::height_before_reset(&database)?;
         Ok(Self {
             channel,
+            base,
+            before_reset: AtomicU64::new(before_reset),
             database,
             tip: RwLock::new(tip),
             committing: Mutex::new(()),
@@ -92,6 +138,17 @@ impl Ledger {
         self.tip.read().height
     }
 
+    /// Number of the first block that is here.
+    pub fn first_block(&self) -> u64 {
+        self.base
+    }
+
+    /// The height that the ledger had before it was rolled back or reset, while it is below.
+    pub fn height_before_reset(&self) -> Option<u64> {
+        let before = self.before_reset.load(Ordering::Relaxed);
+        (before > self.height()).then_some(before)
+    }
+
     /// Follows the height; the current one is there at once.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.height.subscribe()
@@ -104,7 +161,11 @@ impl Ledger {
             height: tip.height,
             current_block_hash: tip.header_hash.clone(),
             previous_block_hash: tip.previous_hash.clone(),
-            bootstrapping_snapshot_info: None,
+            bootstrapping_snapshot_info: self.base.checked_sub(1).map(|last| {
+                common::BootstrappingSnapshotInfo {
+                    last_block_in_snapshot: last,
+                }
+            }),
         }
     }
 
@@ -147,10 +208,9 @@ impl Ledger {
         let Some(status) = self.tx_status(tx_id)? else {
             return Ok(None);
         };
-        let block = self.block(status.block)?;
-        let bytes = block
-            .and_then(|block| block.data?.data.into_iter().nth(status.index as usize))
-            .ok_or_else(|| LedgerError::damaged(format!("transaction {tx_id} is not there")))?;
+        let location = chain::location(&self.database, status.block)?;
+        let files = &self.database.files;
+        let bytes = chain::transaction(files, location, status.block, status.index)?;
         let envelope = common::Envelope::decode(bytes).map_err(|error| {
             LedgerError::Refused(format!("transaction {tx_id} is no envelope: {error}"))
         })?;

@@ -10,30 +10,42 @@
 //! Everything here blocks its thread on the disk; call it off the reactor.
 
 mod block_store;
+mod blockfile;
 mod chain;
 mod collections;
 mod commit;
+mod compare;
 mod database;
 mod error;
+mod extras;
+pub mod failpoint;
 mod history;
 mod ledger;
+mod maintenance;
 pub mod mvcc;
+mod options;
 mod prepared;
 mod private;
+mod recovery;
 mod simulator;
 mod state;
 mod tx_index;
 mod update_batch;
+mod verify;
 
 pub use block_store::BlockStore;
 pub use commit::Committed;
 pub use error::LedgerError;
 pub use ledger::Ledger;
+pub use maintenance::Rebuilt;
+pub use options::StoreOptions;
 pub use prepared::PreparedTransaction;
 pub use private::{
     MissingData, MissingKind, Origin, PrivateBlock, PrivatePlace, Reconciled, ReconciledSet,
 };
+pub use recovery::Progress;
 pub use simulator::{CursorId, SimulationResults, Simulator, TouchedCollection, TouchedNamespace};
 pub use state::{StateReader, VersionedValue};
 pub use tx_index::TxStatus;
 pub use update_batch::{Content, KeyUpdates, NamespaceUpdates, Update, UpdateBatch};
+pub use verify::{BlockCheck, LedgerFault, Verified, verify};

@@ -19,11 +19,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
+use consilium_proto::common;
+use consilium_protocol::block;
 
-use crate::database::Database;
+use crate::database::{Database, Family};
 use crate::error::LedgerError;
+use crate::mvcc::TxContent;
+use crate::prepared::PreparedTransaction;
 
-pub(crate) use apply::apply;
+pub(crate) use apply::{Freed, apply};
 pub(crate) use expiry::expire;
 pub use keys::PrivatePlace;
 pub use missing::{MissingData, MissingKind};
@@ -56,4 +60,29 @@ impl PrivateStore {
             transient: AtomicU64::new(transient::count(database)?),
         })
     }
+}
+
+/// The first transaction of a block whose stored clear set holds anything that its hashes do not
+/// vouch for.
+pub(crate) fn first_foreign_set(
+    database: &Database,
+    block: &common::Block,
+) -> Result<Option<u32>, LedgerError> {
+    let number = block::number(block);
+    for (index, envelope) in block::envelopes(block).iter().enumerate() {
+        let TxContent::Endorsed(rwset) = PreparedTransaction::parse(envelope).content else {
+            continue;
+        };
+        for namespace in &rwset.namespaces {
+            for collection in &namespace.collections {
+                let place = PrivatePlace::new(index as u32, &namespace.name, &collection.name);
+                let key = keys::data_key(number, &place);
+                let set = database.get(Family::PrivateData, &key)?;
+                if set.is_some_and(|set| !reconcile::is_part_of(&set.into(), collection)) {
+                    return Ok(Some(index as u32));
+                }
+            }
+        }
+    }
+    Ok(None)
 }

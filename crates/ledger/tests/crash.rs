@@ -1,123 +1,401 @@
-//! `kill -9` while blocks are committed: the ledger reopens at a whole block that was not told to
-//! anybody before it was durable.
+//! Death at every step of storage, and `kill -9` at hundreds of random moments: each time the ledger
+//! reopens at a whole block, no block that was told is lost, and it goes on to the same hashes.
 
 mod support;
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use consilium_ledger::Ledger;
-use support::{commit, genesis, results, transaction, write};
+use consilium_ledger::failpoint::{Action, Failpoints, Point};
+use consilium_ledger::{Ledger, StoreOptions};
+use consilium_proto::common;
+use consilium_proto::protos::TxValidationCode;
+use consilium_protocol::block;
+use prost::Message;
+use support::{genesis, results, transaction, write};
 
 const FOLDER: &str = "LEDGER_CRASH_FOLDER";
-const ROUNDS: u64 = 12;
+const TASK: &str = "LEDGER_CRASH_TASK";
+const POINT: &str = "LEDGER_CRASH_POINT";
+const KILLS: u32 = 200;
 
-/// Block `number` is the same in every process.
-fn content(number: u64) -> Vec<Bytes> {
-    (0..20)
-        .map(|index| {
-            let results = results("cc", |set| {
-                let key = format!("key{}", (number * 7 + index * 3) % 50);
-                let value = format!("{number}/{index} {}", "x".repeat(300));
-                set.writes = vec![write(&key, value.as_bytes())];
+/// Small, so that files are closed and made all the time.
+const FILE_SIZE: u64 = 60_000;
+
+/// Steps of a commit, and how much is written before death where something is being written.
+const COMMIT_STEPS: &[(Point, &[Option<usize>])] = &[
+    (Point::FileCreated, &[None]),
+    (Point::FileHeader, &[Some(0), Some(1), Some(23), Some(24)]),
+    (Point::FileSynced, &[None]),
+    (
+        Point::RecordWrite,
+        &[
+            Some(0),
+            Some(1),
+            Some(43),
+            Some(44),
+            Some(500),
+            Some(usize::MAX),
+        ],
+    ),
+    (Point::RecordWritten, &[None]),
+    (Point::RecordSynced, &[None]),
+    (Point::BatchWrite, &[None]),
+    (Point::BatchWritten, &[None]),
+];
+
+/// Steps of opening, and at which time death comes.
+const RECOVERY_STEPS: &[(Point, u32)] = &[
+    (Point::TailFound, 1),
+    (Point::TailCut, 1),
+    (Point::Reapplied, 1),
+    (Point::Reapplied, 17),
+];
+
+/// Steps of maintenance of 40 blocks, and the height afterwards.
+const MAINTENANCE_STEPS: &[(&str, Point, u64)] = &[
+    ("rebuild", Point::RebuildMarked, 40),
+    ("rebuild", Point::RebuildDropped, 40),
+    ("rebuild", Point::RebuildReset, 40),
+    ("rebuild", Point::Reapplied, 40),
+    ("rollback", Point::RollbackMarked, 21),
+    ("rollback", Point::RollbackCut, 21),
+    ("rollback", Point::RebuildDropped, 21),
+    ("rollback", Point::RebuildReset, 21),
+    ("rollback", Point::Reapplied, 21),
+];
+
+/// Blocks of one channel, as an orderer delivers them, and the codes that validation gives them: a
+/// channel that Fabric peers recorded, if it is here, else one of our own.
+fn chain() -> Vec<(common::Block, Vec<TxValidationCode>)> {
+    let recording = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fabric-chain");
+    if !recording.exists() {
+        println!("{} is not here: a chain of our own", recording.display());
+        return own_chain();
+    }
+    (0..67)
+        .map(|number| {
+            let path = recording.join(format!("blocks/{number:05}.block"));
+            let mut block =
+                common::Block::decode(Bytes::from(std::fs::read(path).unwrap())).unwrap();
+            let codes = block::flags(&block).iter().map(|flag| {
+                match TxValidationCode::try_from(i32::from(*flag)).unwrap() {
+                    TxValidationCode::MvccReadConflict | TxValidationCode::PhantomReadConflict => {
+                        TxValidationCode::Valid
+                    }
+                    code => code,
+                }
             });
-            transaction(number * 100 + index, "cc", &results)
+            let codes = codes.collect();
+            block::set_flags(&mut block, Bytes::new());
+            block::set_commit_hash(&mut block, &[]);
+            (block, codes)
         })
         .collect()
 }
 
-fn open_or_create(folder: &Path) -> Arc<Ledger> {
-    match Ledger::open(folder) {
-        Ok(ledger) => ledger,
-        Err(_) => Ledger::create(folder, &genesis(&[])).unwrap(),
+fn own_chain() -> Vec<(common::Block, Vec<TxValidationCode>)> {
+    let mut blocks = vec![(genesis(&[]), vec![TxValidationCode::Valid])];
+    for number in 1..60 {
+        let data: Vec<Bytes> = (0..20)
+            .map(|index| {
+                let results = results("cc", |set| {
+                    let key = format!("key{}", (number * 7 + index * 3) % 50);
+                    let value = format!("{number}/{index} {}", "x".repeat(300));
+                    set.writes = vec![write(&key, value.as_bytes())];
+                });
+                transaction(number * 100 + index, "cc", &results)
+            })
+            .collect();
+        let before = blocks.last().unwrap().0.header.as_ref().unwrap();
+        let hash = Bytes::copy_from_slice(&block::header_hash(before));
+        let codes = vec![TxValidationCode::Valid; data.len()];
+        blocks.push((block::new_block(number, hash, data), codes));
+    }
+    blocks
+}
+
+fn options() -> StoreOptions {
+    StoreOptions {
+        file_size: FILE_SIZE,
+        ..StoreOptions::default()
     }
 }
 
-/// Only does something in the child process that the other test starts.
+fn open(folder: &Path, options: &StoreOptions) -> Arc<Ledger> {
+    Ledger::open_with(folder, options, &mut |_| {}).unwrap()
+}
+
+fn commit_next(ledger: &Ledger, chain: &[(common::Block, Vec<TxValidationCode>)]) -> u64 {
+    let (block, codes) = chain[ledger.height() as usize].clone();
+    ledger.commit(block, codes).unwrap().number
+}
+
+/// Only does something in a child process that another test starts.
 #[test]
-#[ignore = "run by the test below, in a process that gets killed"]
-fn commit_until_killed() {
-    let Some(folder) = std::env::var_os(FOLDER) else {
+#[ignore = "run by the tests below, in a process that dies"]
+fn child() {
+    let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else {
         return;
     };
-    let ledger = open_or_create(folder.as_ref());
-    loop {
-        let committed = commit(&ledger, content(ledger.height()));
-        println!("\ncommitted {}", committed.number);
+    let options = options();
+    if let Ok(point) = std::env::var(POINT) {
+        arm(&options.failpoints, &point);
+    }
+    match std::env::var(TASK).unwrap().as_str() {
+        "commit" => {
+            let chain = chain();
+            let ledger = if folder.exists() {
+                open(&folder, &options)
+            } else {
+                // As a peer joins: aside, and moved into place when it is whole.
+                let aside = folder.with_extension("joining");
+                let _ = std::fs::remove_dir_all(&aside);
+                drop(Ledger::create_with(&aside, &chain[0].0, &options).unwrap());
+                std::fs::rename(&aside, &folder).unwrap();
+                open(&folder, &options)
+            };
+            let reading = ledger.clone();
+            // Load: whoever reads sees whole blocks only.
+            std::thread::spawn(move || {
+                loop {
+                    let state = reading.reader().unwrap();
+                    let last = reading.block(state.height() - 1).unwrap().unwrap();
+                    assert_eq!(block::number(&last), state.height() - 1);
+                }
+            });
+            println!("\nopened");
+            while (ledger.height() as usize) < chain.len() {
+                println!("\ncommitted {}", commit_next(&ledger, &chain));
+            }
+        }
+        "open" => drop(open(&folder, &options)),
+        "rebuild" => drop(Ledger::rebuild(&folder, &options, &mut |_| {}).unwrap()),
+        "rollback" => drop(Ledger::rollback(&folder, 20, &options, &mut |_| {}).unwrap()),
+        task => panic!("{task}"),
+    }
+}
+
+/// `index times [bytes]`: dies at a point the so-many-th time, after so many bytes.
+fn arm(failpoints: &Failpoints, point: &str) {
+    let numbers: Vec<usize> = point.split(' ').map(|n| n.parse().unwrap()).collect();
+    let times = numbers[1] as u32;
+    let action = match numbers.get(2) {
+        Some(bytes) => Action::Tear(times, *bytes),
+        None => Action::Abort(times),
+    };
+    failpoints.set(Point::ALL[numbers[0]], action);
+}
+
+fn start(folder: &Path, task: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args(["--ignored", "--exact", "child", "--nocapture"])
+        .env(FOLDER, folder)
+        .env(TASK, task)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    command
+}
+
+fn die_at(folder: &Path, task: &str, point: Point, times: u32, bytes: Option<usize>) -> ExitStatus {
+    let index = Point::ALL.iter().position(|p| *p == point).unwrap();
+    let bytes = bytes.map(|bytes| format!(" {bytes}")).unwrap_or_default();
+    start(folder, task)
+        .env(POINT, format!("{index} {times}{bytes}"))
+        .output()
+        .unwrap()
+        .status
+}
+
+/// What a ledger that never crashed has at each height.
+struct Reference {
+    chain: Vec<(common::Block, Vec<TxValidationCode>)>,
+    at: Vec<(Option<[u8; 32]>, [u8; 32], Bytes)>,
+}
+
+impl Reference {
+    fn new() -> Self {
+        let chain = chain();
+        let folder = support::folder();
+        let ledger = Ledger::create_with(folder.path(), &chain[0].0, &options()).unwrap();
+        let mut at = Vec::new();
+        loop {
+            let height = ledger.height();
+            let last = ledger.block_bytes(height - 1).unwrap().unwrap();
+            let state = ledger.state_fingerprint().unwrap();
+            at.push((ledger.commit_hash(), state, last));
+            if height as usize == chain.len() {
+                return Reference { chain, at };
+            }
+            commit_next(&ledger, &chain);
+        }
+    }
+
+    /// A ledger with the first so many blocks.
+    fn ledger(&self, folder: &Path, blocks: u64) {
+        let ledger = Ledger::create_with(folder, &self.chain[0].0, &options()).unwrap();
+        while ledger.height() < blocks {
+            commit_next(&ledger, &self.chain);
+        }
+    }
+
+    /// Opens a ledger and compares all of it. Gives its height.
+    fn check(&self, folder: &Path, context: &str) -> u64 {
+        let ledger = open(folder, &options());
+        self.compare(&ledger, context);
+        ledger.height()
+    }
+
+    fn compare(&self, ledger: &Ledger, context: &str) {
+        let height = ledger.height();
+        let (hash, state, _) = &self.at[height as usize - 1];
+        assert_eq!(ledger.commit_hash(), *hash, "{context}");
+        assert_eq!(ledger.state_fingerprint().unwrap(), *state, "{context}");
+        for number in 0..height {
+            let bytes = ledger.block_bytes(number).unwrap();
+            assert_eq!(
+                bytes.as_ref(),
+                Some(&self.at[number as usize].2),
+                "{context}"
+            );
+        }
+        assert_eq!(ledger.block_bytes(height).unwrap(), None, "{context}");
+    }
+
+    /// Opens a ledger, compares it, and commits the rest of the chain.
+    fn go_on(&self, folder: &Path, context: &str) {
+        let ledger = open(folder, &options());
+        self.compare(&ledger, context);
+        while (ledger.height() as usize) < self.chain.len() {
+            commit_next(&ledger, &self.chain);
+        }
+        self.compare(&ledger, context);
     }
 }
 
 #[test]
-fn a_ledger_killed_while_committing_reopens_at_a_whole_block() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("ledger");
-    let reference_folder = tempfile::tempdir().unwrap();
-    let reference = Ledger::create(reference_folder.path(), &genesis(&[])).unwrap();
-    for round in 0..ROUNDS {
-        let acknowledged = commit_and_kill(&path, round);
-
-        let ledger = Ledger::open(&path).unwrap();
-        let height = ledger.height();
-        assert!(
-            height > acknowledged,
-            "block {acknowledged} was acknowledged and is gone"
-        );
-        assert!(
-            height > reference.height(),
-            "round {round} made no progress"
-        );
-        while reference.height() < height {
-            commit(&reference, content(reference.height()));
+fn death_at_any_step_of_a_commit_leaves_a_whole_block() {
+    let reference = Reference::new();
+    for (point, cuts) in COMMIT_STEPS {
+        for bytes in *cuts {
+            let folder = support::folder();
+            let path = folder.path().join("ledger");
+            reference.ledger(&path, 10);
+            let context = format!("{point:?}, {bytes:?} bytes");
+            let status = die_at(&path, "commit", *point, 2, *bytes);
+            assert!(!status.success(), "{context}: nothing happened");
+            let height = reference.check(&path, &context);
+            assert!(height >= 10, "{context}");
+            reference.go_on(&path, &context);
         }
-        for number in 0..height {
-            assert_eq!(
-                ledger.block_bytes(number).unwrap(),
-                reference.block_bytes(number).unwrap(),
-                "block {number}"
-            );
-        }
-        assert_eq!(ledger.commit_hash(), reference.commit_hash());
-        assert_eq!(
-            ledger.state_fingerprint().unwrap(),
-            reference.state_fingerprint().unwrap()
-        );
-        let last = support::tx_id((height - 1) * 100);
-        assert_eq!(ledger.tx_status(&last).unwrap().unwrap().block, height - 1);
-        let state = ledger.reader().unwrap();
-        let of_reference = reference.reader().unwrap();
-        let history = |state: &consilium_ledger::StateReader| {
-            let history = state.history("cc", "key1").map(Result::unwrap);
-            history.collect::<Vec<_>>()
-        };
-        assert_eq!(history(&state), history(&of_reference));
     }
 }
 
-/// Lets a process commit a while and kills it. Gives back the last block that it acknowledged.
-fn commit_and_kill(path: &Path, round: u64) -> u64 {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "commit_until_killed", "--nocapture"])
-        .env(FOLDER, path)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut acknowledged = 0;
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    for _ in 0..=round {
-        acknowledged = next_acknowledged(&mut lines).expect("the child committed a block");
+#[test]
+fn death_while_a_ledger_recovers_changes_nothing() {
+    let reference = Reference::new();
+    for (point, times) in RECOVERY_STEPS.iter().copied() {
+        let folder = support::folder();
+        let path = folder.path().join("ledger");
+        reference.ledger(&path, 30);
+        let context = format!("{point:?}, time {times}");
+        if point == Point::Reapplied {
+            std::fs::remove_dir_all(path.join("database")).unwrap();
+        } else {
+            die_at(&path, "commit", Point::RecordWrite, 1, Some(300));
+        }
+        let status = die_at(&path, "open", point, times, None);
+        assert!(!status.success(), "{context}: nothing happened");
+        assert_eq!(reference.check(&path, &context), 30, "{context}");
+        reference.go_on(&path, &context);
     }
-    // Another moment, so that the kill falls somewhere within a commit.
-    std::thread::sleep(Duration::from_micros(round * 700));
+}
+
+#[test]
+fn death_while_a_ledger_is_rebuilt_or_rolled_back_is_made_good_when_it_opens() {
+    let reference = Reference::new();
+    for (task, point, height) in MAINTENANCE_STEPS.iter().copied() {
+        let folder = support::folder();
+        let path = folder.path().join("ledger");
+        reference.ledger(&path, 40);
+        let context = format!("{task}, {point:?}");
+        let status = die_at(&path, task, point, 1, None);
+        assert!(!status.success(), "{context}: nothing happened");
+        assert_eq!(reference.check(&path, &context), height, "{context}");
+        reference.go_on(&path, &context);
+    }
+}
+
+#[test]
+fn every_step_has_its_death() {
+    let commit = COMMIT_STEPS.iter().map(|step| step.0);
+    let recovery = RECOVERY_STEPS.iter().map(|step| step.0);
+    let maintenance = MAINTENANCE_STEPS.iter().map(|step| step.1);
+    let tried: Vec<Point> = commit.chain(recovery).chain(maintenance).collect();
+    for point in Point::ALL {
+        assert!(tried.contains(point), "{point:?}");
+    }
+}
+
+#[test]
+fn a_ledger_killed_at_hundreds_of_moments_goes_on_to_the_same_hashes() {
+    let reference = Reference::new();
+    let folder = support::folder();
+    let path = folder.path().join("ledger");
+    let (mut finished, mut progress, mut within) = (0, 0, 0);
+    let mut height = 0;
+    for round in 0..KILLS {
+        let acknowledged = run_and_kill(&path, round);
+        if !path.exists() {
+            continue;
+        }
+        let context = format!("kill {round}");
+        let reached = reference.check(&path, &context);
+        if let Some(acknowledged) = acknowledged {
+            assert!(
+                reached > acknowledged,
+                "{context}: block {acknowledged} is gone"
+            );
+            within += u32::from(reached > acknowledged + 1);
+        }
+        assert!(reached >= height, "{context}");
+        progress += reached - height;
+        height = reached;
+        if height as usize == reference.chain.len() {
+            finished += 1;
+            height = 0;
+            std::fs::remove_dir_all(&path).unwrap();
+        }
+    }
+    println!(
+        "{progress} blocks, {finished} chains, {within} kills after a block was durable and not told"
+    );
+    assert!(progress > u64::from(KILLS), "only {progress} blocks");
+}
+
+/// Lets a process commit a while and kills it. Gives the last block that it acknowledged.
+fn run_and_kill(path: &Path, round: u32) -> Option<u64> {
+    let mut child = start(path, "commit").spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    // Now and then while it opens; else some blocks later, and a moment more.
+    if !round.is_multiple_of(10) {
+        let _ = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .find(|line| line == "opened");
+        for _ in 0..round % 7 {
+            let _ = next_acknowledged(&mut lines);
+        }
+    }
+    std::thread::sleep(Duration::from_micros(u64::from(round) * 7919 % 3000));
     child.kill().unwrap();
     child.wait().unwrap();
-    while let Some(number) = next_acknowledged(&mut lines) {
-        acknowledged = number;
-    }
-    acknowledged
+    std::iter::from_fn(|| next_acknowledged(&mut lines)).last()
 }
 
 fn next_acknowledged(lines: &mut impl Iterator<Item = std::io::Result<String>>) -> Option<u64> {

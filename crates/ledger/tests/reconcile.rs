@@ -222,7 +222,7 @@ fn a_peer_that_may_not_have_it_keeps_nothing_until_it_may() {
     };
     let codes = vec![protos::TxValidationCode::Valid];
     let number = ledger
-        .commit_with_private(block, codes, contents, &private)
+        .commit_with_private(block, codes, &contents, &private)
         .unwrap()
         .number;
     assert_eq!(
@@ -268,7 +268,7 @@ fn unwanted_data_is_neither_kept_nor_noted() {
     };
     let codes = vec![protos::TxValidationCode::EndorsementPolicyFailure];
     ledger
-        .commit_with_private(block, codes, contents, &private)
+        .commit_with_private(block, codes, &contents, &private)
         .unwrap();
     assert!(ledger.private_data(2).unwrap().is_empty());
     for kind in [MissingKind::Eligible, MissingKind::Ineligible] {

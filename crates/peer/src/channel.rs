@@ -22,6 +22,7 @@ use crate::{
     crypto::VerificationPool,
     events::{CommittedBlock, told},
     private::{Private, Source},
+    room::Room,
     validate::{
         self, ChaincodePolicy, Definitions, LedgerState, Lookup, Policies, Prepared, Terminal,
     },
@@ -69,6 +70,14 @@ pub enum ChannelError {
         /// Why.
         source: Terminal,
     },
+    /// The peer stops while a block waits for room on the disk; the block comes again later.
+    #[error("channel {channel} closes while block {number} waits for room on the disk")]
+    Closing {
+        /// Channel id.
+        channel: String,
+        /// Block number.
+        number: u64,
+    },
     /// The channel stopped before.
     #[error("channel {channel} has stopped: {reason}")]
     Halted {
@@ -91,6 +100,7 @@ pub struct PeerChannel {
     halted: OnceLock<String>,
     /// How private data comes; without it, from what waits in the ledger alone.
     private: OnceLock<Arc<Private>>,
+    room: Room,
     definitions: Definitions,
     access: Cache<(u64, &'static str, Bytes), Result<(), String>>,
 }
@@ -113,6 +123,7 @@ impl PeerChannel {
             commits: broadcast::Sender::new(COMMITS_KEPT),
             halted: OnceLock::new(),
             private: OnceLock::new(),
+            room: Room::default(),
             definitions: Definitions::default(),
             access: Cache::new(ACCESS_KEPT),
         }))
@@ -197,6 +208,16 @@ impl PeerChannel {
     /// Why the channel has stopped, if it has.
     pub fn halted(&self) -> Option<&str> {
         self.halted.get().map(String::as_str)
+    }
+
+    /// Why the channel waits, if it does: there is no room on its disk. It goes on by itself.
+    pub fn stalled(&self) -> Option<String> {
+        self.room.missing()
+    }
+
+    /// No block waits for room any more: the peer stops.
+    pub(crate) fn close(&self) {
+        self.room.close();
     }
 
     pub(crate) fn halt(&self, reason: String) {
@@ -308,6 +329,7 @@ impl PeerChannel {
             .zip(transactions)
             .map(|(envelope, transaction)| transaction.into_commit(envelope))
             .collect();
+        let state = state.into_reader();
         let private = match self.private.get() {
             Some(private) => private
                 .gather(self, number, &contents, &decision.codes, &sources)
@@ -315,9 +337,20 @@ impl PeerChannel {
             None => PrivateBlock::default(),
         };
         let committed = self
-            .ledger
-            .commit_from(state.into_reader(), block, decision.codes, contents, &private)
-            .map_err(failed)?;
+            .room
+            .wait_for(&self.name, number, || {
+                // Blocks are cheap to clone: their content is shared.
+                let (block, codes) = (block.clone(), decision.codes.clone());
+                self.ledger
+                    .commit_from(&state, block, codes, &contents, &private)
+            })
+            .map_err(|source| match source {
+                Some(source) => failed(source),
+                None => ChannelError::Closing {
+                    channel: self.name.clone(),
+                    number,
+                },
+            })?;
         if may_define {
             self.definitions.forget();
         }

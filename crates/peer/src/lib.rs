@@ -22,10 +22,12 @@ mod endorse;
 mod events;
 mod hearsay;
 mod intake;
+pub mod maintenance;
 mod options;
 mod peer;
 mod pipeline;
 mod private;
+mod room;
 pub mod validate;
 mod verify;
 

@@ -30,6 +30,7 @@ use crate::{
     deliver::DeliverService,
     endorse::{Endorser, EndorserService},
     intake::Intake,
+    maintenance::{self, LEAVING, LedgersLock, MaintenanceError, UNFINISHED},
     options::PeerOptions,
     pipeline::Pipeline,
     private::{self, Private},
@@ -38,8 +39,6 @@ use crate::{
 /// Verdicts on signatures remembered: own endorsements until their transactions come back in a block,
 /// and what was verified lately.
 const SIGNATURES_REMEMBERED: usize = 100_000;
-/// Prefix of a ledger folder whose making has not finished.
-const UNFINISHED: &str = ".joining-";
 
 /// Why a peer does not start, or does not join a channel.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +79,14 @@ pub enum PeerError {
         "cannot create ledger from genesis block: ledger [{0}] already exists with state [ACTIVE]"
     )]
     Exists(String),
+    /// The channel is joined already, and paused.
+    #[error(
+        "cannot create ledger from genesis block: ledger [{0}] already exists with state [INACTIVE]"
+    )]
+    Paused(String),
+    /// Another process has the ledgers.
+    #[error(transparent)]
+    Maintenance(#[from] MaintenanceError),
     /// The peer is shutting down.
     #[error("the peer is shutting down")]
     ShuttingDown,
@@ -98,6 +105,7 @@ pub(crate) struct Core {
     me: Weak<Core>,
     options: PeerOptions,
     ledgers: PathBuf,
+    _lock: LedgersLock,
     channels: RwLock<BTreeMap<String, Arc<PeerChannel>>>,
     /// Held while a channel is made, so that it is made once.
     joining: Mutex<()>,
@@ -123,6 +131,7 @@ impl Peer {
     pub fn open(options: PeerOptions) -> Result<Arc<Self>, PeerError> {
         let ledgers = options.data_dir.join("ledgers");
         create_folder(&ledgers)?;
+        let lock = LedgersLock::take(&options.data_dir)?;
         let install_dir = options.data_dir.join("chaincodes");
         create_folder(&install_dir)?;
         let pool =
@@ -144,6 +153,7 @@ impl Peer {
         let core = Arc::new_cyclic(|me| Core {
             me: me.clone(),
             ledgers,
+            _lock: lock,
             channels: RwLock::default(),
             joining: Mutex::new(()),
             intakes: Mutex::default(),
@@ -162,6 +172,10 @@ impl Peer {
         }
         let host = Host::new(host_options, contracts, core.clone())?;
         for path in core.ledger_folders()? {
+            if maintenance::is_paused(&path) {
+                tracing::warn!(ledger = %path.display(), "channel is paused and not served");
+                continue;
+            }
             let ledger =
                 Ledger::open(&path).map_err(|source| PeerError::Ledger { path, source })?;
             core.take_up(ledger)?;
@@ -331,7 +345,7 @@ impl Core {
                 .file_name()
                 .and_then(|name| name.to_str())
                 .unwrap_or_default();
-            if name.starts_with(UNFINISHED) {
+            if name.starts_with(UNFINISHED) || name.starts_with(LEAVING) {
                 std::fs::remove_dir_all(&path).map_err(failed(&path))?;
             } else if path.is_dir() {
                 folders.push(path);
@@ -355,6 +369,9 @@ impl Core {
         // Made aside and moved into place, so that a crash leaves either a whole ledger or none.
         let unfinished = self.ledgers.join(format!("{UNFINISHED}{name}"));
         let path = self.ledgers.join(name);
+        if maintenance::is_paused(&path) {
+            return Err(PeerError::Paused(name.to_owned()));
+        }
         let failed = |source| PeerError::Ledger {
             path: path.clone(),
             source,

@@ -76,6 +76,7 @@ impl Pipeline {
     /// Lets queued blocks finish and waits for the threads.
     pub(crate) async fn drain(mut self) {
         self.verified = None;
+        self.channel.close();
         let threads = std::mem::take(&mut self.threads);
         let joined = tokio::task::spawn_blocking(move || {
             threads.into_iter().all(|thread| thread.join().is_ok())
@@ -142,6 +143,10 @@ fn commit_blocks(
                     elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
                     "committed block"
                 );
+            }
+            Err(closing @ ChannelError::Closing { .. }) => {
+                tracing::info!("{closing}");
+                return;
             }
             Err(error) => {
                 channel.halt(error.to_string());

@@ -1,6 +1,7 @@
-//! Client commands.
+//! Client commands, and those on a peer's files.
 
 pub mod bench;
 pub mod call;
 pub mod connect;
 pub mod events;
+pub mod ledger;

@@ -178,15 +178,16 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
 fn check_of(peer: &Arc<Peer>) -> Health {
     let peer = peer.clone();
     Arc::new(move || {
-        let halted = |name: String| {
+        let failed = |name: String| {
             let channel = peer.channel(&name)?;
-            let reason = channel.halted()?.to_owned();
+            let reason = channel.halted().map(str::to_owned);
+            let reason = reason.or_else(|| channel.stalled())?;
             Some(FailedCheck {
                 component: name,
                 reason,
             })
         };
-        peer.channels().into_iter().filter_map(halted).collect()
+        peer.channels().into_iter().filter_map(failed).collect()
     })
 }
 

@@ -84,12 +84,19 @@ pub(crate) fn apply(
                         }
                     }
                     None => {
-                        let kind = if private.ineligible.contains(&place) {
-                            MissingKind::Ineligible
-                        } else {
-                            MissingKind::Eligible
-                        };
-                        missing::put(batch, kind, block, &place)?;
+                        // When a block is applied again, its sets are stored already.
+                        if let Some(set) = sets::raw(ledger, block, &place)? {
+                            if is_valid {
+                                write(ledger, &place, &set, version, updates, &mut clear)?;
+                            }
+                        } else if !missing::is_noted_at_all(ledger, block, &place)? {
+                            let kind = if private.ineligible.contains(&place) {
+                                MissingKind::Ineligible
+                            } else {
+                                MissingKind::Eligible
+                            };
+                            missing::put(batch, kind, block, &place)?;
+                        }
                     }
                 }
             }

@@ -74,6 +74,21 @@ pub(super) fn is_noted(
     ledger.database.contains(Family::PrivateData, &key)
 }
 
+/// Whether a set is noted as missing, for whatever reason.
+pub(super) fn is_noted_at_all(
+    ledger: &Ledger,
+    block: u64,
+    place: &PrivatePlace,
+) -> Result<bool, LedgerError> {
+    for kind in MissingKind::ALL {
+        let key = keys::missing_key(kind.code(), block, place);
+        if ledger.database.contains(Family::PrivateData, &key)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 impl Ledger {
     /// Up to `limit` missing sets, newest block first; only those behind `after`, if given.
     ///

@@ -175,6 +175,22 @@ fn accept(
     Ok(Some(parsed.encode_to_vec().into()))
 }
 
+/// Whether a stored set is the one that a block has the hash of, or what is left of it without keys
+/// that were purged.
+pub(super) fn is_part_of(set: &Bytes, expected: &CollectionRwSet) -> bool {
+    if sha256(set)[..] == expected.pvt_rwset_hash[..] {
+        return true;
+    }
+    let Ok(set) = kvrwset::KvrwSet::decode(set.clone()) else {
+        return false;
+    };
+    set.writes.iter().all(|write| {
+        let key_hash = sha256(write.key.as_bytes());
+        let mut hashes = expected.hashed_writes.iter();
+        hashes.any(|hashes| hashes.key_hash[..] == key_hash && matches(write, hashes))
+    })
+}
+
 fn matches(write: &kvrwset::KvWrite, hashes: &kvrwset::KvWriteHash) -> bool {
     let deletes =
         |is_delete: bool, hash: &[u8]| is_delete || hash.is_empty() || *hash == SHA256_OF_EMPTY[..];

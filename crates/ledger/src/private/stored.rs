@@ -16,6 +16,19 @@ use crate::ledger::Ledger;
 /// Stored sets read at once of one block.
 const STEP: usize = 256;
 
+/// A stored set as it is.
+pub(super) fn raw(
+    ledger: &Ledger,
+    block: u64,
+    place: &PrivatePlace,
+) -> Result<Option<Bytes>, LedgerError> {
+    let key = keys::data_key(block, place);
+    Ok(ledger
+        .database
+        .get(Family::PrivateData, &key)?
+        .map(Bytes::from))
+}
+
 impl Ledger {
     /// The clear sets of a block's transactions that this peer has, by index in the block; purged
     /// keys are left out.

@@ -16,6 +16,17 @@ use prost::Message;
 
 pub const CHANNEL: &str = "ledgertest";
 
+/// A folder in memory where there is one: tests that open hundreds of ledgers need no real disk.
+pub fn folder() -> tempfile::TempDir {
+    let memory = std::path::Path::new("/dev/shm");
+    if memory.is_dir()
+        && let Ok(folder) = tempfile::tempdir_in(memory)
+    {
+        return folder;
+    }
+    tempfile::tempdir().expect("a folder")
+}
+
 /// An endorser transaction of chaincode `chaincode`; `nonce` makes its id.
 pub fn transaction(nonce: u64, chaincode: &str, results: &TxRwSet) -> Bytes {
     let results = results.encode();

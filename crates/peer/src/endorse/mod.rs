@@ -164,6 +164,15 @@ impl Endorser {
                 }
             }
         };
+        // fabric: internal/peer/node/start.go reset.ProcessProposal
+        if channel
+            .as_ref()
+            .is_some_and(|channel| channel.ledger().height_before_reset().is_some())
+        {
+            return Err(EndorseError::filtered(
+                "endorse requests are blocked while ledgers are being rebuilt",
+            ));
+        }
         let is_system = self.host.is_system(&proposal.chaincode_name);
         let checked = {
             let (core, channel, proposal) = (self.core.clone(), channel.clone(), proposal.clone());

@@ -1,0 +1,18 @@
+//! Block files: append-only, of bounded size, every byte under a checksum.
+//!
+//! **Owns** how blocks lie in files: [`record`] is the layout (pure), [`BlockFiles`] appends, reads,
+//! scans and cuts. **Must not know** the index over them, nor what a block means.
+//! `docs/ledger.md` has the layout and the protocol between files and database.
+
+mod files;
+mod position;
+mod record;
+mod scan;
+
+pub(crate) use files::{Appended, BlockFiles, sync_folder};
+pub(crate) use position::{Location, Position};
+pub(crate) use record::{Fault, Kind, Record, encode_block, encode_extras};
+pub(crate) use scan::{Found, Scan};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,26 @@
+//! How a ledger or a block store keeps its files.
+
+use crate::failpoint::Failpoints;
+
+const MIB: u64 = 1024 * 1024;
+
+/// How a ledger or a block store keeps its files; the defaults are for production.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// A block file is closed before it grows beyond this many bytes; one record may be larger.
+    pub file_size: u64,
+    /// Appending stops while fewer bytes than this are free on the disk.
+    pub reserve: u64,
+    /// Where tests stop it.
+    pub failpoints: Failpoints,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        StoreOptions {
+            file_size: 64 * MIB,
+            reserve: 64 * MIB,
+            failpoints: Failpoints::default(),
+        }
+    }
+}

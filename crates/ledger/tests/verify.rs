@@ -1,0 +1,299 @@
+//! Verification finds a flipped bit anywhere in a ledger and names its place, while the ledger is
+//! used or not; rebuild and rollback repair.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use consilium_ledger::{Ledger, LedgerError, StoreOptions, Verified};
+use consilium_proto::common;
+use support::{commit, genesis, results, transaction, write};
+
+const TRANSACTIONS: u64 = 3;
+
+fn options() -> StoreOptions {
+    StoreOptions {
+        file_size: 6000,
+        ..StoreOptions::default()
+    }
+}
+
+fn content(number: u64) -> Vec<Bytes> {
+    (0..TRANSACTIONS)
+        .map(|index| {
+            let put = results("cc", |set| {
+                let key = format!("key{}", (number + index) % 7);
+                set.writes = vec![write(&key, format!("value of {number}").as_bytes())];
+            });
+            transaction(number * 10 + index, "cc", &put)
+        })
+        .collect()
+}
+
+fn ledger_of(folder: &Path, blocks: u64) -> Arc<Ledger> {
+    let ledger = Ledger::create_with(folder, &genesis(&[]), &options()).unwrap();
+    while ledger.height() < blocks {
+        commit(&ledger, content(ledger.height()));
+    }
+    ledger
+}
+
+fn verify(folder: &Path) -> Verified {
+    let scratch = support::folder();
+    let mut last = 0;
+    let verified = consilium_ledger::verify(folder, scratch.path(), &mut |_| Ok(()), &mut |p| {
+        assert!(p.done > last && p.done <= p.total);
+        last = p.done;
+    });
+    verified.unwrap()
+}
+
+fn files(folder: &Path, keep: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let mut paths: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| keep(path.file_name().unwrap().to_str().unwrap()))
+        .collect();
+    paths.sort();
+    paths
+}
+
+/// Flips a bit, does something, and flips it back.
+fn with_flipped_bit<T>(path: &Path, bit: usize, work: impl FnOnce() -> T) -> T {
+    let whole = std::fs::read(path).unwrap();
+    let mut damaged = whole.clone();
+    damaged[bit / 8] ^= 1 << (bit % 8);
+    std::fs::write(path, damaged).unwrap();
+    let outcome = work();
+    std::fs::write(path, whole).unwrap();
+    outcome
+}
+
+/// Bits spread over a file, the same in every run.
+fn some_bits(path: &Path, count: usize) -> Vec<usize> {
+    let bits = std::fs::metadata(path).unwrap().len() as usize * 8;
+    let mut state = 88_172_645_463_325_252_u64;
+    let mut random = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as usize
+    };
+    (0..count).map(|_| random() % bits).collect()
+}
+
+#[test]
+fn a_whole_ledger_verifies_while_it_is_used_and_after() {
+    let folder = support::folder();
+    let ledger = ledger_of(folder.path(), 20);
+    let expected = Verified {
+        channel: support::CHANNEL.into(),
+        blocks: 20,
+        transactions: 19 * TRANSACTIONS + 1,
+        ..Verified::default()
+    };
+    assert_eq!(verify(folder.path()), expected);
+    let writer = {
+        let ledger = ledger.clone();
+        std::thread::spawn(move || {
+            while ledger.height() < 400 {
+                commit(&ledger, content(ledger.height()));
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+        })
+    };
+    let mut before = 20;
+    while !writer.is_finished() {
+        let verified = verify(folder.path());
+        assert_eq!(verified.faults, []);
+        assert!(verified.blocks >= before);
+        before = verified.blocks;
+    }
+    writer.join().unwrap();
+    let height = ledger.height();
+    drop(ledger);
+    let verified = verify(folder.path());
+    assert_eq!((verified.blocks, verified.faults), (height, vec![]));
+}
+
+#[test]
+fn a_flipped_bit_in_a_block_file_is_found_with_its_block_and_transaction() {
+    let folder = support::folder();
+    drop(ledger_of(folder.path(), 12));
+    let mut named = 0;
+    for path in files(&folder.path().join("blocks"), |_| true) {
+        for bit in some_bits(&path, 25) {
+            let verified = with_flipped_bit(&path, bit, || verify(folder.path()));
+            let context = format!("bit {bit} of {}: {:?}", path.display(), verified.faults);
+            let fault = verified.faults.first().expect(&context);
+            assert_eq!(fault.file.as_ref(), Some(&path), "{context}");
+            let offset = fault.offset.expect(&context) as usize;
+            assert!(offset <= bit / 8, "{context}");
+            if bit / 8 < 24 {
+                assert_eq!((offset, fault.block), (0, None), "{context}");
+                continue;
+            }
+            // The whole record that begins there is block N: read it from the undamaged file.
+            let record = &std::fs::read(&path).unwrap()[offset..];
+            let number = u64::from_be_bytes(record[8..16].try_into().unwrap());
+            assert_eq!(fault.block, Some(number), "{context}");
+            let length = |at: usize| u32::from_be_bytes(record[at..at + 4].try_into().unwrap());
+            let (extras, table) = (length(16) as usize, length(20) as usize);
+            let block = 44 + extras + table;
+            assert!(bit / 8 - offset < block + length(24) as usize, "{context}");
+            let hit = (0..table / 12).find(|index| {
+                let entry = 44 + extras + index * 12;
+                let begin = block + length(entry) as usize;
+                (begin..begin + length(entry + 4) as usize).contains(&(bit / 8 - offset))
+            });
+            assert_eq!(
+                fault.transaction,
+                hit.map(|index| index as u32),
+                "{context}"
+            );
+            named += usize::from(hit.is_some());
+        }
+    }
+    assert!(named > 20, "only {named} bits within transactions");
+    assert_eq!(verify(folder.path()).faults, []);
+}
+
+#[test]
+fn a_flipped_bit_in_the_records_of_the_database_is_found() {
+    let folder = support::folder();
+    drop(ledger_of(folder.path(), 30));
+    // Opening moves what is in the log into tables.
+    drop(Ledger::open_with(folder.path(), &options(), &mut |_| {}).unwrap());
+    let tables = files(&folder.path().join("database"), |name| {
+        name.ends_with(".sst")
+    });
+    assert!(tables.len() >= 4, "only {} tables", tables.len());
+    assert_eq!(verify(folder.path()).faults, []);
+    let (mut found, mut tried) = (0, 0);
+    for path in tables {
+        // Records come first; behind them are filters and statistics, which a scan does not read.
+        let records = 90 * 8;
+        for bit in some_bits(&path, 6).iter().map(|bit| bit % records) {
+            tried += 1;
+            let verified = with_flipped_bit(&path, bit, || verify(folder.path()));
+            found += usize::from(!verified.faults.is_empty());
+        }
+    }
+    assert_eq!(found, tried);
+}
+
+#[test]
+fn a_block_that_its_orderer_did_not_sign_is_found() {
+    let folder = support::folder();
+    drop(ledger_of(folder.path(), 5));
+    let scratch = support::folder();
+    let mut check = |block: &common::Block| {
+        let number = consilium_protocol::block::number(block);
+        if number == 3 {
+            return Err("nobody signed it".to_owned());
+        }
+        Ok(())
+    };
+    let verified =
+        consilium_ledger::verify(folder.path(), scratch.path(), &mut check, &mut |_| {}).unwrap();
+    let [fault] = &verified.faults[..] else {
+        panic!("{:?}", verified.faults);
+    };
+    assert!(
+        fault.to_string().ends_with("block 3, nobody signed it"),
+        "{fault}"
+    );
+}
+
+#[test]
+fn a_rollback_cuts_a_damaged_block_out_and_the_ledger_goes_on() {
+    let folder = support::folder();
+    let ledger = ledger_of(folder.path(), 20);
+    let hash = ledger.commit_hash();
+    let state = ledger.state_fingerprint().unwrap();
+    drop(ledger);
+    let path = files(&folder.path().join("blocks"), |_| true)[1].clone();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    std::fs::write(&path, bytes).unwrap();
+    let damaged = verify(folder.path()).faults[0].block.unwrap();
+
+    let error = Ledger::rollback(folder.path(), damaged, &options(), &mut |_| {}).unwrap_err();
+    let advice = format!("rollback --block {}", damaged - 1);
+    assert!(error.to_string().contains(&advice), "{error}");
+    let before = Ledger::rollback(folder.path(), damaged - 1, &options(), &mut |_| {}).unwrap();
+    assert_eq!(before, 20);
+    assert_eq!(verify(folder.path()).faults, []);
+    let ledger = Ledger::open_with(folder.path(), &options(), &mut |_| {}).unwrap();
+    assert_eq!(ledger.height(), damaged);
+    assert_eq!(ledger.height_before_reset(), Some(20));
+    while ledger.height() < 20 {
+        assert!(ledger.height_before_reset().is_some());
+        commit(&ledger, content(ledger.height()));
+    }
+    assert_eq!(ledger.height_before_reset(), None);
+    assert_eq!(ledger.commit_hash(), hash);
+    assert_eq!(ledger.state_fingerprint().unwrap(), state);
+    drop(ledger);
+    let ledger = Ledger::open_with(folder.path(), &options(), &mut |_| {}).unwrap();
+    assert_eq!(ledger.height_before_reset(), None);
+}
+
+#[test]
+fn a_rollback_to_the_last_block_or_behind_it_is_refused() {
+    let folder = support::folder();
+    drop(ledger_of(folder.path(), 5));
+    for target in [4, 5, u64::MAX] {
+        let refused = Ledger::rollback(folder.path(), target, &options(), &mut |_| {});
+        let text = refused.unwrap_err().to_string();
+        let expected = format!(
+            "target block number [{target}] should be less than the biggest block number [4]"
+        );
+        assert_eq!(text, expected);
+    }
+    let ledger = ledger_open(folder.path());
+    assert!(matches!(
+        Ledger::rollback(folder.path(), 1, &options(), &mut |_| {}),
+        Err(LedgerError::InUse(_))
+    ));
+    assert_eq!(ledger.height(), 5);
+}
+
+fn ledger_open(folder: &Path) -> Arc<Ledger> {
+    Ledger::open_with(folder, &options(), &mut |_| {}).unwrap()
+}
+
+#[test]
+fn a_rebuild_repairs_whatever_is_wrong_in_the_database() {
+    let folder = support::folder();
+    let ledger = ledger_of(folder.path(), 25);
+    let state = ledger.state_fingerprint().unwrap();
+    drop(ledger);
+    drop(ledger_open(folder.path()));
+    let database = folder.path().join("database");
+    let damages: [fn(&str) -> bool; 3] = [
+        |name| name.ends_with(".sst"),
+        |name| name.starts_with("MANIFEST"),
+        |name| name == "CURRENT",
+    ];
+    for damage in damages {
+        for path in files(&database, damage) {
+            let mut bytes = std::fs::read(&path).unwrap();
+            for byte in bytes.iter_mut().skip(10).step_by(50) {
+                *byte ^= 1;
+            }
+            if bytes.len() < 30 {
+                bytes.clear();
+            }
+            std::fs::write(&path, bytes).unwrap();
+        }
+        let rebuilt = Ledger::rebuild(folder.path(), &options(), &mut |_| {}).unwrap();
+        assert_eq!(rebuilt.ledger.height(), 25);
+        assert_eq!(rebuilt.ledger.state_fingerprint().unwrap(), state);
+        drop(rebuilt);
+        assert_eq!(verify(folder.path()).faults, []);
+    }
+}
