@@ -39,9 +39,9 @@ where
     outcome
 }
 
-/// Seeds of a scenario: so many, or `SIMULATION_SEEDS`.
+/// Seeds of a scenario: so many, or `SCENARIO_SEEDS`.
 fn seeds(count: u64) -> std::ops::Range<u64> {
-    let set = std::env::var("SIMULATION_SEEDS").ok();
+    let set = std::env::var("SCENARIO_SEEDS").ok();
     0..set.and_then(|set| set.parse().ok()).unwrap_or(count)
 }
 
