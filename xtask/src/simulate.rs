@@ -9,6 +9,9 @@ use crate::{
     system,
 };
 
+/// The test that runs seeds, by the end of its name.
+const TEST: &str = "whatever_the_seed";
+
 /// Options of the simulator.
 #[derive(Args)]
 pub struct Simulate {
@@ -43,20 +46,103 @@ impl Simulate {
                 "simulation",
                 "--",
                 "--nocapture",
-                "whatever_the_seed",
+                TEST,
             ],
         );
-        if let Some(seed) = self.seed {
-            return run(tests.env("SIMULATION_SEED", seed.to_string()));
-        }
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-        let from = self.from.unwrap_or(now.saturating_mul(100_000));
-        println!("seeds from {from}");
-        tests.env("SIMULATION_FROM", from.to_string());
-        tests.env("SIMULATION_SEEDS", self.seeds.to_string());
-        if let Some(minutes) = self.minutes {
-            tests.env("SIMULATION_MINUTES", minutes.to_string());
+        for (name, value) in self.environment(now.saturating_mul(100_000)) {
+            println!("{name}={value}");
+            tests.env(name, value.to_string());
         }
         run(&mut tests)
+    }
+
+    /// What the simulation reads; `from` is the first seed if none was asked for.
+    fn environment(&self, from: u64) -> Vec<(&'static str, u64)> {
+        if let Some(seed) = self.seed {
+            return vec![("SIMULATION_SEED", seed)];
+        }
+        let mut environment = vec![
+            ("SIMULATION_FROM", self.from.unwrap_or(from)),
+            ("SIMULATION_SEEDS", self.seeds),
+        ];
+        environment.extend(self.minutes.map(|minutes| ("SIMULATION_MINUTES", minutes)));
+        environment
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::TEST;
+    use crate::{Cli, Command};
+
+    const DOCS: &str = include_str!("../../docs/ordering.md");
+    const SIMULATION: &str = include_str!("../../crates/orderer/tests/simulation.rs");
+
+    /// What a command line makes of the environment, seeds beginning at 7 by themselves.
+    fn environment(line: &str) -> Vec<(&'static str, u64)> {
+        let words = line.split_whitespace().skip_while(|word| *word != "xtask");
+        match Cli::try_parse_from(words).map(|cli| cli.command) {
+            Ok(Command::Simulate(simulate)) => simulate.environment(7),
+            Ok(_) => panic!("{line}: another command"),
+            Err(error) => panic!("{line}: {error}"),
+        }
+    }
+
+    #[test]
+    fn the_test_that_is_run_is_there() {
+        assert!(SIMULATION.contains(&format!("{TEST}() {{")));
+    }
+
+    #[test]
+    fn options_become_what_the_simulation_reads() {
+        let (from, seed) = ("SIMULATION_FROM", "SIMULATION_SEED");
+        let (seeds, minutes) = ("SIMULATION_SEEDS", "SIMULATION_MINUTES");
+        let cases: [(&str, &[(&str, u64)]); 5] = [
+            ("", &[(from, 7), (seeds, 20_000)]),
+            ("--seeds 5 --from 3", &[(from, 3), (seeds, 5)]),
+            ("--minutes 60", &[(from, 7), (seeds, 20_000), (minutes, 60)]),
+            (
+                "--from 9 --minutes 1",
+                &[(from, 9), (seeds, 20_000), (minutes, 1)],
+            ),
+            ("--seed 4711", &[(seed, 4711)]),
+        ];
+        for (options, expected) in cases {
+            let set = environment(&format!("cargo xtask simulate {options}"));
+            assert_eq!(set, expected, "{options}");
+            for (name, _) in set {
+                let read = format!("setting(\"{name}\")");
+                assert!(SIMULATION.contains(&read), "nothing reads {name}");
+            }
+        }
+    }
+
+    /// Each command and each variable that the documentation names is one.
+    #[test]
+    fn the_documented_commands_are_understood() {
+        let lines = DOCS.lines().filter_map(|line| line.strip_prefix("$ "));
+        let commands = lines.map(|line| line.split('#').next().unwrap_or(line));
+        let simulate: Vec<&str> = commands
+            .filter(|line| line.contains("xtask simulate"))
+            .collect();
+        assert!(
+            simulate.len() > 1,
+            "the documentation shows how to simulate"
+        );
+        for line in simulate {
+            assert!(!environment(line).is_empty());
+        }
+        let names = DOCS.split(|c: char| c != '_' && !c.is_ascii_uppercase());
+        let variables: Vec<&str> = names
+            .filter(|name| name.starts_with("SIMULATION_"))
+            .collect();
+        assert!(variables.len() > 4, "the documentation names variables");
+        for name in variables {
+            let read = format!("setting(\"{name}\")");
+            assert!(SIMULATION.contains(&read), "nothing reads {name}");
+        }
     }
 }

@@ -39,6 +39,12 @@ where
     outcome
 }
 
+/// Seeds of a scenario: so many, or `SCENARIO_SEEDS`.
+fn seeds(count: u64) -> std::ops::Range<u64> {
+    let set = std::env::var("SCENARIO_SEEDS").ok();
+    0..set.and_then(|set| set.parse().ok()).unwrap_or(count)
+}
+
 fn set(nodes: &[usize]) -> BTreeSet<usize> {
     nodes.iter().copied().collect()
 }
@@ -93,7 +99,7 @@ async fn update_until_taken(world: &Scenario, through: &[usize], consenters: &[u
 /// with power, in the middle of each change. A panic of openraft would end the run.
 #[test]
 fn openraft_1544_rapid_changes_of_members_while_leaders_are_killed() {
-    for seed in 0..6 {
+    for seed in seeds(6) {
         let outcome = check(seed, (3, 2), |world| async move {
             found(&world, &[0, 1, 2]).await?;
             world.start([3, 4]);
@@ -132,7 +138,7 @@ fn openraft_1544_rapid_changes_of_members_while_leaders_are_killed() {
 /// committed what came after the snapshot.
 #[test]
 fn openraft_1808_a_snapshot_over_an_uncommitted_membership_brings_its_own() {
-    for seed in 0..3 {
+    for seed in seeds(3) {
         check(seed, (4, 2), |world| async move {
             let stale = found(&world, &[0, 1, 2, 3]).await?;
             world.start([4, 5]);
@@ -253,7 +259,7 @@ fn openraft_1808_a_snapshot_over_an_uncommitted_membership_brings_its_own() {
 /// it, it must not send entries that do not follow the ones that the follower has.
 #[test]
 fn openraft_1795_a_failed_read_of_the_log_makes_no_hole_in_a_followers() {
-    for seed in 0..8 {
+    for seed in seeds(8) {
         check(seed, (3, 0), |world| async move {
             found(&world, &[0, 1, 2]).await?;
             world.part(&[2], &[0, 1]);
@@ -289,7 +295,7 @@ fn openraft_1795_a_failed_read_of_the_log_makes_no_hole_in_a_followers() {
 fn openraft_1810_removing_a_voter_whose_calls_hang_does_not_stop_the_leader() {
     /// Far below the 5 s after which a call with entries is given up.
     const LONGEST: Duration = Duration::from_millis(1_500);
-    for seed in 0..6 {
+    for seed in seeds(6) {
         check(seed, (4, 0), |world| async move {
             let leader = found(&world, &[0, 1, 2, 3]).await?;
             let others: Vec<usize> = (0..4).filter(|node| *node != leader).collect();

@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn appends_whose_entries_do_not_follow_one_another_are_refused() {
+    fn openraft_1795_appends_whose_entries_do_not_follow_one_another_are_refused() {
         let id = |term, index| Some(wire::LogId { term, index });
         let blank = |term, index| wire::Entry {
             id: id(term, index),

@@ -418,3 +418,6 @@ impl RaftLogStorage<TypeConfig> for ChannelLog {
             .await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -287,7 +287,10 @@ impl Cluster for Link {
         });
         let (network, own, target) = (self.network.clone(), self.own, self.target(to));
         // The one call that may take minutes: here it matters that a stalled connection breaks.
-        let stalled = async move { Some(network.stalls(own, target?).await) };
+        let stalled = async move {
+            network.stalls(own, target?).await;
+            Some(())
+        };
         Box::pin(async move {
             tokio::select! {
                 biased;

@@ -164,10 +164,12 @@ impl Scenario {
     /// # Errors
     /// The update is refused, or not answered.
     pub async fn update(&self, through: usize, consenters: &[usize]) -> Result<(), String> {
-        let orderer = self.0.orderer(through);
-        let config = orderer.and_then(|orderer| orderer.config(&self.0.channel));
-        let config = config.ok_or("the node does not have the channel")?;
-        if self.0.listed(&config) == consenters.iter().copied().collect() {
+        let (listed, config) = self.0.consenters();
+        let config = config.ok_or("nobody has the channel")?;
+        if listed
+            .into_iter()
+            .eq(consenters.iter().copied().collect::<BTreeSet<_>>())
+        {
             return Ok(());
         }
         let update = (self.0.consortium.update)(&config, consenters);
