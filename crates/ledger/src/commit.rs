@@ -102,6 +102,7 @@ impl Ledger {
         )?;
         let freed = private::apply(self, number, &transactions, &codes, &updates, &mut batch)?;
         put_state(&mut batch, &updates)?;
+        self.indexes.update(&updates, &state, &mut batch)?;
         put_history(&mut batch, number, &transactions, &codes)?;
         drop(state);
         let block_bytes = self.finish(block, &transactions, &codes, batch)?;

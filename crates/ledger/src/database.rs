@@ -30,6 +30,8 @@ pub(crate) enum Family {
     PrivateData,
     /// Clear read-write sets whose transactions are not committed yet.
     Transient,
+    /// Definitions and records of JSON indexes.
+    QueryIndex,
 }
 
 impl Family {
@@ -43,6 +45,7 @@ impl Family {
             Family::PrivateState => "private_state",
             Family::PrivateData => "private_data",
             Family::Transient => "transient",
+            Family::QueryIndex => "query_index",
         }
     }
 }
@@ -60,6 +63,7 @@ pub(crate) const LEDGER_FAMILIES: &[Family] = &[
     Family::PrivateState,
     Family::PrivateData,
     Family::Transient,
+    Family::QueryIndex,
 ];
 
 const MIB: usize = 1024 * 1024;
@@ -240,6 +244,18 @@ impl Batch<'_> {
         Ok(())
     }
 
+    /// Deletes all keys in `[start, end)`.
+    pub(crate) fn delete_range(
+        &mut self,
+        family: Family,
+        start: &[u8],
+        end: &[u8],
+    ) -> Result<(), LedgerError> {
+        let cf = self.database.family(family)?;
+        self.batch.delete_range_cf(&cf, start, end);
+        Ok(())
+    }
+
     /// Applies the batch; with `sync` it is on disk when this returns.
     pub(crate) fn write(self, sync: bool) -> Result<(), LedgerError> {
         let mut options = WriteOptions::default();
@@ -289,6 +305,25 @@ impl Snapshot {
             &cf,
             bounded(end),
             IteratorMode::From(start, rocksdb::Direction::Forward),
+        );
+        take(iterator, limit, SCAN_STEP_BYTES)
+    }
+
+    /// As [`scan`](Self::scan), from the last record before `end` down to `start`, inclusive.
+    pub(crate) fn scan_back(
+        &self,
+        family: Family,
+        start: &[u8],
+        end: &[u8],
+        limit: usize,
+    ) -> Result<Vec<Record>, LedgerError> {
+        let cf = self.0.borrow_owner().family(family)?;
+        let mut read = bounded(Some(end));
+        read.set_iterate_lower_bound(start);
+        let iterator = self.0.borrow_dependent().iterator_cf_opt(
+            &cf,
+            read,
+            IteratorMode::From(end, rocksdb::Direction::Reverse),
         );
         take(iterator, limit, SCAN_STEP_BYTES)
     }

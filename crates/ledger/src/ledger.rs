@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::chain::{self, Tip};
 use crate::database::{Database, Family, LEDGER_FAMILIES};
 use crate::error::LedgerError;
+use crate::indexes::Indexes;
 use crate::private::PrivateStore;
 use crate::simulator::Simulator;
 use crate::state::StateReader;
@@ -34,6 +35,7 @@ pub struct Ledger {
     pub(crate) committing: Mutex<()>,
     pub(crate) height: watch::Sender<u64>,
     pub(crate) private: PrivateStore,
+    pub(crate) indexes: Indexes,
 }
 
 impl Ledger {
@@ -72,6 +74,7 @@ impl Ledger {
         let tip = Tip::load(&database)?;
         let (height, _) = watch::channel(tip.height);
         let private = PrivateStore::load(&database)?;
+        let indexes = Indexes::load(&database)?;
         Ok(Self {
             channel,
             database,
@@ -79,6 +82,7 @@ impl Ledger {
             committing: Mutex::new(()),
             height,
             private,
+            indexes,
         })
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use consilium_ledger::Ledger;
+use consilium_ledger::{IndexFile, Ledger};
 use support::{commit, genesis, results, transaction, write};
 
 const FOLDER: &str = "LEDGER_CRASH_FOLDER";
@@ -22,7 +22,8 @@ fn content(number: u64) -> Vec<Bytes> {
         .map(|index| {
             let results = results("cc", |set| {
                 let key = format!("key{}", (number * 7 + index * 3) % 50);
-                let value = format!("{number}/{index} {}", "x".repeat(300));
+                let text = "x".repeat(300);
+                let value = format!(r#"{{"n":{},"text":"{text}"}}"#, number * 20 + index);
                 set.writes = vec![write(&key, value.as_bytes())];
             });
             transaction(number * 100 + index, "cc", &results)
@@ -45,6 +46,7 @@ fn commit_until_killed() {
         return;
     };
     let ledger = open_or_create(folder.as_ref());
+    declare(&ledger);
     loop {
         let committed = commit(&ledger, content(ledger.height()));
         println!("\ncommitted {}", committed.number);
@@ -94,7 +96,37 @@ fn a_ledger_killed_while_committing_reopens_at_a_whole_block() {
             history.collect::<Vec<_>>()
         };
         assert_eq!(history(&state), history(&of_reference));
+        declare(&ledger);
+        assert_eq!(through_index(&ledger), through_scan(&ledger));
     }
+}
+
+fn declare(ledger: &Ledger) {
+    let file = IndexFile {
+        collection: None,
+        name: "n.json".into(),
+        content: Bytes::from_static(br#"{"index":{"fields":["n"]},"ddoc":"d","name":"n"}"#),
+    };
+    ledger.declare_indexes("cc", &[file]).unwrap();
+}
+
+/// Keys in the order of the index, sorted afterwards.
+fn through_index(ledger: &Ledger) -> Vec<String> {
+    let mut simulator = ledger.simulator("tx").unwrap();
+    let query = r#"{"selector":{},"sort":["n"]}"#;
+    let cursor = simulator.query("cc", query).unwrap();
+    let mut keys = Vec::new();
+    while let Some((key, _)) = simulator.next(cursor).unwrap() {
+        keys.push(key);
+    }
+    keys.sort();
+    keys
+}
+
+fn through_scan(ledger: &Ledger) -> Vec<String> {
+    let state = ledger.reader().unwrap();
+    let keys = state.range("cc", "", "").map(|entry| entry.unwrap().0);
+    keys.collect()
 }
 
 /// Lets a process commit a while and kills it. Gives back the last block that it acknowledged.

@@ -41,7 +41,15 @@ impl Bookmark {
                 record: record.to_vec(),
             })
         });
-        parsed.ok_or_else(|| invalid(text))
+        parsed.ok_or_else(|| Self::invalid(text))
+    }
+
+    /// The refusal of a bookmark that leads nowhere.
+    pub fn invalid(text: &str) -> MangoError {
+        MangoError::refused(
+            "invalid_bookmark",
+            format!("Invalid bookmark value: {}", Value::String(text.into())),
+        )
     }
 
     /// The text that goes with a page: where it ended, or where it would have begun.
@@ -52,13 +60,6 @@ impl Bookmark {
             None => given.into(),
         }
     }
-}
-
-pub(crate) fn invalid(text: &str) -> MangoError {
-    MangoError::refused(
-        "invalid_bookmark",
-        format!("Invalid bookmark value: {}", Value::String(text.into())),
-    )
 }
 
 #[cfg(test)]
