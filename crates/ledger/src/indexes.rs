@@ -11,6 +11,7 @@ mod upkeep;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use consilium_mango::Index;
@@ -49,6 +50,7 @@ pub(crate) struct Indexes {
     places: RwLock<Arc<Places>>,
     /// Declarations follow one another.
     declaring: Mutex<()>,
+    stopping: AtomicBool,
 }
 
 const BUILDING: u8 = 0;
@@ -78,6 +80,7 @@ impl Indexes {
         Ok(Self {
             places: RwLock::new(Arc::new(places)),
             declaring: Mutex::new(()),
+            stopping: AtomicBool::new(false),
         })
     }
 

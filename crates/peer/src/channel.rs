@@ -88,6 +88,8 @@ pub struct PeerChannel {
     commits: broadcast::Sender<Arc<CommittedBlock>>,
     halted: OnceLock<String>,
     definitions: Definitions,
+    /// Changes when a definition or an approval may have.
+    defined: watch::Sender<u64>,
     access: Cache<(u64, &'static str, Bytes), Result<(), String>>,
 }
 
@@ -109,6 +111,7 @@ impl PeerChannel {
             commits: broadcast::Sender::new(COMMITS_KEPT),
             halted: OnceLock::new(),
             definitions: Definitions::default(),
+            defined: watch::Sender::new(0),
             access: Cache::new(ACCESS_KEPT),
         }))
     }
@@ -155,6 +158,11 @@ impl PeerChannel {
         let policy = state.read_chaincode_policy(name)?;
         self.definitions.insert(generation, name, policy.clone());
         Ok(policy)
+    }
+
+    /// Changes with every block that may define or approve a chaincode.
+    pub(crate) fn subscribe_definitions(&self) -> watch::Receiver<u64> {
+        self.defined.subscribe()
     }
 
     /// Grows whenever a chaincode definition may have changed.
@@ -289,6 +297,7 @@ impl PeerChannel {
             .map_err(failed)?;
         if may_define {
             self.definitions.forget();
+            self.defined.send_replace(number);
         }
         for (transaction, &code) in told.iter_mut().zip(&committed.codes) {
             transaction.code = code;

@@ -19,6 +19,7 @@ mod crypto;
 mod deliver;
 mod endorse;
 mod events;
+mod indexes;
 mod intake;
 mod options;
 mod peer;

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Arc, Weak},
+    sync::{Arc, OnceLock, Weak},
 };
 
 use bytes::Bytes;
@@ -27,6 +27,7 @@ use crate::{
     crypto::{SignatureMemory, VerificationPool},
     deliver::DeliverService,
     endorse::{Endorser, EndorserService},
+    indexes,
     intake::Intake,
     options::PeerOptions,
     pipeline::Pipeline,
@@ -98,6 +99,8 @@ pub(crate) struct Core {
     /// Held while a channel is made, so that it is made once.
     joining: Mutex<()>,
     intakes: Mutex<Vec<JoinHandle<()>>>,
+    /// Who runs chaincodes on this peer; there before the first channel is.
+    host: OnceLock<Weak<Host>>,
     pool: Arc<VerificationPool>,
     memory: Arc<SignatureMemory>,
     stop: CancellationToken,
@@ -130,6 +133,7 @@ impl Peer {
             channels: RwLock::default(),
             joining: Mutex::new(()),
             intakes: Mutex::default(),
+            host: OnceLock::new(),
             pool: Arc::new(pool),
             memory: Arc::new(SignatureMemory::new(ENDORSEMENTS_REMEMBERED)),
             stop: CancellationToken::new(),
@@ -137,6 +141,7 @@ impl Peer {
             options,
         });
         let host = Host::new(host_options, contracts, core.clone())?;
+        core.host.get_or_init(|| Arc::downgrade(&host));
         for path in core.ledger_folders()? {
             let ledger =
                 Ledger::open(&path).map_err(|source| PeerError::Ledger { path, source })?;
@@ -222,6 +227,9 @@ impl Peer {
     /// Stops pulling blocks, lets those in the pipeline finish, and waits for it.
     pub async fn shutdown(&self) {
         self.core.stop.cancel();
+        for channel in self.core.channels.read().values() {
+            channel.ledger().stop_building_indexes();
+        }
         let intakes = std::mem::take(&mut *self.core.intakes.lock());
         for intake in intakes {
             if let Err(error) = intake.await {
@@ -339,7 +347,13 @@ impl Core {
             height = channel.ledger().height(),
             "channel is running"
         );
-        self.intakes.lock().push(self.runtime.spawn(intake.run()));
+        let mut tasks = self.intakes.lock();
+        tasks.push(self.runtime.spawn(intake.run()));
+        if let Some(host) = self.host.get() {
+            let keeping = indexes::keep(channel.clone(), host.clone(), self.stop.clone());
+            tasks.push(self.runtime.spawn(keeping));
+        }
+        drop(tasks);
         Ok(channel)
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use consilium_mango::Index;
@@ -37,6 +38,12 @@ impl Ledger {
             self.build(chaincode, collection.as_deref())?;
         }
         Ok(())
+    }
+
+    /// Ends building for good, as the process is about to end: what is not complete is taken up
+    /// after the next start.
+    pub fn stop_building_indexes(&self) {
+        self.indexes.stopping.store(true, Ordering::Relaxed);
     }
 
     /// Names of the indexes of a chaincode that are complete, as `design document/name`.
@@ -165,7 +172,7 @@ impl Ledger {
                 .filter(|declared| !declared.ready)
                 .cloned()
                 .collect();
-            if building.is_empty() {
+            if building.is_empty() || self.indexes.stopping.load(Ordering::Relaxed) {
                 return Ok(());
             }
             let snapshot = self.database.snapshot();
