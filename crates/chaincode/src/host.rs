@@ -3,6 +3,7 @@
 use crate::error::ChaincodeError;
 use crate::in_process;
 use crate::install::{InstallError, Installed, InstalledPackage};
+use crate::lifecycle::{self, CollectionLookup};
 use crate::measure;
 use crate::outcome::Outcome;
 use crate::package::Program;
@@ -12,8 +13,9 @@ use crate::session::{Session, StateError};
 use crate::shim::{Exchange, Limits};
 use crate::support::PeerSupport;
 use crate::system;
+use bytes::Bytes;
 use consilium_contracts::Contract;
-use consilium_ledger::Simulator;
+use consilium_ledger::{IndexFile, Simulator};
 use consilium_proto::protos::{
     self, ChaincodeEvent, ChaincodeId, ChaincodeInput, ChaincodeMessage, SignedProposal,
 };
@@ -26,6 +28,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 /// How chaincodes are run. Field for field from `core.yaml`, see [`HostOptions::new`].
 #[derive(Debug, Clone)]
@@ -92,6 +95,32 @@ pub struct Host {
     programs: Programs,
     services: Services,
     running: Mutex<HashSet<Running>>,
+    installs: watch::Sender<u64>,
+}
+
+/// Index definitions of a program: those in its package, and those of its contract.
+fn indexes_of(
+    contracts: &HashMap<&'static str, Arc<dyn Contract>>,
+    runnable: &Runnable,
+) -> Vec<IndexFile> {
+    let mut files = runnable.package.indexes.clone();
+    if let Program::InProcess(contract) = runnable.program()
+        && let Some(contract) = contracts.get(contract.as_str())
+    {
+        files.extend(contract.indexes().into_iter().map(|index| IndexFile {
+            collection: index.collection.map(str::to_owned),
+            name: index.file.to_owned(),
+            content: Bytes::from_static(index.definition.as_bytes()),
+        }));
+    }
+    files
+}
+
+fn is_defined(definition: &lifecycle::Definition, collection: &str) -> bool {
+    matches!(
+        lifecycle::lookup(Some(definition), collection),
+        CollectionLookup::Defined(_)
+    )
 }
 
 /// A call under way: program, channel, transaction.
@@ -122,6 +151,7 @@ impl Host {
             programs: Programs::default(),
             services: Services::default(),
             running: Mutex::default(),
+            installs: watch::Sender::new(0),
         }))
     }
 
@@ -144,7 +174,56 @@ impl Host {
             .installed
             .install(package, |contract| self.contracts.contains_key(contract))?;
         self.programs.clear();
+        self.installs.send_modify(|count| *count += 1);
         Ok(installed)
+    }
+
+    /// Changes with every package that is installed.
+    pub fn subscribe_installs(&self) -> watch::Receiver<u64> {
+        self.installs.subscribe()
+    }
+
+    /// Gives every chaincode of a channel that can be invoked on this peer the indexes that its
+    /// package or its contract declares, and builds those that are new. To be called when a
+    /// definition or what is installed has changed, and at start. Blocks while indexes are built.
+    /// fabric: core/ledger/cceventmgmt/mgr.go, privacyenabledstate/db.go HandleChaincodeDeploy
+    ///
+    /// # Errors
+    /// When the ledger cannot be read or written.
+    pub fn declare_indexes(&self, channel: &str) -> Result<(), String> {
+        let Some(ledger) = self.support.ledger(channel) else {
+            return Ok(());
+        };
+        let failed = |error: &dyn std::fmt::Display| error.to_string();
+        let state = ledger.reader().map_err(|error| failed(&error))?;
+        let definitions = lifecycle::definitions(&state).map_err(|error| failed(&error))?;
+        for definition in definitions {
+            let (name, msp_id) = (definition.name.as_str(), self.support.msp_id());
+            let Ok(runnable) = program::find(&state, channel, name, msp_id, &self.installed) else {
+                // What cannot be invoked needs no indexes; what it had before stays.
+                continue;
+            };
+            let mut files = indexes_of(&self.contracts, &runnable);
+            files.retain(|file| {
+                let known = file
+                    .collection
+                    .as_deref()
+                    .is_none_or(|collection| is_defined(&definition, collection));
+                if !known {
+                    tracing::warn!(
+                        channel,
+                        chaincode = name,
+                        collection = file.collection,
+                        "cannot create an index for an undefined collection"
+                    );
+                }
+                known
+            });
+            ledger
+                .declare_indexes(name, &files)
+                .map_err(|error| failed(&error))?;
+        }
+        Ok(())
     }
 
     /// Whether the chaincode can be invoked on this peer now: defined, approved, installed.

@@ -5,9 +5,9 @@ use crate::outcome::Outcome;
 use crate::session::{Session, StateError, Wish};
 use bytes::Bytes;
 use consilium_contracts::{
-    Caller, Contract, HistoryEntry, KeyValue, Response, Stub, StubError, Timestamp,
+    Caller, Contract, HistoryEntry, KeyValue, Page, Response, Stub, StubError, Timestamp,
 };
-use consilium_ledger::LedgerError;
+use consilium_ledger::{CursorId, LedgerError, Simulator};
 use consilium_proto::protos::{self, ChaincodeEvent, ChaincodeInput};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -117,6 +117,53 @@ fn in_collection(
     }
 }
 
+/// Up to `limit` results of a cursor, which is closed then.
+fn pull(
+    simulator: &mut Simulator,
+    cursor: CursorId,
+    limit: usize,
+) -> Result<Vec<KeyValue>, LedgerError> {
+    let mut found = Vec::new();
+    while found.len() < limit
+        && let Some((key, value)) = simulator.next(cursor)?
+    {
+        found.push(KeyValue { key, value });
+    }
+    simulator.close(cursor);
+    Ok(found)
+}
+
+impl SessionStub<'_> {
+    /// The results of a paginated cursor with its bookmark.
+    fn page(
+        &mut self,
+        operation: &'static str,
+        page_size: u32,
+        open: impl FnOnce(&mut Simulator, &str, u32) -> Result<CursorId, LedgerError>,
+    ) -> Result<Page, StubError> {
+        let chaincode = self.chaincode;
+        let limit = self.host.options.total_query_limit;
+        // Pages end at the peer's limit, whatever was asked for.
+        let size = if page_size == 0 {
+            limit
+        } else {
+            page_size.min(limit)
+        };
+        self.session
+            .with_simulator(|simulator| {
+                let cursor = open(simulator, chaincode, size)?;
+                let mut entries = Vec::new();
+                while let Some((key, value)) = simulator.next(cursor)? {
+                    entries.push(KeyValue { key, value });
+                }
+                let bookmark = simulator.bookmark(cursor)?;
+                simulator.close(cursor);
+                Ok::<_, LedgerError>(Page { entries, bookmark })
+            })
+            .map_err(failed(operation))
+    }
+}
+
 impl Stub for SessionStub<'_> {
     fn channel_id(&self) -> &str {
         &self.session.channel
@@ -177,16 +224,61 @@ impl Stub for SessionStub<'_> {
         self.session
             .with_simulator(|simulator| {
                 let cursor = simulator.range(chaincode, start, end)?;
-                let mut found = Vec::new();
-                while found.len() < limit
-                    && let Some((key, value)) = simulator.next(cursor)?
-                {
-                    found.push(KeyValue { key, value });
-                }
-                simulator.close(cursor);
-                Ok::<_, LedgerError>(found)
+                pull(simulator, cursor, limit)
             })
             .map_err(failed("range"))
+    }
+
+    fn range_page(
+        &mut self,
+        start: &str,
+        end: &str,
+        page_size: u32,
+        bookmark: &str,
+    ) -> Result<Page, StubError> {
+        let start = if bookmark.is_empty() { start } else { bookmark };
+        self.page("range_page", page_size, |simulator, chaincode, size| {
+            simulator.paginated_range(chaincode, start, end, size)
+        })
+    }
+
+    fn query(&mut self, query: &str, limit: usize) -> Result<Vec<KeyValue>, StubError> {
+        let chaincode = self.chaincode;
+        let limit = limit.min(self.host.options.total_query_limit as usize);
+        self.session
+            .with_simulator(|simulator| {
+                let cursor = simulator.query(chaincode, query)?;
+                pull(simulator, cursor, limit)
+            })
+            .map_err(failed("query"))
+    }
+
+    fn query_page(
+        &mut self,
+        query: &str,
+        page_size: u32,
+        bookmark: &str,
+    ) -> Result<Page, StubError> {
+        self.page("query_page", page_size, |simulator, chaincode, size| {
+            simulator.paginated_query(chaincode, query, bookmark, size)
+        })
+    }
+
+    fn query_private(
+        &mut self,
+        collection: &str,
+        query: &str,
+        limit: usize,
+    ) -> Result<Vec<KeyValue>, StubError> {
+        self.check_private(collection, Wish::Read)?;
+        let chaincode = self.chaincode;
+        let limit = limit.min(self.host.options.total_query_limit as usize);
+        self.session
+            .with_simulator(|simulator| {
+                let cursor = simulator.private_query(chaincode, collection, query)?;
+                pull(simulator, cursor, limit)
+            })
+            .map_err(in_collection("query_private", collection))
     }
 
     fn history(&mut self, key: &str) -> Result<Vec<HistoryEntry>, StubError> {

@@ -2,6 +2,7 @@
 
 use crate::lifecycle::Approval;
 use crate::package::{Package, PackageError, Program, ProgramError};
+use consilium_ledger::IndexFile;
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -48,6 +49,8 @@ pub struct InstalledPackage {
     pub label: String,
     /// What it runs.
     pub program: Program,
+    /// Index definitions in it.
+    pub indexes: Vec<IndexFile>,
 }
 
 /// The folder and what is in it. Packages are read once at start and kept by description only.
@@ -175,9 +178,11 @@ impl Installed {
 fn describe(bytes: &[u8]) -> Result<InstalledPackage, InstallError> {
     let package = Package::parse(bytes)?;
     let program = package.program()?;
+    let indexes = package.index_files()?;
     Ok(InstalledPackage {
         label: package.metadata.label,
         program,
+        indexes,
         id: package.id,
     })
 }

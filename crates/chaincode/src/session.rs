@@ -11,6 +11,7 @@ use consilium_protocol::proposal::ParsedProposal;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Why the peer refuses what a chaincode asked for. The chaincode gets the text and may go on.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +67,8 @@ pub(crate) struct Session {
     pub(crate) signed: Arc<SignedProposal>,
     pub(crate) support: Arc<dyn PeerSupport>,
     simulator: Mutex<Option<Simulator>>,
+    /// Ends queries that are still looking for results.
+    stop: Option<Arc<AtomicBool>>,
     access: Mutex<BTreeMap<(String, String), Access>>,
 }
 
@@ -83,6 +86,7 @@ impl Session {
             proposal,
             signed,
             support,
+            stop: simulator.as_ref().map(Simulator::stop_signal),
             simulator: Mutex::new(simulator),
             access: Mutex::new(BTreeMap::new()),
         }
@@ -99,6 +103,9 @@ impl Session {
 
     /// Ends the session for everybody and gives the simulator back.
     pub(crate) fn close(&self) -> Option<Simulator> {
+        if let Some(stop) = &self.stop {
+            stop.store(true, Ordering::Relaxed);
+        }
         self.simulator.lock().take()
     }
 

@@ -162,6 +162,9 @@ pub struct NetworkDeploy {
     /// Address of a chaincode that runs as a service; it registers under the package id printed.
     #[arg(long, value_name = "HOST:PORT", conflicts_with = "contract")]
     pub service: Option<String>,
+    /// Folder `META-INF` of the chaincode, whose index definitions go into the package.
+    #[arg(long, value_name = "FOLDER", requires = "service")]
+    pub metadata: Option<PathBuf>,
     /// Built-in contract; by default the one called like the chaincode.
     #[arg(long)]
     pub contract: Option<String>,

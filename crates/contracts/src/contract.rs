@@ -43,6 +43,17 @@ impl Response {
     }
 }
 
+/// An index that a contract declares, as a file of `META-INF/statedb/couchdb` would.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IndexDeclaration {
+    /// The collection that it is for, `None` for public state.
+    pub collection: Option<&'static str>,
+    /// The file's name; among indexes of one name the last file's counts.
+    pub file: &'static str,
+    /// The definition: `{"index":{"fields":[…]},"ddoc":"…","name":"…","type":"json"}`.
+    pub definition: &'static str,
+}
+
 /// A contract that runs inside the peer.
 ///
 /// It must be a function of the stub alone: no clock, no randomness, no IO, no state of its own,
@@ -50,6 +61,10 @@ impl Response {
 pub trait Contract: Send + Sync {
     /// The name that chaincode packages refer to, for example `records`.
     fn name(&self) -> &'static str;
+    /// The indexes that its JSON queries want; every peer that runs it keeps them up.
+    fn indexes(&self) -> Vec<IndexDeclaration> {
+        Vec::new()
+    }
     /// Handles a transaction sent with `is_init`. Succeeds without doing anything unless
     /// overridden.
     fn init(&self, _stub: &mut dyn Stub) -> Response {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::contract::{Contract, Response};
 use crate::failure::Failure;
 use crate::request::to_json;
-use crate::stub::Stub;
+use crate::stub::{KeyValue, Stub};
 
 /// The contract `kv`; its functions are in `docs/contracts.md`.
 pub struct Kv;
@@ -17,12 +17,27 @@ pub struct Kv;
 /// Entries that one range answers at most.
 const MAX_RANGE: usize = 1000;
 
-const FUNCTIONS: &str = "put key value [event], get key, del key, range start end [limit], history key, putMany (key value)…, increment key, event name payload, putPrivate collection key (value in transient 'value'), getPrivate collection key, privateHash collection key, delPrivate collection key, purgePrivate collection key, invoke chaincode argument…, fail status message";
+const FUNCTIONS: &str = "put key value [event], get key, del key, range start end [limit], history key, query query [limit], queryPage query size bookmark, queryPrivate collection query, putMany (key value)…, increment key, event name payload, putPrivate collection key (value in transient 'value'), getPrivate collection key, privateHash collection key, delPrivate collection key, purgePrivate collection key, invoke chaincode argument…, fail status message";
 
 #[derive(Serialize)]
 struct Entry<'a> {
     key: &'a str,
     value: String,
+}
+
+impl<'a> Entry<'a> {
+    fn of(pair: &'a KeyValue) -> Self {
+        Entry {
+            key: &pair.key,
+            value: text(&pair.value),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct PageOf<'a> {
+    entries: Vec<Entry<'a>>,
+    bookmark: &'a str,
 }
 
 #[derive(Serialize)]
@@ -127,15 +142,28 @@ fn run(stub: &mut dyn Stub) -> Result<Response, Failure> {
         }
         (b"range", [start, end]) => range(stub, name(start)?, name(end)?, MAX_RANGE),
         (b"range", [start, end, limit]) => {
-            let limit = name(limit)?
-                .parse::<usize>()
-                .ok()
-                .filter(|limit| (1..=MAX_RANGE).contains(limit))
-                .ok_or_else(|| {
-                    Failure::malformed(format!("the limit is a number from 1 to {MAX_RANGE}"))
-                })?;
+            let limit = number(limit, MAX_RANGE)?;
             range(stub, name(start)?, name(end)?, limit)
         }
+        (b"query", [query]) => Ok(entries(&stub.query(name(query)?, MAX_RANGE)?)),
+        (b"query", [query, limit]) => {
+            let limit = number(limit, MAX_RANGE)?;
+            Ok(entries(&stub.query(name(query)?, limit)?))
+        }
+        (b"queryPage", [query, size, bookmark]) => {
+            // MAX_RANGE is a small number.
+            let size = number(size, MAX_RANGE)? as u32;
+            let page = stub.query_page(name(query)?, size, name(bookmark)?)?;
+            Ok(Response::success(to_json(&PageOf {
+                entries: page.entries.iter().map(Entry::of).collect(),
+                bookmark: &page.bookmark,
+            })))
+        }
+        (b"queryPrivate", [collection, query]) => Ok(entries(&stub.query_private(
+            name(collection)?,
+            name(query)?,
+            MAX_RANGE,
+        )?)),
         (b"history", [k]) => {
             let entries = stub.history(key(k)?)?;
             let changes: Vec<_> = entries
@@ -202,15 +230,20 @@ fn run(stub: &mut dyn Stub) -> Result<Response, Failure> {
 }
 
 fn range(stub: &mut dyn Stub, start: &str, end: &str, limit: usize) -> Result<Response, Failure> {
-    let pairs = stub.range(start, end, limit)?;
-    let entries: Vec<_> = pairs
-        .iter()
-        .map(|pair| Entry {
-            key: &pair.key,
-            value: text(&pair.value),
-        })
-        .collect();
-    Ok(Response::success(to_json(&entries)))
+    Ok(entries(&stub.range(start, end, limit)?))
+}
+
+fn entries(pairs: &[KeyValue]) -> Response {
+    let entries: Vec<_> = pairs.iter().map(Entry::of).collect();
+    Response::success(to_json(&entries))
+}
+
+fn number(bytes: &Bytes, max: usize) -> Result<usize, Failure> {
+    name(bytes)?
+        .parse::<usize>()
+        .ok()
+        .filter(|limit| (1..=max).contains(limit))
+        .ok_or_else(|| Failure::malformed(format!("the limit is a number from 1 to {max}")))
 }
 
 #[cfg(test)]

@@ -31,11 +31,11 @@ pub mod vault;
 use std::sync::Arc;
 
 pub use caller::{Caller, CallerError, NodeRole};
-pub use contract::{Contract, Response};
+pub use contract::{Contract, IndexDeclaration, Response};
 pub use failure::Failure;
 pub use key::{KeyError, composite_key, composite_range, split_composite_key};
 pub use request::MAX_CLOCK_SKEW_SECONDS;
-pub use stub::{HistoryEntry, KeyValue, Stub, StubError, Timestamp};
+pub use stub::{HistoryEntry, KeyValue, Page, Stub, StubError, Timestamp};
 
 /// The contracts that every peer can run in process: `records`, `devices` and `kv`.
 ///

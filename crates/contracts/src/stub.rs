@@ -29,6 +29,16 @@ pub struct KeyValue {
     pub value: Bytes,
 }
 
+/// A part of a query's results, and where the next one begins.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Page {
+    /// Keys and values, at most as many as asked for.
+    pub entries: Vec<KeyValue>,
+    /// What the next page is asked for with. Of a range it is "" when there is no more; of a JSON
+    /// query it stays the same then.
+    pub bookmark: String,
+}
+
 /// One committed change of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryEntry {
@@ -115,6 +125,32 @@ pub trait Stub {
         let (start, end) = composite_range(object_type, attributes)?;
         self.range(&start, &end, limit)
     }
+    /// A page of a range, from `bookmark` on unless that is empty. A transaction that pages cannot
+    /// write.
+    fn range_page(
+        &mut self,
+        start: &str,
+        end: &str,
+        page_size: u32,
+        bookmark: &str,
+    ) -> Result<Page, StubError>;
+    /// Documents that match a JSON query in CouchDB's form, `limit` at most. Each is a read that is
+    /// checked again at commit; documents that come to match meanwhile are not noticed.
+    fn query(&mut self, query: &str, limit: usize) -> Result<Vec<KeyValue>, StubError>;
+    /// A page of a JSON query. A transaction that pages cannot write.
+    fn query_page(
+        &mut self,
+        query: &str,
+        page_size: u32,
+        bookmark: &str,
+    ) -> Result<Page, StubError>;
+    /// As [`Stub::query`], among the values of a collection. Such a transaction cannot write.
+    fn query_private(
+        &mut self,
+        collection: &str,
+        query: &str,
+        limit: usize,
+    ) -> Result<Vec<KeyValue>, StubError>;
     /// All committed changes of a key, newest first. Not checked again at commit: for evaluation.
     fn history(&mut self, key: &str) -> Result<Vec<HistoryEntry>, StubError>;
     /// Sets the key-level endorsement policy (an encoded `common.SignaturePolicyEnvelope`).

@@ -27,6 +27,7 @@ use crate::caller::Caller;
 use crate::contract::{Contract, Response};
 use crate::stub::{HistoryEntry, Timestamp};
 
+mod query;
 mod stub;
 
 use stub::TestStub;

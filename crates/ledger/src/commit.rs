@@ -236,6 +236,7 @@ impl Ledger {
             &mut batch,
         )?;
         put_state(&mut batch, &updates)?;
+        self.indexes.update(&updates, state, &mut batch)?;
         put_history(&mut batch, number, transactions, codes)?;
         Ok((batch, freed, hash))
     }

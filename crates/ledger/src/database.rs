@@ -33,13 +33,20 @@ pub(crate) enum Family {
     PrivateData,
     /// Clear read-write sets whose transactions are not committed yet.
     Transient,
+    /// Definitions and records of JSON indexes.
+    QueryIndex,
 }
 
 impl Family {
-    /// Whether all of it can be made again from the block files and the rest.
+    /// Whether all of it can be made again from the block files and the rest. Indexes are declared
+    /// again by whoever opens the ledger.
     fn follows_from_blocks(self) -> bool {
         match self {
-            Family::Index | Family::State | Family::History | Family::PrivateState => true,
+            Family::Index
+            | Family::State
+            | Family::History
+            | Family::PrivateState
+            | Family::QueryIndex => true,
             Family::Meta | Family::PrivateData | Family::Transient => false,
         }
     }
@@ -53,6 +60,7 @@ impl Family {
             Family::PrivateState => "private_state",
             Family::PrivateData => "private_data",
             Family::Transient => "transient",
+            Family::QueryIndex => "query_index",
         }
     }
 }
@@ -77,6 +85,7 @@ const LEDGER_FAMILIES: &[Family] = &[
     Family::PrivateState,
     Family::PrivateData,
     Family::Transient,
+    Family::QueryIndex,
 ];
 
 fn families(owner: Owner) -> &'static [Family] {
@@ -440,6 +449,18 @@ impl Batch<'_> {
         self.is_irreplaceable
     }
 
+    /// Deletes all keys in `[start, end)`.
+    pub(crate) fn delete_range(
+        &mut self,
+        family: Family,
+        start: &[u8],
+        end: &[u8],
+    ) -> Result<(), LedgerError> {
+        let cf = self.database.family(family)?;
+        self.batch.delete_range_cf(&cf, start, end);
+        Ok(())
+    }
+
     /// Applies the batch; with `sync` it is on disk when this returns.
     pub(crate) fn write(self, sync: bool) -> Result<(), LedgerError> {
         let mut options = WriteOptions::default();
@@ -511,6 +532,26 @@ impl Snapshot {
             &cf,
             bounded(end),
             IteratorMode::From(start, rocksdb::Direction::Forward),
+        );
+        take(database, iterator, limit, SCAN_STEP_BYTES)
+    }
+
+    /// As [`scan`](Self::scan), from the last record before `end` down to `start`, inclusive.
+    pub(crate) fn scan_back(
+        &self,
+        family: Family,
+        start: &[u8],
+        end: &[u8],
+        limit: usize,
+    ) -> Result<Vec<Record>, LedgerError> {
+        let database = self.0.borrow_owner();
+        let cf = database.family(family)?;
+        let mut read = bounded(Some(end));
+        read.set_iterate_lower_bound(start);
+        let iterator = self.0.borrow_dependent().iterator_cf_opt(
+            &cf,
+            read,
+            IteratorMode::From(end, rocksdb::Direction::Reverse),
         );
         take(database, iterator, limit, SCAN_STEP_BYTES)
     }

@@ -16,6 +16,7 @@ use crate::chain::{self, Base, Tip};
 use crate::commit::Reapply;
 use crate::database::{Database, Family};
 use crate::error::{LedgerError, Owner};
+use crate::indexes::Indexes;
 use crate::maintenance;
 use crate::options::StoreOptions;
 use crate::private::PrivateStore;
@@ -43,6 +44,7 @@ pub struct Ledger {
     pub(crate) committing: Mutex<()>,
     pub(crate) height: watch::Sender<u64>,
     pub(crate) private: PrivateStore,
+    pub(crate) indexes: Indexes,
 }
 
 impl Ledger {
@@ -116,6 +118,7 @@ impl Ledger {
         let private = PrivateStore::load(&database)?;
         let base = Base::load(&database)?.first;
         let before_reset = maintenance::height_before_reset(&database)?;
+        let indexes = Indexes::load(&database)?;
         Ok(Self {
             channel,
             base,
@@ -125,6 +128,7 @@ impl Ledger {
             committing: Mutex::new(()),
             height,
             private,
+            indexes,
         })
     }
 

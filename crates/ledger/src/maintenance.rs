@@ -154,8 +154,9 @@ pub(crate) fn finish(database: &Database) -> Result<(), LedgerError> {
 /// Lets the database begin anew, and ends the mark. What could not be kept is named.
 fn reset(database: &Database) -> Result<Vec<&'static str>, LedgerError> {
     let lost = database.drop_what_follows_from_blocks()?;
-    // Clear keys and expiry follow from the blocks; the clear sets themselves do not.
-    for kind in [b'k', b'e'] {
+    // Clear keys, expiry and the history of collections follow from the blocks; the clear sets
+    // themselves do not.
+    for kind in [b'k', b'e', b'c'] {
         database.delete_range(Family::PrivateData, &[kind], &[kind + 1])?;
     }
     database.point(Point::RebuildDropped)?;

@@ -7,8 +7,11 @@
 mod private;
 mod queries;
 mod record;
+mod rich;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use consilium_proto::{kvrwset, rwset};
@@ -42,6 +45,7 @@ pub struct Simulator {
     wrote: bool,
     paginated: bool,
     queried_private: bool,
+    stopped: Arc<AtomicBool>,
 }
 
 /// What a simulation hands back.
@@ -98,12 +102,18 @@ impl Simulator {
             wrote: false,
             paginated: false,
             queried_private: false,
+            stopped: Arc::default(),
         }
     }
 
     /// The transaction that is simulated.
     pub fn tx_id(&self) -> &str {
         &self.tx_id
+    }
+
+    /// Once set, JSON queries under way end with an error instead of looking on for matches.
+    pub fn stop_signal(&self) -> Arc<AtomicBool> {
+        self.stopped.clone()
     }
 
     /// Height of the ledger that is read.

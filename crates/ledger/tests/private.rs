@@ -5,7 +5,7 @@ mod support;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use consilium_ledger::{Ledger, LedgerError, SimulationResults};
+use consilium_ledger::{IndexFile, Ledger, LedgerError, SimulationResults};
 use consilium_proto::protos::TxValidationCode::{self, *};
 use consilium_proto::{kvrwset, lifecycle, protos};
 use consilium_protocol::hash::sha256;
@@ -309,4 +309,70 @@ fn a_transaction_id_that_stands_twice_in_a_block_frees_its_private_data_once() {
     ledger
         .stage_private(&tx_id(3), other.private.unwrap())
         .unwrap();
+}
+
+/// Keys in the order of an index on `n`, or the refusal.
+fn by_index(ledger: &Ledger, collection: &str) -> Vec<String> {
+    let mut simulator = ledger.simulator("tx").unwrap();
+    let query = r#"{"selector":{},"sort":["n"]}"#;
+    let cursor = simulator.private_query(CC, collection, query).unwrap();
+    let mut keys = Vec::new();
+    while let Some((key, _)) = simulator.next(cursor).unwrap() {
+        keys.push(key);
+    }
+    keys
+}
+
+#[test]
+fn indexes_of_a_collection_follow_its_clear_values() {
+    let (_folder, ledger) = ledger_with_collections();
+    let file = |collection: &str| IndexFile {
+        collection: Some(collection.into()),
+        name: "n.json".into(),
+        content: Bytes::from_static(br#"{"index":{"fields":["n"]},"ddoc":"d","name":"n"}"#),
+    };
+    commit_staged(&ledger, 2, put(&ledger, "short", "first", r#"{"n":2}"#));
+    ledger
+        .declare_indexes(CC, &[file("long"), file("short")])
+        .unwrap();
+    assert_eq!(by_index(&ledger, "short"), ["first"]);
+    commit_staged(&ledger, 3, put(&ledger, "short", "second", r#"{"n":1}"#));
+    commit_staged(&ledger, 4, put(&ledger, "long", "long", r#"{"n":1}"#));
+    assert_eq!(by_index(&ledger, "short"), ["second", "first"]);
+    // Block 5 is the last of what block 2 wrote.
+    let mut simulator = ledger.simulator("tx").unwrap();
+    simulator.purge_private(CC, "long", "long").unwrap();
+    commit_public(&ledger, 5, simulator.finish().unwrap().public);
+    assert_eq!(by_index(&ledger, "long"), [""; 0]);
+    assert_eq!(by_index(&ledger, "short"), ["second"]);
+}
+
+#[test]
+fn queries_of_a_collection_are_not_recorded_and_exclude_writes() {
+    let (_folder, ledger) = ledger_with_collections();
+    commit_staged(&ledger, 2, put(&ledger, "long", "k", r#"{"n":2}"#));
+    let all = r#"{"selector":{}}"#;
+    let mut simulator = ledger.simulator("tx").unwrap();
+    let cursor = simulator.private_query(CC, "long", all).unwrap();
+    assert_eq!(simulator.next(cursor).unwrap().unwrap().0, "k");
+    assert_eq!(
+        simulator
+            .put_private(CC, "long", "k", Bytes::new())
+            .unwrap_err()
+            .to_string(),
+        "txid [tx]: unsuppored transaction. Transaction has already performed queries on pvt data. Writes are not allowed"
+    );
+    let recorded = TxRwSet::parse(&simulator.finish().unwrap().public).unwrap();
+    assert!(recorded.namespaces.iter().all(|set| set.name != CC));
+    let mut simulator = ledger.simulator("tx").unwrap();
+    simulator
+        .put_state(CC, "k", Bytes::from_static(b"v"))
+        .unwrap();
+    assert_eq!(
+        simulator
+            .private_query(CC, "long", all)
+            .unwrap_err()
+            .to_string(),
+        "txid [tx]: unsuppored transaction. Queries on pvt data is supported only in a read-only transaction"
+    );
 }

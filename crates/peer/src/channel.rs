@@ -102,6 +102,8 @@ pub struct PeerChannel {
     private: OnceLock<Arc<Private>>,
     room: Room,
     definitions: Definitions,
+    /// Changes when a definition or an approval may have.
+    defined: watch::Sender<u64>,
     access: Cache<(u64, &'static str, Bytes), Result<(), String>>,
 }
 
@@ -125,6 +127,7 @@ impl PeerChannel {
             private: OnceLock::new(),
             room: Room::default(),
             definitions: Definitions::default(),
+            defined: watch::Sender::new(0),
             access: Cache::new(ACCESS_KEPT),
         }))
     }
@@ -176,6 +179,11 @@ impl PeerChannel {
         let policy = state.read_chaincode_policy(name)?;
         self.definitions.insert(generation, name, policy.clone());
         Ok(policy)
+    }
+
+    /// Changes with every block that may define or approve a chaincode.
+    pub(crate) fn subscribe_definitions(&self) -> watch::Receiver<u64> {
+        self.defined.subscribe()
     }
 
     /// Grows whenever a chaincode definition may have changed.
@@ -353,6 +361,7 @@ impl PeerChannel {
             })?;
         if may_define {
             self.definitions.forget();
+            self.defined.send_replace(number);
         }
         for (transaction, &code) in told.iter_mut().zip(&committed.codes) {
             transaction.code = code;

@@ -21,6 +21,7 @@ mod deliver;
 mod endorse;
 mod events;
 mod hearsay;
+mod indexes;
 mod intake;
 pub mod maintenance;
 mod options;

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Arc, Weak},
+    sync::{Arc, OnceLock, Weak},
 };
 
 use bytes::Bytes;
@@ -29,6 +29,7 @@ use crate::{
     crypto::{SignatureMemory, VerificationPool},
     deliver::DeliverService,
     endorse::{Endorser, EndorserService},
+    indexes,
     intake::Intake,
     maintenance::{self, LEAVING, LedgersLock, MaintenanceError, UNFINISHED},
     options::PeerOptions,
@@ -111,6 +112,8 @@ pub(crate) struct Core {
     joining: Mutex<()>,
     intakes: Mutex<Vec<JoinHandle<()>>>,
     client_roots: Mutex<Vec<RootsListener>>,
+    /// Who runs chaincodes on this peer; there before the first channel is.
+    host: OnceLock<Weak<Host>>,
     pool: Arc<VerificationPool>,
     memory: Arc<SignatureMemory>,
     private: Arc<Private>,
@@ -158,6 +161,7 @@ impl Peer {
             joining: Mutex::new(()),
             intakes: Mutex::default(),
             client_roots: Mutex::default(),
+            host: OnceLock::new(),
             pool: Arc::new(pool),
             memory: Arc::new(SignatureMemory::new(SIGNATURES_REMEMBERED)),
             private: Arc::new(private),
@@ -171,6 +175,7 @@ impl Peer {
             core.private.connect(Gossip::start(gossip, host));
         }
         let host = Host::new(host_options, contracts, core.clone())?;
+        core.host.get_or_init(|| Arc::downgrade(&host));
         for path in core.ledger_folders()? {
             if maintenance::is_paused(&path) {
                 tracing::warn!(ledger = %path.display(), "channel is paused and not served");
@@ -291,6 +296,9 @@ impl Peer {
     /// Stops pulling blocks, lets those in the pipeline finish, and waits for it.
     pub async fn shutdown(&self) {
         self.core.stop.cancel();
+        for channel in self.core.channels.read().values() {
+            channel.ledger().stop_building_indexes();
+        }
         let intakes = std::mem::take(&mut *self.core.intakes.lock());
         for intake in intakes {
             if let Err(error) = intake.await {
@@ -429,11 +437,14 @@ impl Core {
             "channel is running"
         );
         let reconciling = private::reconcile(self.private.clone(), channel.clone());
-        let tasks = [
-            self.runtime.spawn(intake.run()),
-            self.runtime.spawn(reconciling),
-        ];
-        self.intakes.lock().extend(tasks);
+        let mut tasks = self.intakes.lock();
+        tasks.push(self.runtime.spawn(intake.run()));
+        tasks.push(self.runtime.spawn(reconciling));
+        if let Some(host) = self.host.get() {
+            let keeping = indexes::keep(channel.clone(), host.clone(), self.stop.clone());
+            tasks.push(self.runtime.spawn(keeping));
+        }
+        drop(tasks);
         Ok(channel)
     }
 

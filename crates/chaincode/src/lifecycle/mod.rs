@@ -25,8 +25,9 @@ pub use definition::{Definition, definition, definitions, sequence};
 pub use error::LifecycleError;
 pub use policy::{Validation, endorsement_policy, validation};
 
-pub use crate::package::{package_id, package_in_process, package_service};
+pub use crate::package::{package_id, package_in_process, package_service, package_service_with};
 
+pub(crate) use collections::lookup;
 pub(crate) use definition::read_sequence;
 pub(crate) use invoke::invoke;
 pub(crate) use record::Public;

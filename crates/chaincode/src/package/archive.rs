@@ -13,6 +13,8 @@ pub(super) struct Limits {
     file: u64,
     /// Entries.
     entries: usize,
+    /// Whether entries may be folders, which are passed over.
+    folders: bool,
 }
 
 impl Limits {
@@ -21,12 +23,14 @@ impl Limits {
         total: 128 << 20,
         file: 100 << 20,
         entries: 1_000,
+        folders: false,
     };
-    /// A code archive, of which we keep one small file.
+    /// A code archive, of which we keep a few small files.
     pub(super) const CODE: Self = Self {
         total: 512 << 20,
         file: 1 << 20,
         entries: 20_000,
+        folders: true,
     };
 }
 
@@ -116,6 +120,9 @@ fn walk(
         }
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let kind = entry.header().entry_type();
+        if kind.is_dir() && limits.folders {
+            continue;
+        }
         if !kind.is_file() {
             return Err(ArchiveError::NotAFile {
                 name,

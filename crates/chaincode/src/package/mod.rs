@@ -13,6 +13,7 @@ pub use connection::{Connection, ConnectionError, ConnectionTls};
 
 use archive::{ArchiveError, Limits};
 use bytes::Bytes;
+use consilium_ledger::IndexFile;
 use consilium_protocol::hash::sha256;
 use consilium_protocol::names::{self, NameError};
 use serde::{Deserialize, Serialize};
@@ -110,6 +111,9 @@ struct ContractFile {
     contract: String,
 }
 
+/// Index definitions in one package at most.
+const MAX_INDEXES: usize = 200;
+
 /// The type of packages that name a contract compiled into the peer.
 pub const IN_PROCESS_TYPE: &str = "consilium";
 /// The type of packages that name a chaincode service.
@@ -162,6 +166,32 @@ impl Package {
         }
     }
 
+    /// The index definitions below `META-INF/statedb/couchdb`. Other files there are passed over.
+    /// fabric: internal/ccmetadata/validators.go, core/common/ccprovider
+    ///
+    /// # Errors
+    /// [`ProgramError::Code`].
+    pub fn index_files(&self) -> Result<Vec<IndexFile>, ProgramError> {
+        let mut files: Vec<IndexFile> = Vec::new();
+        archive::read(&self.code, Limits::CODE, |path, content| {
+            if let Some((collection, name)) = index_place(path) {
+                let content = content.read()?.into();
+                files.push(IndexFile {
+                    collection: collection.map(str::to_owned),
+                    name: name.to_owned(),
+                    content,
+                });
+            }
+            Ok(())
+        })
+        .map_err(|error| ProgramError::Code(error.to_string()))?;
+        if files.len() > MAX_INDEXES {
+            let reason = format!("more than {MAX_INDEXES} index definitions");
+            return Err(ProgramError::Code(reason));
+        }
+        Ok(files)
+    }
+
     fn code_file(&self, wanted: &'static str) -> Result<Vec<u8>, ProgramError> {
         let mut found = None;
         archive::read(&self.code, Limits::CODE, |name, content| {
@@ -176,6 +206,21 @@ impl Package {
             kind: self.metadata.kind.clone(),
         })
     }
+}
+
+/// Collection and file name of an index definition in a code archive.
+fn index_place(path: &str) -> Option<(Option<&str>, &str)> {
+    let path = path.strip_prefix("./").unwrap_or(path);
+    let parts: Vec<&str> = path
+        .strip_prefix("META-INF/statedb/couchdb/")?
+        .split('/')
+        .collect();
+    let place = match parts.as_slice() {
+        ["indexes", name] => (None, *name),
+        ["collections", collection, "indexes", name] => (Some(*collection), *name),
+        _ => return None,
+    };
+    place.1.ends_with(".json").then_some(place)
 }
 
 /// The id of the package `file` with this label.
@@ -205,6 +250,30 @@ pub fn package_service(label: &str, connection: &Connection) -> Result<Vec<u8>, 
         SERVICE_TYPE,
         &[("connection.json", &connection.to_json())],
     )
+}
+
+/// As [`package_service`], with the files of a `META-INF` folder, named by their paths from
+/// `META-INF/` on.
+///
+/// # Errors
+/// [`PackageError::Label`] for a label that no peer would take, [`PackageError::Archive`] for names
+/// that do not fit into an archive.
+pub fn package_service_with(
+    label: &str,
+    connection: &Connection,
+    metadata: &[(String, Vec<u8>)],
+) -> Result<Vec<u8>, PackageError> {
+    let connection = connection.to_json();
+    let mut code = vec![("connection.json", connection.as_slice())];
+    for (name, content) in metadata {
+        if name.len() > 255 || index_place(name).is_none() {
+            return Err(PackageError::Archive(format!(
+                "metadata file path or name is not supported: {name}"
+            )));
+        }
+        code.push((name, content));
+    }
+    package(label, SERVICE_TYPE, &code)
 }
 
 fn package(label: &str, kind: &str, code: &[(&str, &[u8])]) -> Result<Vec<u8>, PackageError> {

@@ -256,3 +256,63 @@ proptest! {
         prop_assert_eq!(package.metadata.label, label);
     }
 }
+
+#[test]
+fn index_definitions_are_found_where_fabric_has_them_and_folders_are_no_obstacle() {
+    let (file, folder) = (tar::EntryType::Regular, tar::EntryType::Directory);
+    let code = tar_gz(&[
+        ("connection.json", file, br#"{"address":"localhost:1"}"#),
+        ("META-INF/", folder, b""),
+        ("META-INF/statedb/couchdb/indexes/", folder, b""),
+        ("META-INF/statedb/couchdb/indexes/a.json", file, b"a"),
+        (
+            "./META-INF/statedb/couchdb/collections/c/indexes/b.json",
+            file,
+            b"b",
+        ),
+        ("META-INF/statedb/couchdb/indexes/readme.txt", file, b""),
+        ("META-INF/statedb/couchdb/indexes/deep/c.json", file, b""),
+        ("META-INF/other/indexes/d.json", file, b""),
+    ]);
+    let outer = tar_gz(&[
+        ("metadata.json", file, br#"{"type":"ccaas","label":"x"}"#),
+        ("code.tar.gz", file, &code),
+    ]);
+    let package = Package::parse(&outer).expect("a package");
+    assert!(package.program().is_ok());
+    let found: Vec<_> = package
+        .index_files()
+        .expect("files")
+        .into_iter()
+        .map(|file| (file.collection, file.name, file.content))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (None, "a.json".to_owned(), Bytes::from_static(b"a")),
+            (
+                Some("c".to_owned()),
+                "b.json".to_owned(),
+                Bytes::from_static(b"b")
+            ),
+        ]
+    );
+}
+
+#[test]
+fn a_package_is_made_with_index_definitions_and_nothing_else() {
+    let connection = Connection::plain("localhost:1");
+    let file = |name: &str| vec![(name.to_owned(), b"{}".to_vec())];
+    let made = package_service_with(
+        "x",
+        &connection,
+        &file("META-INF/statedb/couchdb/indexes/a.json"),
+    );
+    let package = Package::parse(&made.expect("a package")).expect("our own package");
+    assert_eq!(package.index_files().map(|files| files.len()), Ok(1));
+    let refused = package_service_with("x", &connection, &file("META-INF/evil")).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "metadata file path or name is not supported: META-INF/evil"
+    );
+}

@@ -35,6 +35,15 @@ struct Open {
 #[derive(Debug, Default)]
 pub(super) struct Iterators(HashMap<String, Open>);
 
+/// A JSON query as a chaincode asks for it.
+pub(super) struct QueryRequest<'a> {
+    pub(super) namespace: &'a str,
+    pub(super) collection: &'a str,
+    pub(super) query: &'a str,
+    /// An encoded `QueryMetadata`, or nothing.
+    pub(super) metadata: Bytes,
+}
+
 /// A range as a chaincode asks for it.
 pub(super) struct RangeRequest<'a> {
     pub(super) namespace: &'a str,
@@ -82,6 +91,45 @@ impl Iterators {
                     }
                 }
                 None => Open::new(simulator.range(namespace, start, end)?, Kind::Keys, limit),
+            };
+            let id = uuid::Uuid::new_v4().to_string();
+            let response = open.portion(&id, namespace, simulator)?;
+            self.keep(id, open, &response, simulator);
+            Ok::<_, LedgerError>(response)
+        })
+    }
+
+    /// Opens a JSON query and gives its first portion. On collections paging is ignored.
+    pub(super) fn open_query(
+        &mut self,
+        session: &Session,
+        request: &QueryRequest<'_>,
+        limit: u32,
+    ) -> Result<QueryResponse, StateError> {
+        let paging = paging(&request.metadata)?;
+        session.with_simulator(|simulator| {
+            let QueryRequest {
+                namespace,
+                collection,
+                query,
+                ..
+            } = *request;
+            let mut open = match paging {
+                _ if !collection.is_empty() => {
+                    let cursor = simulator.private_query(namespace, collection, query)?;
+                    Open::new(cursor, Kind::Keys, limit)
+                }
+                Some(paging) => {
+                    let size = u32::try_from(paging.page_size).unwrap_or(0);
+                    let bookmark = &paging.bookmark;
+                    let cursor = simulator.paginated_query(namespace, query, bookmark, size)?;
+                    let limit = if size > 0 { size.min(limit) } else { limit };
+                    Open {
+                        paginated: true,
+                        ..Open::new(cursor, Kind::Keys, limit)
+                    }
+                }
+                None => Open::new(simulator.query(namespace, query)?, Kind::Keys, limit),
             };
             let id = uuid::Uuid::new_v4().to_string();
             let response = open.portion(&id, namespace, simulator)?;

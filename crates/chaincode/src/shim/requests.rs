@@ -1,20 +1,17 @@
 //! Answers to what a chaincode asks for while it runs.
 
 use super::exchange::{Exchange, Limits};
-use super::iterators::RangeRequest;
+use super::iterators::{QueryRequest, RangeRequest};
 use crate::session::{StateError, Wish};
 use bytes::Bytes;
 use consilium_proto::protos::chaincode_message::Type;
 use consilium_proto::protos::{
-    DelState, GetHistoryForKey, GetState, GetStateByRange, GetStateMetadata, GetStateMultiple,
-    GetStateMultipleResult, PutState, PutStateMetadata, QueryStateClose, QueryStateNext,
-    StateMetadata, StateMetadataResult, WriteBatchState, WriteRecord, write_record,
+    DelState, GetHistoryForKey, GetQueryResult, GetState, GetStateByRange, GetStateMetadata,
+    GetStateMultiple, GetStateMultipleResult, PutState, PutStateMetadata, QueryStateClose,
+    QueryStateNext, StateMetadata, StateMetadataResult, WriteBatchState, WriteRecord, write_record,
 };
 use prost::Message;
 use std::collections::BTreeMap;
-
-/// What Fabric with LevelDB answers to a JSON query.
-const NO_RICH_QUERIES: &str = "ExecuteQuery not supported for leveldb";
 
 /// Whether messages of this type ask for ledger access (calls of other chaincodes aside).
 pub(super) fn is_ledger_request(kind: Type) -> bool {
@@ -82,7 +79,7 @@ pub(super) fn answer(
                 .close(&exchange.session, &request.id)?;
             Ok(response.encode_to_vec().into())
         }
-        Type::GetQueryResult => Err(StateError::Request(NO_RICH_QUERIES.to_owned())),
+        Type::GetQueryResult => exchange.get_query(decode(payload)?, limits),
         other => Err(StateError::Request(format!(
             "unknown request {}",
             other.as_str_name()
@@ -257,6 +254,21 @@ impl Exchange {
             };
         }
         Ok(Bytes::new())
+    }
+
+    fn get_query(&self, request: GetQueryResult, limits: &Limits) -> Result<Bytes, StateError> {
+        if !request.collection.is_empty() {
+            self.check_private(&request.collection, Wish::Read)?;
+        }
+        let query = QueryRequest {
+            namespace: &self.chaincode,
+            collection: &request.collection,
+            query: &request.query,
+            metadata: request.metadata,
+        };
+        let mut iterators = self.iterators.lock();
+        let response = iterators.open_query(&self.session, &query, limits.total_query)?;
+        Ok(response.encode_to_vec().into())
     }
 
     fn get_range(&self, request: GetStateByRange, limits: &Limits) -> Result<Bytes, StateError> {

@@ -1,12 +1,17 @@
 //! Contracts that do what contracts should not.
 
 use bytes::Bytes;
-use consilium_contracts::{Contract, Response, Stub};
+use consilium_contracts::{Contract, IndexDeclaration, Response, Stub, kv::Kv};
 use std::sync::Arc;
 use std::time::Duration;
 
 pub fn unruly() -> Vec<Arc<dyn Contract>> {
-    vec![Arc::new(Panics), Arc::new(Sleeps), Arc::new(Peeks)]
+    vec![
+        Arc::new(Panics),
+        Arc::new(Sleeps),
+        Arc::new(Peeks),
+        Arc::new(Sorts),
+    ]
 }
 
 struct Panics;
@@ -57,5 +62,26 @@ impl Contract for Peeks {
         );
         let _ = stub.set_event("peeked", seen.as_bytes());
         Response::success(seen)
+    }
+}
+
+/// `kv` with an index of its own.
+struct Sorts;
+
+impl Contract for Sorts {
+    fn name(&self) -> &'static str {
+        "sorts"
+    }
+
+    fn indexes(&self) -> Vec<IndexDeclaration> {
+        vec![IndexDeclaration {
+            collection: None,
+            file: "size.json",
+            definition: r#"{"index":{"fields":["size"]},"ddoc":"d","name":"size"}"#,
+        }]
+    }
+
+    fn invoke(&self, stub: &mut dyn Stub) -> Response {
+        Kv.invoke(stub)
     }
 }

@@ -87,9 +87,15 @@ pub async fn everything(mut call: Call) -> Final {
             call.told(outcome)
         }
         "rich" => {
+            // Query, then maybe page size, bookmark and collection.
+            let metadata = QueryMetadata {
+                page_size: arg(2).parse().unwrap_or_default(),
+                bookmark: arg(3),
+            };
             let query = GetQueryResult {
-                query: "{}".into(),
-                ..GetQueryResult::default()
+                query: arg(1),
+                collection: arg(4),
+                metadata: metadata.encode_to_vec().into(),
             };
             let outcome = call.request(Type::GetQueryResult, &query).await;
             call.told(outcome)

@@ -1,5 +1,8 @@
 //! Puts the contracts on the channel: install at every peer, approve by every organization, commit.
 
+use std::fs;
+use std::path::Path;
+
 use anyhow::Context;
 use bytes::Bytes;
 use consilium_chaincode::lifecycle;
@@ -46,6 +49,33 @@ pub async fn contract(
 ) -> anyhow::Result<()> {
     let package: Bytes = lifecycle::package_in_process(name, name)?.into();
     package_everywhere(network, admins, name, policy, package).await
+}
+
+/// The files of a `META-INF` folder in order, named as in a package.
+///
+/// # Errors
+/// The folder or a file in it cannot be read.
+pub fn metadata_files(folder: &Path) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
+    let mut files = Vec::new();
+    let mut folders = vec![(folder.to_owned(), "META-INF".to_owned())];
+    while let Some((folder, name)) = folders.pop() {
+        let failed = || format!("cannot read {}", folder.display());
+        for entry in fs::read_dir(&folder).with_context(failed)? {
+            let path = entry.with_context(failed)?.path();
+            let part = path.file_name().unwrap_or_default().to_string_lossy();
+            let name = format!("{name}/{part}");
+            if path.is_dir() {
+                folders.push((path, name));
+            } else {
+                let content = fs::read(&path);
+                let content = content.with_context(|| format!("cannot read {}", path.display()))?;
+                files.push((name, content));
+            }
+        }
+    }
+    // Equal folders give equal packages.
+    files.sort();
+    Ok(files)
 }
 
 /// Deploys `package` as chaincode `name` under `policy` at every peer.

@@ -121,12 +121,16 @@ pub async fn deploy(args: &NetworkDeploy) -> anyhow::Result<()> {
     let network = Network::load(&args.dir.dir)?;
     let admins = administrators(&network).await?;
     let package: bytes::Bytes = match &args.service {
-        Some(address) => lifecycle::package_service(
+        Some(address) => lifecycle::package_service_with(
             &args.name,
             &Connection {
                 address: address.clone(),
                 dial_timeout: Duration::from_secs(3),
                 tls: None,
+            },
+            &match &args.metadata {
+                Some(folder) => deploy::metadata_files(folder)?,
+                None => Vec::new(),
             },
         )?,
         None => {

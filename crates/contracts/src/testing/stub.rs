@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::{Proposal, RangeRead, ReadWriteSet, TestLedger};
 use crate::caller::Caller;
 use crate::contract::Response;
-use crate::stub::{HistoryEntry, KeyValue, Stub, StubError, Timestamp};
+use crate::stub::{HistoryEntry, KeyValue, Page, Stub, StubError, Timestamp};
 
 pub(super) struct TestStub<'l> {
     pub(super) ledger: &'l TestLedger,
@@ -114,6 +114,49 @@ impl Stub for TestStub<'_> {
                 value: versioned.value.clone(),
             })
             .collect())
+    }
+
+    fn range_page(
+        &mut self,
+        start: &str,
+        end: &str,
+        page_size: u32,
+        bookmark: &str,
+    ) -> Result<Page, StubError> {
+        let start = if bookmark.is_empty() { start } else { bookmark };
+        let size = page_size as usize;
+        let mut entries = self.range(start, end, size.saturating_add(1))?;
+        let next = (entries.len() > size).then(|| entries.pop()).flatten();
+        Ok(Page {
+            entries,
+            bookmark: next.map(|next| next.key).unwrap_or_default(),
+        })
+    }
+
+    fn query(&mut self, query: &str, limit: usize) -> Result<Vec<KeyValue>, StubError> {
+        let ledger = self.ledger;
+        Ok(ledger.query(self, None, query, "", limit)?.entries)
+    }
+
+    fn query_page(
+        &mut self,
+        query: &str,
+        page_size: u32,
+        bookmark: &str,
+    ) -> Result<Page, StubError> {
+        let ledger = self.ledger;
+        ledger.query(self, None, query, bookmark, page_size as usize)
+    }
+
+    fn query_private(
+        &mut self,
+        collection: &str,
+        query: &str,
+        limit: usize,
+    ) -> Result<Vec<KeyValue>, StubError> {
+        let ledger = self.ledger;
+        let page = ledger.query(self, Some(collection), query, "", limit)?;
+        Ok(page.entries)
     }
 
     fn history(&mut self, key: &str) -> Result<Vec<HistoryEntry>, StubError> {

@@ -111,7 +111,7 @@ pub(crate) fn apply(
     for key in freed.0.keys() {
         batch.delete(Family::Transient, key)?;
     }
-    store(clear, batch)?;
+    store(ledger, clear, batch)?;
     Ok(freed)
 }
 
@@ -217,11 +217,19 @@ fn stored(
         .transpose()
 }
 
-fn store(clear: ClearUpdates, batch: &mut Batch<'_>) -> Result<(), LedgerError> {
+fn store(ledger: &Ledger, clear: ClearUpdates, batch: &mut Batch<'_>) -> Result<(), LedgerError> {
     for ((namespace, collection, key), value) in clear {
         let key_hash = sha256(key.as_bytes());
         let by_hash = clear_key(&namespace, &collection, &key_hash);
-        let state_key = state::key(&private_namespace(&namespace, &collection), key.as_bytes());
+        let place = private_namespace(&namespace, &collection);
+        let state_key = state::key(&place, key.as_bytes());
+        if ledger.indexes.has(&place) {
+            let before = stored(ledger, &namespace, &collection, &key)?.map(|before| before.value);
+            let after = value.as_ref().map(|after| after.value.as_ref());
+            ledger
+                .indexes
+                .replace(batch, &place, key.as_bytes(), before.as_deref(), after)?;
+        }
         match value {
             Some(value) => {
                 batch.put(Family::PrivateState, &state_key, &value.encode())?;

@@ -19,7 +19,7 @@ use crate::error::LedgerError;
 use crate::ledger::Ledger;
 use crate::mvcc::TxContent;
 use crate::prepared::PreparedTransaction;
-use crate::state::{self, StateReader, Unrecorded};
+use crate::state::{self, StateReader, Unrecorded, VersionedValue};
 use crate::update_batch::UpdateBatch;
 
 /// Adds to the commit's batch what expires with this block, and notes what will expire of what it
@@ -114,7 +114,17 @@ fn expire_due(
         let by_hash = clear_key(&namespace, &collection, key_hash);
         if let Some(key) = ledger.database.get(Family::PrivateData, &by_hash)? {
             let private = private_namespace(&namespace, &collection);
-            batch.delete(Family::PrivateState, &state::key(&private, &key))?;
+            let state_key = state::key(&private, &key);
+            if ledger.indexes.has(&private)
+                && let Some(record) = ledger.database.get(Family::PrivateState, &state_key)?
+            {
+                let before = VersionedValue::decode(record)?.value;
+                let before = Some(before.as_ref());
+                ledger
+                    .indexes
+                    .replace(batch, &private, &key, before, None)?;
+            }
+            batch.delete(Family::PrivateState, &state_key)?;
             batch.delete(Family::PrivateData, &by_hash)?;
         }
     }

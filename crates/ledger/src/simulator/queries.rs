@@ -8,6 +8,7 @@ use consilium_protocol::rwset::{KvRead, RangeQueryInfo};
 
 use super::Simulator;
 use super::record::Recording;
+use super::rich::{Found, QueryCursor};
 use crate::database::Family;
 use crate::error::LedgerError;
 use crate::history;
@@ -22,6 +23,7 @@ pub(super) enum Cursor {
     Range(RangeCursor),
     Private(Scan),
     History(history::Cursor),
+    Query(Box<QueryCursor>),
 }
 
 #[derive(Debug)]
@@ -90,12 +92,7 @@ impl Simulator {
         end: &str,
         page_size: u32,
     ) -> Result<CursorId, LedgerError> {
-        if self.wrote {
-            return Err(
-                self.unsupported("Paginated queries are supported only in a read-only transaction")
-            );
-        }
-        self.paginated = true;
+        self.begin_paginated()?;
         let room = (page_size > 0).then_some(page_size);
         self.open_range(namespace, start, end, room)
     }
@@ -109,14 +106,7 @@ impl Simulator {
         start: &str,
         end: &str,
     ) -> Result<CursorId, LedgerError> {
-        self.check_collection(namespace, collection)?;
-        if self.wrote {
-            return Err(self
-                .unsupported("Queries on pvt data is supported only in a read-only transaction"));
-        }
-        self.queried_private = true;
-        self.private_reads
-            .insert((namespace.into(), collection.into()));
+        self.begin_private_query(namespace, collection)?;
         Ok(self.open(Cursor::Private(Scan::new(
             Family::PrivateState,
             &private_namespace(namespace, collection),
@@ -163,6 +153,22 @@ impl Simulator {
                 Some((key, value)) => Ok(Some((text(key)?, value.value))),
                 None => Ok(None),
             },
+            Cursor::Query(cursor) => {
+                let found = cursor.next(snapshot, &self.stopped)?;
+                let Some(Found {
+                    key,
+                    version,
+                    result,
+                }) = found
+                else {
+                    return Ok(None);
+                };
+                if cursor.is_public() {
+                    let namespace = self.recording.namespace(cursor.namespace());
+                    namespace.reads.insert(key.clone(), Some(version));
+                }
+                Ok(Some((key, result)))
+            }
             Cursor::History(_) => Err(LedgerError::UnknownCursor),
         }
     }
@@ -178,13 +184,15 @@ impl Simulator {
         }
     }
 
-    /// The first key of a range that was not given out, "" if there is none. Not recorded.
+    /// The first key of a range that was not given out, "" if there is none; of a JSON query, the
+    /// place of the last result. Not recorded.
     pub fn bookmark(&mut self, id: CursorId) -> Result<String, LedgerError> {
         match self.cursors.get_mut(id.0).and_then(Option::as_mut) {
             Some(Cursor::Range(cursor)) => match cursor.scan.peek(self.state.snapshot())? {
                 Some(key) => text(key),
                 None => Ok(String::new()),
             },
+            Some(Cursor::Query(cursor)) => Ok(cursor.bookmark()),
             _ => Err(LedgerError::UnknownCursor),
         }
     }
@@ -219,7 +227,33 @@ impl Simulator {
         })))
     }
 
-    fn open(&mut self, cursor: Cursor) -> CursorId {
+    pub(super) fn begin_paginated(&mut self) -> Result<(), LedgerError> {
+        if self.wrote {
+            return Err(
+                self.unsupported("Paginated queries are supported only in a read-only transaction")
+            );
+        }
+        self.paginated = true;
+        Ok(())
+    }
+
+    pub(super) fn begin_private_query(
+        &mut self,
+        namespace: &str,
+        collection: &str,
+    ) -> Result<(), LedgerError> {
+        self.check_collection(namespace, collection)?;
+        if self.wrote {
+            return Err(self
+                .unsupported("Queries on pvt data is supported only in a read-only transaction"));
+        }
+        self.queried_private = true;
+        self.private_reads
+            .insert((namespace.into(), collection.into()));
+        Ok(())
+    }
+
+    pub(super) fn open(&mut self, cursor: Cursor) -> CursorId {
         self.cursors.push(Some(cursor));
         CursorId(self.cursors.len() - 1)
     }
