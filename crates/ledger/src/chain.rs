@@ -123,10 +123,6 @@ impl Base {
     }
 
     /// Hashes are 32 bytes, or none.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for ledgers made from snapshots")
-    )]
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut record = self.first.to_be_bytes().to_vec();
         let commit_hash = self.commit_hash.as_ref().map(<[u8; 32]>::as_slice);
@@ -161,6 +157,11 @@ impl Base {
             commit_hash,
         })
     }
+}
+
+/// Adds to a batch that the chain begins behind a snapshot.
+pub(crate) fn put_base(batch: &mut Batch<'_>, base: &Base) -> Result<(), LedgerError> {
+    batch.put(Family::Meta, BASE, &base.encode())
 }
 
 /// Adds to a batch where a block lies, how it is found, and the new height.

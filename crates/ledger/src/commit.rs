@@ -226,6 +226,7 @@ impl Ledger {
             state,
             &mut batch,
         )?;
+        private::note_collections(number, &updates, state, &mut batch)?;
         let freed = private::apply(
             self,
             number,
@@ -288,7 +289,8 @@ impl Ledger {
         if is_back {
             self.before_reset.store(0, Ordering::Relaxed);
         }
-        *self.tip.write() = tip;
+        self.tip.write().clone_from(&tip);
+        self.snapshots.committed(&tip);
         self.height.send_replace(height);
         gauge!("ledger_blockchain_height", "channel" => self.channel.clone()).set(height as f64);
         Ok(())
@@ -313,7 +315,7 @@ impl Ledger {
                 block,
                 index: index as u32,
             };
-            batch.put(Family::Index, &tx_index::key(tx_id), &status.encode())?;
+            tx_index::put(batch, tx_id, &status)?;
         }
         Ok(())
     }

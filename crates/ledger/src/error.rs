@@ -163,6 +163,9 @@ pub enum LedgerError {
     /// A cursor that the simulation never gave out, or that was closed.
     #[error("query iterator not found")]
     UnknownCursor,
+    /// A snapshot cannot be made, or is not one that can be taken over.
+    #[error("{0}")]
+    Snapshot(String),
     /// More private data waits for its transactions than this peer keeps.
     #[error("the transient store is full: {0} bytes wait for their transactions")]
     TransientFull(u64),
@@ -176,6 +179,12 @@ impl LedgerError {
 
     pub(crate) fn damaged(what: impl Into<String>) -> LedgerError {
         LedgerError::Damaged(what.into())
+    }
+
+    /// For `map_err`: a file of a snapshot.
+    pub(crate) fn snapshot_file(path: &Path) -> impl Fn(std::io::Error) -> LedgerError + use<> {
+        let path = path.to_owned();
+        move |source| LedgerError::io("at the snapshot's file", &path, source)
     }
 
     pub(crate) fn io(doing: &'static str, path: &Path, source: std::io::Error) -> LedgerError {

@@ -1,6 +1,6 @@
 //! A channel's ledger at a peer: opening, queries and snapshots. Commit is in `commit`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,6 +22,7 @@ use crate::options::StoreOptions;
 use crate::private::PrivateStore;
 use crate::recovery::{self, Progress};
 use crate::simulator::Simulator;
+use crate::snapshot::{self, Membership, Snapshots};
 use crate::state::StateReader;
 use crate::tx_index::{self, TxStatus};
 
@@ -35,7 +36,8 @@ pub(crate) const CHANNEL: &[u8] = b"channel";
 pub struct Ledger {
     pub(crate) channel: String,
     /// Number of the first block; not 0 if the ledger began with a snapshot.
-    base: u64,
+    pub(crate) base: u64,
+    pub(crate) snapshots: Arc<Snapshots>,
     /// The height before a rollback; 0 once it is reached again.
     pub(crate) before_reset: AtomicU64,
     pub(crate) database: Arc<Database>,
@@ -64,9 +66,9 @@ impl Ledger {
     ) -> Result<Arc<Self>, LedgerError> {
         let channel = channel_of(genesis)?;
         let database = Database::open(path.as_ref(), Owner::Peer, options)?;
-        let ledger = Self::with(channel, database)?;
+        let ledger = Self::with(channel, database, options.snapshots.clone())?;
         if ledger.height() > 0 || ledger.database.files.last_file()?.is_some() {
-            return Err(LedgerError::Exists(ledger.channel));
+            return Err(LedgerError::Exists(ledger.channel.clone()));
         }
         ledger.commit_genesis(genesis.clone())?;
         Ok(Arc::new(ledger))
@@ -107,21 +109,47 @@ impl Ledger {
                 None => return Err(LedgerError::Missing(path.into())),
             },
         };
-        let ledger = Self::with(channel, database)?;
+        let ledger = Self::with(channel, database, options.snapshots.clone())?;
         recovery::recover(&ledger.database, &mut Reapply(&ledger), progress)?;
+        ledger.snapshots.resume(&ledger.tip.read().clone())?;
         Ok(Arc::new(ledger))
     }
 
-    pub(crate) fn with(channel: String, database: Arc<Database>) -> Result<Self, LedgerError> {
+    /// Makes a ledger at `path` out of a snapshot, this kind of peer's or Fabric's, once all of it
+    /// is verified. Blocks from the one after the snapshot's on can be committed to it. Private data
+    /// of before is noted as missing. An interrupted import leaves no ledger.
+    ///
+    /// # Errors
+    /// With Fabric's text, when a file does not have the hash that the snapshot gives for it; when
+    /// there is a ledger already; when a file cannot be read.
+    pub fn create_from_snapshot(
+        path: impl AsRef<Path>,
+        folder: impl AsRef<Path>,
+        membership: &dyn Membership,
+        options: &StoreOptions,
+    ) -> Result<Arc<Self>, LedgerError> {
+        let path = path.as_ref();
+        snapshot::import(path, folder.as_ref(), membership, options)?;
+        Self::open_with(path, options, &mut |_| {})
+    }
+
+    /// A ledger on an open database; snapshots go to the folder given.
+    pub(crate) fn with(
+        channel: String,
+        database: Arc<Database>,
+        snapshots: Option<PathBuf>,
+    ) -> Result<Self, LedgerError> {
         let tip = Tip::load(&database)?;
         let (height, _) = watch::channel(tip.height);
         let private = PrivateStore::load(&database)?;
         let base = Base::load(&database)?.first;
         let before_reset = maintenance::height_before_reset(&database)?;
         let indexes = Indexes::load(&database)?;
+        let snapshots = Snapshots::load(&channel, &database, snapshots)?;
         Ok(Self {
             channel,
             base,
+            snapshots,
             before_reset: AtomicU64::new(before_reset),
             database,
             tip: RwLock::new(tip),
@@ -225,11 +253,22 @@ impl Ledger {
     }
 
     /// Where the first transaction with that id stands, and its code.
+    ///
+    /// # Errors
+    /// With Fabric's text, when all that is known is that it stands in a block before the snapshot
+    /// that this ledger began with.
     pub fn tx_status(&self, tx_id: &str) -> Result<Option<TxStatus>, LedgerError> {
-        self.database
-            .get(Family::Index, &tx_index::key(tx_id))?
-            .map(|record| TxStatus::decode(&record))
-            .transpose()
+        let Some(record) = self.database.get(Family::Index, &tx_index::key(tx_id))? else {
+            return Ok(None);
+        };
+        if tx_index::is_before_snapshot(&record) {
+            return Err(LedgerError::Refused(format!(
+                "details for the TXID [{tx_id}] not available. \
+                 Ledger bootstrapped from a snapshot. First available block = [{}]",
+                self.base
+            )));
+        }
+        TxStatus::decode(&record).map(Some)
     }
 
     /// Whether a transaction with that id is in the ledger, valid or not.
@@ -276,6 +315,12 @@ impl Ledger {
                 hasher.update(part);
             }
         }
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        self.snapshots.close();
     }
 }
 

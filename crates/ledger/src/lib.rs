@@ -29,6 +29,7 @@ mod prepared;
 mod private;
 mod recovery;
 mod simulator;
+mod snapshot;
 mod state;
 mod tx_index;
 mod update_batch;
@@ -47,6 +48,7 @@ pub use private::{
 };
 pub use recovery::Progress;
 pub use simulator::{CursorId, SimulationResults, Simulator, TouchedCollection, TouchedNamespace};
+pub use snapshot::Membership;
 pub use state::{StateReader, VersionedValue};
 pub use tx_index::TxStatus;
 pub use update_batch::{Content, KeyUpdates, NamespaceUpdates, Update, UpdateBatch};

@@ -1,5 +1,7 @@
 //! How a ledger or a block store keeps its files.
 
+use std::path::PathBuf;
+
 use crate::failpoint::Failpoints;
 
 const MIB: u64 = 1024 * 1024;
@@ -11,6 +13,8 @@ pub struct StoreOptions {
     pub file_size: u64,
     /// Appending stops while fewer bytes than this are free on the disk.
     pub reserve: u64,
+    /// Where snapshots go (`ledger.snapshots.rootDir`); none are made without.
+    pub snapshots: Option<PathBuf>,
     /// Where tests stop it.
     pub failpoints: Failpoints,
 }
@@ -20,6 +24,7 @@ impl Default for StoreOptions {
         StoreOptions {
             file_size: 64 * MIB,
             reserve: 64 * MIB,
+            snapshots: None,
             failpoints: Failpoints::default(),
         }
     }

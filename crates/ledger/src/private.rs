@@ -6,6 +6,7 @@
 //! fabric: core/transientstore, core/ledger/pvtdatastorage, txmgmt/pvtstatepurgemgmt
 
 mod apply;
+mod boot;
 mod expiry;
 mod history;
 mod keys;
@@ -28,7 +29,9 @@ use crate::mvcc::TxContent;
 use crate::prepared::PreparedTransaction;
 
 pub(crate) use apply::{Freed, apply};
+pub(crate) use boot::{BootKey, note_boot_key};
 pub(crate) use expiry::expire;
+pub(crate) use history::{collection_history, note as note_collections, put_collections};
 pub use keys::PrivatePlace;
 pub use missing::{MissingData, MissingKind};
 pub use reconcile::{Reconciled, ReconciledSet};

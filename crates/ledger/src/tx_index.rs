@@ -12,6 +12,7 @@ use consilium_protocol::hash::sha256;
 use consilium_protocol::proposal;
 use prost::Message;
 
+use crate::database::{Batch, Family};
 use crate::error::LedgerError;
 
 /// What became of a transaction, and where it stands.
@@ -52,6 +53,55 @@ pub(crate) fn key(tx_id: &str) -> Vec<u8> {
     } else {
         [b"T".as_slice(), &sha256(tx_id.as_bytes())].concat()
     }
+}
+
+/// What stands for the place of a transaction that only a snapshot tells of.
+const BEFORE_SNAPSHOT: [u8; 13] = [0xff; 13];
+
+/// Keys of ids that are kept as they are, behind the first of these two.
+pub(crate) fn short_ids() -> (&'static [u8], &'static [u8]) {
+    (b"t", b"u")
+}
+
+/// Keys of ids that are kept by their hash.
+pub(crate) fn long_ids() -> (&'static [u8], &'static [u8]) {
+    (b"T", b"U")
+}
+
+/// The id of a record under such a key.
+pub(crate) fn long_id(record: &[u8]) -> Result<&[u8], LedgerError> {
+    record
+        .get(BEFORE_SNAPSHOT.len()..)
+        .filter(|id| !id.is_empty())
+        .ok_or_else(|| LedgerError::damaged("transaction index record without its id"))
+}
+
+fn put_record(batch: &mut Batch<'_>, tx_id: &str, status: [u8; 13]) -> Result<(), LedgerError> {
+    let key = key(tx_id);
+    let mut record = status.to_vec();
+    if key.starts_with(b"T") {
+        record.extend_from_slice(tx_id.as_bytes());
+    }
+    batch.put(Family::Index, &key, &record)
+}
+
+/// Adds to a batch where a transaction is.
+pub(crate) fn put(
+    batch: &mut Batch<'_>,
+    tx_id: &str,
+    status: &TxStatus,
+) -> Result<(), LedgerError> {
+    put_record(batch, tx_id, status.encode())
+}
+
+/// Adds to a batch that there is a transaction of that id in a block before the first one.
+pub(crate) fn put_before_snapshot(batch: &mut Batch<'_>, tx_id: &str) -> Result<(), LedgerError> {
+    put_record(batch, tx_id, BEFORE_SNAPSHOT)
+}
+
+/// Whether a record is of a transaction that only a snapshot tells of.
+pub(crate) fn is_before_snapshot(record: &[u8]) -> bool {
+    record.starts_with(&BEFORE_SNAPSHOT)
 }
 
 impl TxStatus {

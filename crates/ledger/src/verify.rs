@@ -117,7 +117,7 @@ fn verify_readable(
     let again = Database::open_scratch(&scratch.join("again"), files, &StoreOptions::default())?;
     let taken = chain::taken(&database)?;
     let mut pass = Pass {
-        again: Some(Ledger::with(channel.clone(), again)?),
+        again: Some(Ledger::with(channel.clone(), again, None)?),
         taken,
         previous: None,
         verified: Verified {

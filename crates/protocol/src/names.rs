@@ -160,6 +160,12 @@ pub fn hashed_namespace(namespace: &str, collection: &str) -> String {
     format!("{namespace}$$h{collection}")
 }
 
+/// Chaincode and collection whose hashed values are in a state namespace, if it is such a one. No
+/// name of a chaincode holds a `$`.
+pub fn hashed_collection(namespace: &str) -> Option<(&str, &str)> {
+    namespace.split_once("$$h")
+}
+
 const IMPLICIT_PREFIX: &str = "_implicit_org_";
 
 /// Name of an organization's implicit collection.

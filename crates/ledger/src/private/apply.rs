@@ -14,7 +14,7 @@ use prost::Message;
 use super::keys::{PrivatePlace, clear_key};
 use super::missing::{self, MissingKind};
 use super::transient::{Staged, staged, sweep};
-use super::{PrivateBlock, history, purge as purges, stored as sets};
+use super::{PrivateBlock, purge as purges, stored as sets};
 use crate::database::{Batch, Family};
 use crate::error::LedgerError;
 use crate::ledger::Ledger;
@@ -57,7 +57,6 @@ pub(crate) fn apply(
 ) -> Result<Freed, LedgerError> {
     let mut freed = Freed::default();
     sweep(ledger, block, &mut freed)?;
-    history::note(block, updates, batch)?;
     let mut clear = ClearUpdates::new();
     for (index, (transaction, code)) in transactions.iter().zip(codes).enumerate() {
         let TxContent::Endorsed(rwset) = &transaction.content else {

@@ -10,6 +10,7 @@
 //! | `m kind !block tx ns 0 coll` | nothing: a set that this peer does not have |
 //! | `p ns 0 coll 0 key-hash` | version of the last purge |
 //! | `w ns 0 coll 0 key-hash` | the same, while earlier values still have to be erased |
+//! | `b block tx ns 0 coll 0 key-hash` | value hash, as the snapshot says that this ledger began with |
 //! | `c ns 0 !block` | the collections that a chaincode got with that block |
 
 use consilium_protocol::rwset::Version;
@@ -158,6 +159,22 @@ pub(super) fn parse_missing_key(key: &[u8]) -> Option<(u64, PrivatePlace)> {
 pub(super) fn collections_key(namespace: &str, block: u64) -> Vec<u8> {
     let mut key = collections_prefix(namespace);
     key.extend_from_slice(&(!block).to_be_bytes());
+    key
+}
+
+pub(super) fn parse_collections_key(key: &[u8]) -> Option<(String, u64)> {
+    let rest = key.strip_prefix(b"c")?;
+    let (name, block) = rest.split_at_checked(rest.len().checked_sub(8)?)?;
+    let name = name.strip_suffix(&[0])?;
+    Some((String::from_utf8(name.to_vec()).ok()?, !be64(block)?))
+}
+
+/// What a snapshot says of a transaction's private writes.
+pub(super) fn boot_prefix(block: u64, place: &PrivatePlace) -> Vec<u8> {
+    let mut key = b"b".to_vec();
+    key.extend_from_slice(&block.to_be_bytes());
+    key.extend_from_slice(&place_bytes(place));
+    key.push(0);
     key
 }
 

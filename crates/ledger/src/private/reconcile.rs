@@ -3,6 +3,7 @@
 //! fabric: core/ledger/kvledger/hashcheck_pvtdata.go, txmgmt/txmgr (RemoveStaleAndCommitPvtDataOfOldBlocks)
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use bytes::Bytes;
 use consilium_proto::{common, kvrwset};
@@ -14,7 +15,7 @@ use prost::Message;
 
 use super::keys::PrivatePlace;
 use super::missing::{self, MissingData, MissingKind};
-use super::{purge, stored};
+use super::{boot, purge, stored};
 use crate::database::{Batch, Family};
 use crate::error::LedgerError;
 use crate::ledger::Ledger;
@@ -63,18 +64,22 @@ impl Ledger {
             if !noted || !seen.insert(missing.clone()) {
                 continue;
             }
-            let block = match blocks.entry(missing.block) {
-                std::collections::btree_map::Entry::Occupied(found) => found.into_mut(),
-                std::collections::btree_map::Entry::Vacant(place) => {
-                    place.insert(self.block(missing.block)?)
+            let accepted = if missing.block < self.base {
+                let writes = boot::writes(self, missing.block, &missing.place)?;
+                accept(self, missing, None, &writes, set)?
+            } else {
+                let block = match blocks.entry(missing.block) {
+                    Entry::Occupied(found) => found.into_mut(),
+                    Entry::Vacant(place) => place.insert(self.block(missing.block)?),
+                };
+                let block = block.as_ref();
+                match block.and_then(|block| expected(block, &missing.place)) {
+                    Some(expected) if !expected.pvt_rwset_hash.is_empty() => {
+                        let whole = Some(&expected.pvt_rwset_hash[..]);
+                        accept(self, missing, whole, &expected.hashed_writes, set)?
+                    }
+                    _ => None,
                 }
-            };
-            let expected = block
-                .as_ref()
-                .and_then(|block| expected(block, &missing.place));
-            let accepted = match expected {
-                Some(expected) => accept(self, missing, &expected, set)?,
-                None => None,
             };
             let Some(accepted) = accepted else {
                 outcome.refused.push(missing.clone());
@@ -120,27 +125,29 @@ fn expected(block: &common::Block, place: &PrivatePlace) -> Option<CollectionRwS
 }
 
 /// The part of `set` that may be stored: all of it if nothing of it was purged here or there, else
-/// the keys that were not; `None` if it is not what the block says.
+/// the keys that were not; `None` if it is not what the block says. `whole` is the hash of the set;
+/// of sets from before a snapshot only those of the last writes of keys are known.
 fn accept(
     ledger: &Ledger,
     missing: &MissingData,
-    expected: &CollectionRwSet,
+    whole: Option<&[u8]>,
+    writes: &[kvrwset::KvWriteHash],
     set: &Bytes,
 ) -> Result<Option<Bytes>, LedgerError> {
-    if expected.pvt_rwset_hash.is_empty() {
+    if whole.is_none() && writes.is_empty() {
         return Ok(None);
     }
     let version = Version::new(missing.block, u64::from(missing.place.index));
     let mut wanted: BTreeMap<&[u8], &kvrwset::KvWriteHash> = BTreeMap::new();
     let mut purged = false;
-    for write in &expected.hashed_writes {
+    for write in writes {
         if purge::is_purged(ledger, &missing.place, &write.key_hash, version)? {
             purged = true;
         } else {
             wanted.insert(&write.key_hash, write);
         }
     }
-    let is_whole = sha256(set)[..] == expected.pvt_rwset_hash[..];
+    let is_whole = whole.is_some_and(|whole| sha256(set)[..] == *whole);
     if is_whole && !purged {
         return Ok(Some(set.clone()));
     }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use consilium_proto::common::Status;
+
 use super::clients::Sent;
 use super::network::Weather;
 use super::world::{World, below, pick};
@@ -122,7 +124,8 @@ impl World {
     }
 
     /// A consenter comes back with an empty disk. Raft survives one that is lost at a time, and
-    /// only where others have what it had.
+    /// only where others have what it had, and not while a removal is under way: of the group that
+    /// is left then the lost one may be needed.
     fn lose_disk(self: &Arc<Self>) {
         let (listed, _) = self.consenters();
         let Some(leader) = self.leader().and_then(|node| self.orderer(node)) else {
@@ -141,6 +144,7 @@ impl World {
         if voters.len() < 3
             || listed.len() != voters.len()
             || !all_vote
+            || self.undecided.load(Ordering::Relaxed) > 0
             || self.wiped.swap(true, Ordering::Relaxed)
         {
             return;
@@ -177,9 +181,18 @@ impl World {
         let Some(through) = pick(&alive) else { return };
         let world = self.clone();
         self.tell(format!("{change} through node {through}"));
+        self.undecided.fetch_add(1, Ordering::Relaxed);
         // The administrator waits; other things happen meanwhile.
         rt::spawn(async move {
             let answer = world.submit(through, Sent::Update(update)).await;
+            let is_decided = match &answer {
+                Ok(()) => true,
+                // It may come into the chain all the same.
+                Err(refusal) => refusal.status != Status::ServiceUnavailable,
+            };
+            if is_decided {
+                world.undecided.fetch_sub(1, Ordering::Relaxed);
+            }
             let told = match answer {
                 Ok(()) => {
                     *world.reconfigured.lock() += 1;

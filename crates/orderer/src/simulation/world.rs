@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -89,6 +89,8 @@ pub(super) struct World {
     pub(super) witness: Arc<Witness>,
     pub(super) answers: Mutex<Answers>,
     pub(super) reconfigured: Mutex<usize>,
+    /// Changes of the consenters of which nobody knows yet whether they will be.
+    pub(super) undecided: AtomicUsize,
     pub(super) wiped: AtomicBool,
     pub(super) calm: AtomicBool,
     pub(super) story: Mutex<String>,
@@ -130,6 +132,7 @@ impl World {
             witness,
             answers: Mutex::default(),
             reconfigured: Mutex::default(),
+            undecided: AtomicUsize::new(0),
             wiped: AtomicBool::new(false),
             calm: AtomicBool::new(false),
             story: Mutex::default(),

@@ -1,0 +1,176 @@
+//! What a snapshot says about itself: two JSON files.
+//! fabric: core/ledger/kvledger/snapshot.go
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::file::hash_file;
+use crate::error::LedgerError;
+
+const SIGNABLE: &str = "_snapshot_signable_metadata.json";
+const ADDITIONAL: &str = "_snapshot_additional_metadata.json";
+/// What Fabric calls a state database that is not CouchDB. Ours has its layout of values.
+const STATE_DB: &str = "SimpleKeyValueDB";
+
+/// What identifies a snapshot: equal on all peers of a channel at one height.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Signable {
+    pub(crate) channel_name: String,
+    pub(crate) last_block_number: u64,
+    #[serde(with = "hex::serde")]
+    pub(crate) last_block_hash: Vec<u8>,
+    #[serde(with = "hex::serde")]
+    pub(crate) previous_block_hash: Vec<u8>,
+    /// SHA-256 of each file, in hexadecimal digits.
+    pub(crate) snapshot_files_raw_hashes: BTreeMap<String, String>,
+    pub(crate) state_db_type: String,
+}
+
+/// What is said about the other file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Additional {
+    #[serde(with = "hex::serde")]
+    snapshot_hash: Vec<u8>,
+    #[serde(with = "hex::serde")]
+    last_block_commit_hash: Vec<u8>,
+}
+
+/// What a snapshot says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Metadata {
+    pub(crate) signable: Signable,
+    pub(crate) commit_hash: Option<[u8; 32]>,
+}
+
+impl Metadata {
+    pub(crate) fn new(
+        channel_name: String,
+        last_block_number: u64,
+        hashes: (Vec<u8>, Vec<u8>),
+        commit_hash: Option<[u8; 32]>,
+        files: BTreeMap<String, [u8; 32]>,
+    ) -> Self {
+        let (last_block_hash, previous_block_hash) = hashes;
+        let snapshot_files_raw_hashes = files
+            .into_iter()
+            .map(|(name, hash)| (name, hex::encode(hash)))
+            .collect();
+        Self {
+            signable: Signable {
+                channel_name,
+                last_block_number,
+                last_block_hash,
+                previous_block_hash,
+                snapshot_files_raw_hashes,
+                state_db_type: STATE_DB.to_owned(),
+            },
+            commit_hash,
+        }
+    }
+
+    /// Writes both files, durably.
+    pub(crate) fn write(&self, folder: &Path) -> io::Result<()> {
+        let signable = json(&self.signable)?;
+        create(&folder.join(SIGNABLE), &signable)?;
+        let additional = Additional {
+            snapshot_hash: Sha256::digest(&signable).to_vec(),
+            last_block_commit_hash: self.commit_hash.map_or_else(Vec::new, Vec::from),
+        };
+        create(&folder.join(ADDITIONAL), &json(&additional)?)
+    }
+
+    /// Reads both files and checks every hash in them.
+    pub(crate) fn read_and_verify(folder: &Path) -> Result<Self, LedgerError> {
+        let signable_bytes = read(folder, SIGNABLE)?;
+        let signable: Signable = parse(folder, SIGNABLE, &signable_bytes)?;
+        let additional: Additional = parse(folder, ADDITIONAL, &read(folder, ADDITIONAL)?)?;
+        let refuse = |file: &str, expected: &str, actual: &[u8]| {
+            LedgerError::Snapshot(format!(
+                "error while verifying snapshot: hash mismatch for file [{file}]. \
+                 Expected hash = [{expected}], Actual hash = [{}]",
+                hex::encode(actual)
+            ))
+        };
+        let hash = Sha256::digest(&signable_bytes);
+        if hash[..] != additional.snapshot_hash[..] {
+            let expected = hex::encode(&additional.snapshot_hash);
+            return Err(refuse(SIGNABLE, &expected, &hash));
+        }
+        if signable.state_db_type != STATE_DB {
+            return Err(LedgerError::Snapshot(format!(
+                "the snapshot is of a peer with state database [{}]; \
+                 only one of [{STATE_DB}] (goleveldb) can be taken over",
+                signable.state_db_type
+            )));
+        }
+        for (file, expected) in &signable.snapshot_files_raw_hashes {
+            if file.is_empty() || file.contains(['/', '\\']) || file.starts_with('.') {
+                return Err(LedgerError::Snapshot(format!(
+                    "the snapshot names a file [{file}], which is no file of a snapshot"
+                )));
+            }
+            let path = folder.join(file);
+            let actual = hash_file(&path).map_err(LedgerError::snapshot_file(&path))?;
+            if !hex::encode(actual).eq_ignore_ascii_case(expected) {
+                return Err(refuse(file, expected, &actual));
+            }
+        }
+        let commit_hash = match &additional.last_block_commit_hash[..] {
+            [] => None,
+            hash => Some(hash.try_into().map_err(|_| {
+                LedgerError::Snapshot(format!(
+                    "{ADDITIONAL}: the commit hash has {} bytes",
+                    hash.len()
+                ))
+            })?),
+        };
+        Ok(Self {
+            signable,
+            commit_hash,
+        })
+    }
+
+    /// Whether the snapshot has a file of that name.
+    pub(crate) fn has(&self, file: &str) -> bool {
+        self.signable.snapshot_files_raw_hashes.contains_key(file)
+    }
+}
+
+/// Indented by four spaces, fields in the order of the struct, as Go writes it.
+fn json(value: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    let indent = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut out, indent);
+    value.serialize(&mut serializer)?;
+    Ok(out)
+}
+
+fn create(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o444)
+        .open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+fn read(folder: &Path, name: &str) -> Result<Vec<u8>, LedgerError> {
+    let path = folder.join(name);
+    fs::read(&path).map_err(LedgerError::snapshot_file(&path))
+}
+
+fn parse<T: for<'a> Deserialize<'a>>(
+    folder: &Path,
+    name: &str,
+    json: &[u8],
+) -> Result<T, LedgerError> {
+    serde_json::from_slice(json)
+        .map_err(|error| LedgerError::Snapshot(format!("{}: {error}", folder.join(name).display())))
+}
