@@ -25,6 +25,7 @@ before(async () => {
     port = await freePort();
     const printed = execFileSync(consilium, [
         'network', 'deploy', '--dir', dir, '--service', `localhost:${port}`,
+        '--metadata', path.join(here, 'contract', 'META-INF'),
         '--policy', "AND('HospitalMSP.peer','MakerMSP.peer')", name,
     ], { encoding: 'utf8' });
     packageId = printed.match(/package id: (\S+)/)[1];
@@ -79,9 +80,77 @@ test('a range that is submitted is validated, and history is newest first', asyn
     const changes = JSON.parse(text(await contract.evaluateTransaction('History', id)));
     assert.deepEqual(changes.map((change) => change.value), ['', 'two', 'one']);
     assert.equal(changes[0].deleted, true);
+    assert.equal(new Set(changes.map((change) => change.txId)).size, 3);
+    const now = Date.now() / 1000;
+    assert.ok(changes.every(({ seconds }) => Math.abs(now - seconds) < 600), JSON.stringify(changes));
     const prefix = `p${randomUUID().slice(0, 8)}-`;
     await contract.submitTransaction('PutMany', prefix, '60');
     assert.equal(text(await contract.submitTransaction('CountRange', prefix, `${prefix}~`)), '60');
+});
+
+test('queries select, sort by a declared index, project, page with bookmarks and fail as in Fabric', async () => {
+    const docType = `marble-${randomUUID().slice(0, 8)}`;
+    const marbles = Array.from({ length: 25 }, (_, number) => ({
+        id: `${docType}-${String(number).padStart(2, '0')}`,
+        docType, size: number % 10, owner: number % 2 ? 'tom' : 'jerry', tags: ['round', `t${number}`],
+    }));
+    await contract.submitTransaction('PutMarbles', JSON.stringify(marbles));
+    const query = async (body) => JSON.parse(text(await contract.evaluateTransaction('Query', JSON.stringify(body))));
+    const keys = async (body) => (await query(body)).map(({ key }) => key);
+    const ids = (test) => marbles.filter(test).map(({ id }) => id);
+
+    const ofTom = { selector: { docType, owner: 'tom' }, use_index: ['_design/indexOwnerDoc', 'indexOwner'] };
+    assert.deepEqual(await keys(ofTom), ids(({ owner }) => owner === 'tom'));
+    const first = marbles[3];
+    const { id, ...document } = first;
+    assert.deepEqual(await query({ selector: { docType, tags: { $elemMatch: { $eq: 't3' } } } }), [{ key: id, value: document }]);
+    assert.deepEqual(
+        await query({ selector: { docType, tags: { $all: ['t3'] } }, fields: ['owner', 'size'] }),
+        [{ key: id, value: { owner: 'tom', size: 3 } }],
+    );
+    assert.deepEqual(await keys({ selector: { docType, $or: [{ size: { $gt: 8 } }, { size: { $lt: 1 } }] } }), ids(({ size }) => size > 8 || size < 1));
+    // A result that is submitted is read, and validates.
+    const submitted = await contract.submitTransaction('Query', JSON.stringify(ofTom));
+    assert.equal(JSON.parse(text(submitted)).length, 12);
+
+    // The index is built once the definition is committed, beside everything else.
+    const bySize = JSON.stringify({ selector: { docType, size: { $gte: 0 } }, sort: [{ size: 'desc' }, { docType: 'desc' }] });
+    const sorted = await eventually(() => query(JSON.parse(bySize)));
+    assert.deepEqual(sorted.map(({ value }) => value.size), marbles.map(({ size }) => size).sort((a, b) => b - a));
+    const paged = [];
+    let bookmark = '';
+    for (const expected of [10, 10, 5, 0]) {
+        const page = JSON.parse(text(await contract.evaluateTransaction('QueryPage', bySize, '10', bookmark)));
+        assert.equal(page.fetched, expected);
+        assert.equal(page.keys.length, expected);
+        assert.notEqual(page.bookmark, '');
+        paged.push(...page.keys);
+        bookmark = page.bookmark;
+    }
+    assert.deepEqual(paged, sorted.map(({ key }) => key));
+
+    const refused = (body, reason) => assert.rejects(contract.evaluateTransaction('Query', body), reason);
+    await refused(
+        JSON.stringify({ selector: { docType }, sort: ['color'] }),
+        /GET_QUERY_RESULT failed: transaction ID: [0-9a-f]{64}: error handling CouchDB request\. Error:no_usable_index, {2}Status Code:400, {2}Reason:No index exists for this sort, try indexing by the sort fields\./,
+    );
+    await refused(JSON.stringify({ selector: { size: { $nearly: 3 } } }), /Error:invalid_operator, .*Reason:Invalid operator: \$nearly/);
+    await refused('nothing', /invalid character 'n'|expected ident/);
+    await assert.rejects(contract.submitTransaction('QueryPageAndPut', bySize), (error) => {
+        assert.match(JSON.stringify(error.details), /Transaction has already performed a paginated query\. Writes are not allowed/);
+        return true;
+    });
+});
+
+test('private data is queried where it is', async () => {
+    const collection = '_implicit_org_HospitalMSP';
+    const id = `private-${randomUUID()}`;
+    await contract.submit('PutPrivateMarble', {
+        arguments: [collection, id],
+        transientData: { marble: Buffer.from(JSON.stringify({ secret: id })) },
+    });
+    const found = await contract.evaluateTransaction('QueryPrivate', collection, JSON.stringify({ selector: { secret: id } }));
+    assert.deepEqual(JSON.parse(text(found)), [id]);
 });
 
 test('transient data and other contracts are reached', async () => {
@@ -115,6 +184,18 @@ async function ready() {
         try {
             await contract.submitTransaction('Put', 'ready', 'yes');
             return;
+        } catch (error) {
+            if (attempt === 60) throw error;
+            await pause(250);
+        }
+    }
+}
+
+// What work gives once it stops failing.
+async function eventually(work) {
+    for (let attempt = 0; ; attempt += 1) {
+        try {
+            return await work();
         } catch (error) {
             if (attempt === 60) throw error;
             await pause(250);

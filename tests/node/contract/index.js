@@ -61,9 +61,52 @@ class Notes extends Contract {
     async History(ctx, id) {
         const changes = [];
         for await (const change of ctx.stub.getHistoryForKey(id)) {
-            changes.push({ deleted: change.isDelete, value: change.value.toString() });
+            const { seconds } = change.timestamp;
+            changes.push({
+                deleted: change.isDelete, value: change.value.toString(), txId: change.txId, seconds: Number(seconds),
+            });
         }
         return JSON.stringify(changes);
+    }
+
+    async PutMarbles(ctx, marbles) {
+        for (const { id, ...marble } of JSON.parse(marbles)) {
+            await ctx.stub.putState(id, Buffer.from(JSON.stringify(marble)));
+        }
+    }
+
+    async Query(ctx, query) {
+        const found = [];
+        for await (const { key, value } of ctx.stub.getQueryResult(query)) {
+            found.push({ key, value: JSON.parse(value.toString()) });
+        }
+        return JSON.stringify(found);
+    }
+
+    async QueryPage(ctx, query, size, bookmark) {
+        const { iterator, metadata } = await ctx.stub.getQueryResultWithPagination(query, Number(size), bookmark);
+        const keys = [];
+        let step = await iterator.next();
+        while (!step.done) {
+            keys.push(step.value.key);
+            step = await iterator.next();
+        }
+        return JSON.stringify({ keys, bookmark: metadata.bookmark, fetched: metadata.fetchedRecordsCount });
+    }
+
+    async QueryPageAndPut(ctx, query) {
+        await ctx.stub.getQueryResultWithPagination(query, 1, '');
+        await ctx.stub.putState('never', Buffer.from('written'));
+    }
+
+    async PutPrivateMarble(ctx, collection, id) {
+        await ctx.stub.putPrivateData(collection, id, ctx.stub.getTransient().get('marble'));
+    }
+
+    async QueryPrivate(ctx, collection, query) {
+        const keys = [];
+        for await (const { key } of ctx.stub.getPrivateDataQueryResult(collection, query)) keys.push(key);
+        return JSON.stringify(keys);
     }
 
     async Secret(ctx) {
