@@ -108,7 +108,9 @@ test('queries select, sort by a declared index, project, page with bookmarks and
         await query({ selector: { docType, tags: { $all: ['t3'] } }, fields: ['owner', 'size'] }),
         [{ key: id, value: { owner: 'tom', size: 3 } }],
     );
-    assert.deepEqual(await keys({ selector: { docType, $or: [{ size: { $gt: 8 } }, { size: { $lt: 1 } }] } }), ids(({ size }) => size > 8 || size < 1));
+    // In the order of an index, if one serves.
+    const ends = await keys({ selector: { docType, $or: [{ size: { $gt: 8 } }, { size: { $lt: 1 } }] } });
+    assert.deepEqual(ends.sort(), ids(({ size }) => size > 8 || size < 1));
     // A result that is submitted is read, and validates.
     const submitted = await contract.submitTransaction('Query', JSON.stringify(ofTom));
     assert.equal(JSON.parse(text(submitted)).length, 12);
@@ -148,6 +150,7 @@ test('private data is queried where it is', async () => {
     await contract.submit('PutPrivateMarble', {
         arguments: [collection, id],
         transientData: { marble: Buffer.from(JSON.stringify({ secret: id })) },
+        endorsingOrganizations: ['HospitalMSP'],
     });
     const found = await contract.evaluateTransaction('QueryPrivate', collection, JSON.stringify({ selector: { secret: id } }));
     assert.deepEqual(JSON.parse(text(found)), [id]);

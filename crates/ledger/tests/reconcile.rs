@@ -49,6 +49,7 @@ fn define(ledger: &Arc<Ledger>, nonce: u64, collections: &[(&str, u64)]) {
     };
     let definition = results("_lifecycle", |set| {
         set.writes = vec![
+            write("namespaces/fields/cc/Sequence", &nonce.to_be_bytes()),
             write("namespaces/fields/cc/Collections", &encode(&data)),
             write("namespaces/metadata/cc", &encode(&metadata)),
         ];

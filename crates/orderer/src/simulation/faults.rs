@@ -132,18 +132,9 @@ impl World {
             return;
         };
         let voters = leader.voter_nodes(&self.channel);
-        // A consenter that has never heard of the channel's leader could found it once more.
-        let all_vote = listed.iter().all(|node| {
-            self.orderer(*node).is_some_and(|orderer| {
-                let own = orderer.raft_node(&self.channel);
-                let status = orderer.raft_status(&self.channel);
-                own.is_some_and(|own| voters.contains(&own))
-                    && status.is_some_and(|status| status.last > Some(0))
-            })
-        });
         if voters.len() < 3
             || listed.len() != voters.len()
-            || !all_vote
+            || !self.all_vote(&listed, &voters)
             || self.undecided.load(Ordering::Relaxed) > 0
             || self.wiped.swap(true, Ordering::Relaxed)
         {
@@ -157,6 +148,28 @@ impl World {
         }
     }
 
+    /// Whether every one of the listed consenters has a vote with the disk that it has now, and has
+    /// heard of the channel's leader: one that has not could found the channel once more.
+    fn all_vote(&self, listed: &[usize], voters: &[u64]) -> bool {
+        listed.iter().all(|node| {
+            self.orderer(*node).is_some_and(|orderer| {
+                let own = orderer.raft_node(&self.channel);
+                let status = orderer.raft_status(&self.channel);
+                own.is_some_and(|own| voters.contains(&own))
+                    && status.is_some_and(|status| status.last > Some(0))
+            })
+        })
+    }
+
+    /// Whether a consenter lost its disk and has no vote again yet. Nobody removes another one then:
+    /// of the smaller group the lost one may be needed.
+    fn is_short_of_one(&self, listed: &[usize]) -> bool {
+        let leader = self.leader().and_then(|node| self.orderer(node));
+        self.wiped.load(Ordering::Relaxed)
+            && leader
+                .is_none_or(|leader| !self.all_vote(listed, &leader.voter_nodes(&self.channel)))
+    }
+
     /// An administrator adds or removes a consenter.
     async fn reconfigure(self: Arc<Self>) {
         let (mut listed, config) = self.consenters();
@@ -168,7 +181,7 @@ impl World {
             let added = pick(&spare);
             listed.extend(added);
             format!("add node {added:?}")
-        } else if listed.len() > 1 {
+        } else if listed.len() > 1 && !self.is_short_of_one(&listed) {
             let at = usize::try_from(below(listed.len() as u64)).unwrap_or_default();
             format!("remove node {}", listed.remove(at))
         } else {
