@@ -163,8 +163,12 @@ impl Intake {
             .max_decoding_message_size(MAX_MESSAGE)
             .max_encoding_message_size(MAX_MESSAGE);
         let seek = self.seek(position.next)?;
-        // The request stream stays open: an orderer may take its end for the client's leaving.
-        let requests = stream::iter([seek]).chain(stream::pending());
+        // The request stream stays open, as an orderer may take its end for the client's leaving, but
+        // no longer than we read: an open request keeps the connection, and so the orderer's stream.
+        let reading = CancellationToken::new();
+        let left = reading.clone().cancelled_owned();
+        let _until_here = reading.drop_guard();
+        let requests = stream::iter([seek]).chain(stream::pending().take_until(left));
         // No deadline: servers in Go answer the call only with the first block, which may be far off.
         // Keepalives notice an orderer that is gone.
         let mut blocks = client
