@@ -217,11 +217,12 @@ impl Member {
     }
 
     /// Nodes that have answered lately, this one included. Only the leader knows.
-    fn alive(&self) -> BTreeSet<u64> {
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow_watched();
+    ///
+    /// Takes what the caller has borrowed: to borrow it a second time while Raft waits to write it
+    /// would block both for ever, and the threads that they run on.
+    fn alive(&self, metrics: &RaftMetrics<TypeConfig>) -> BTreeSet<u64> {
         let heard = metrics.heartbeat.iter().flatten().map(|(node, _)| *node);
-        let heard = heard.filter(|node| self.hears(&metrics, *node));
+        let heard = heard.filter(|node| self.hears(metrics, *node));
         heard.chain([self.node]).collect()
     }
 
@@ -237,8 +238,10 @@ impl Member {
 
     /// Consenters whose voting nodes have answered lately. Only the leader knows.
     pub(crate) fn active(&self) -> BTreeSet<u64> {
-        let voters: BTreeSet<u64> = self.voters().into_iter().flatten().collect();
-        let alive = self.alive();
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let voters: BTreeSet<u64> = metrics.membership_config.membership().voter_ids().collect();
+        let alive = self.alive(&metrics);
         alive
             .intersection(&voters)
             .map(|node| consenter_of(*node))
@@ -348,7 +351,7 @@ impl Member {
             voters: membership.get_joint_config().to_vec(),
             learners: membership.learner_ids().collect(),
             announced: self.announced.lock().clone(),
-            alive: self.alive(),
+            alive: self.alive(&metrics),
             caught_up: caught_up.chain([self.node]).collect(),
             own: self.node,
         };

@@ -61,6 +61,8 @@ func (n *Network) newPeer(t testing.TB, binary string, organization *Organizatio
   mspConfigPath: msp
   localMspId: %[4]s
   fileSystemPath: data
+  # A busy machine is no reason to do without an endorser.
+  gateway: {endorsementTimeout: 60s}
   tls:
     enabled: true
     clientAuthRequired: true

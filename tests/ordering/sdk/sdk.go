@@ -28,8 +28,9 @@ const (
 	Pace  = 20 * time.Millisecond
 	Pause = 100 * time.Millisecond
 
-	// What applications commonly allow each step.
-	endorseTimeout = 15 * time.Second
+	// What applications commonly allow Submit. The other steps have time even on a machine that is
+	// busy with other work: they must not fail.
+	endorseTimeout = 60 * time.Second
 	submitTimeout  = 5 * time.Second
 	commitTimeout  = 60 * time.Second
 )
