@@ -490,6 +490,87 @@ fn the_collections_of_a_block_are_those_defined_before_it() {
     assert_eq!(ledger.collections_below(5, "unknown").unwrap(), None);
 }
 
+#[test]
+fn a_rebuild_and_a_rollback_keep_private_data_and_what_is_known_to_be_missing() {
+    let (folder, ledger) = start();
+    let first = put(&ledger, "long", &[("k", "one"), ("other", "1")]);
+    commit_whole(&ledger, 2, &first);
+    commit_whole(&ledger, 3, &put(&ledger, "short", &[("s", "expires")]));
+    let purge = simulate(&ledger, |simulator| {
+        simulator.purge_private(CC, "long", "k").unwrap();
+    });
+    commit_whole(&ledger, 4, &purge);
+    while ledger.erase_purged(10).unwrap() {}
+    let late = put(&ledger, "long", &[("late", "came")]);
+    let late_block = commit_missing(&ledger, 5, &late);
+    assert_eq!(bring(&ledger, late_block, "long", &set(&late)).refused, []);
+    commit_missing(&ledger, 6, &put(&ledger, "long", &[("gone", "never came")]));
+    let lost = put(&ledger, "long", &[("unlikely", "?")]);
+    commit_missing(&ledger, 7, &lost);
+    let unlikely = noted(&ledger, MissingKind::Eligible)[0].clone();
+    ledger
+        .move_missing_private(
+            std::slice::from_ref(&unlikely),
+            MissingKind::Eligible,
+            MissingKind::Deprioritized,
+        )
+        .unwrap();
+    let alive = put(&ledger, "short", &[("t", "alive")]);
+    commit_whole(&ledger, 8, &alive);
+
+    let seen = |ledger: &Ledger| {
+        let keys = [
+            ("long", "k"),
+            ("long", "other"),
+            ("long", "late"),
+            ("long", "gone"),
+            ("long", "unlikely"),
+            ("short", "s"),
+            ("short", "t"),
+        ];
+        let values = keys.map(|(collection, key)| value(ledger, collection, key));
+        let missing = [
+            noted(ledger, MissingKind::Eligible),
+            noted(ledger, MissingKind::Deprioritized),
+        ];
+        let sets: Vec<_> = (0..ledger.height())
+            .map(|block| ledger.private_data(block).unwrap())
+            .collect();
+        (values, missing, sets, ledger.state_fingerprint().unwrap())
+    };
+    let before = seen(&ledger);
+    assert_eq!(before.0[1], Ok(Some("1".into())));
+    assert_eq!(before.0[2], Ok(Some("came".into())));
+    assert_eq!(before.0[6], Ok(Some("alive".into())));
+    assert_eq!(before.1.each_ref().map(Vec::len), [1, 1]);
+    let blocks: Vec<_> = (0..ledger.height())
+        .map(|number| ledger.block(number).unwrap().unwrap())
+        .collect();
+    drop(ledger);
+
+    let options = consilium_ledger::StoreOptions::default();
+    let ledger = Ledger::rebuild(folder.path(), &options, &mut |_| {})
+        .unwrap()
+        .ledger;
+    assert_eq!(seen(&ledger), before);
+    drop(ledger);
+    let scratch = tempfile::tempdir().unwrap();
+    let verified =
+        consilium_ledger::verify(folder.path(), scratch.path(), &mut |_| Ok(()), &mut |_| {});
+    assert_eq!(verified.unwrap().faults, []);
+
+    // The same blocks come again without their clear values, which are here.
+    Ledger::rollback(folder.path(), 2, &options, &mut |_| {}).unwrap();
+    let ledger = Ledger::open(folder.path()).unwrap();
+    assert_eq!(ledger.height(), 3);
+    for block in blocks.into_iter().skip(3) {
+        let codes = vec![consilium_proto::protos::TxValidationCode::Valid; 1];
+        ledger.commit(block, codes).unwrap();
+    }
+    let after = seen(&ledger);
+    assert_eq!((after.0, after.2, after.3), (before.0, before.2, before.3));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(8))]
     #[test]

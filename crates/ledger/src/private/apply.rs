@@ -84,7 +84,10 @@ pub(crate) fn apply(
                     }
                     None => {
                         // When a block is applied again, its sets are stored already.
-                        if let Some(set) = sets::raw(ledger, block, &place)? {
+                        // One of another block that a rollback cut off does not count.
+                        let stored = sets::raw(ledger, block, &place)?
+                            .filter(|set| super::reconcile::is_part_of(set, collection));
+                        if let Some(set) = stored {
                             if is_valid {
                                 write(ledger, &place, &set, version, updates, &mut clear)?;
                             }

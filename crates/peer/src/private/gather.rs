@@ -87,6 +87,10 @@ impl Private {
                     .flat_map(|entry| &entry.collection_pvt_rwset)
                     .filter(|entry| entry.collection_name == set.name)
                     .any(|entry| is_agreed(&entry.rwset, &set.pvt_rwset_hash));
+                // Blocks that come again after a rollback find their sets stored.
+                let is_here = is_here
+                    || (channel.ledger().height_before_reset().is_some()
+                        && channel.ledger().private_set(number, &place)?.is_some());
                 if is_here || (!is_valid && self.options.skip_pulling_invalid) {
                     continue;
                 }
