@@ -7,6 +7,7 @@
 
 mod apply;
 mod boot;
+mod clear;
 mod expiry;
 mod history;
 mod keys;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use consilium_ledger::{
-    Ledger, MissingData, MissingKind, PrivateBlock, PrivatePlace, Reconciled, ReconciledSet,
-    SimulationResults, Simulator,
+    IndexFile, Ledger, MissingData, MissingKind, PrivateBlock, PrivatePlace, Reconciled,
+    ReconciledSet, SimulationResults, Simulator,
 };
 use consilium_proto::{kvrwset, lifecycle, protos};
 use consilium_protocol::hash::sha256;
@@ -312,6 +312,58 @@ fn a_late_deletion_takes_away_the_stale_value() {
         1
     );
     assert_eq!(value(&ledger, "long", "k"), Ok(None));
+}
+
+/// The keys of the documents in `long` that have an `n`, by it.
+fn by_n(ledger: &Ledger) -> Vec<String> {
+    let mut simulator = ledger.simulator("tx").unwrap();
+    let query = r#"{"selector":{"n":{"$gte":0}},"sort":["n"]}"#;
+    let cursor = simulator.private_query(CC, "long", query).unwrap();
+    let mut keys = Vec::new();
+    while let Some((key, _)) = simulator.next(cursor).unwrap() {
+        keys.push(key);
+    }
+    keys
+}
+
+#[test]
+fn indexes_of_a_collection_follow_what_comes_late() {
+    let (_folder, ledger) = start();
+    let index = IndexFile {
+        collection: Some("long".into()),
+        name: "n.json".into(),
+        content: Bytes::from_static(br#"{"index":{"fields":["n"]},"ddoc":"d","name":"n"}"#),
+    };
+    ledger.declare_indexes(CC, &[index]).unwrap();
+    let documents = [
+        ("a", r#"{"n":2}"#),
+        ("b", r#"{"n":1}"#),
+        ("c", r#"{"n":3}"#),
+    ];
+    let first = put(&ledger, "long", &documents);
+    let block = commit_missing(&ledger, 2, &first);
+    assert_eq!(bring(&ledger, block, "long", &set(&first)).stored.len(), 1);
+    assert_eq!(by_n(&ledger), ["b", "a", "c"]);
+    // Deletions and changes that come with their block, and such that come late.
+    let delete = |key: &str| {
+        simulate(&ledger, |simulator| {
+            simulator.delete_private(CC, "long", key).unwrap();
+        })
+    };
+    commit_whole(&ledger, 3, &delete("a"));
+    assert_eq!(by_n(&ledger), ["b", "c"]);
+    let deletion = delete("b");
+    let block = commit_missing(&ledger, 4, &deletion);
+    assert_eq!(
+        bring(&ledger, block, "long", &set(&deletion)).stored.len(),
+        1
+    );
+    assert_eq!(by_n(&ledger), ["c"]);
+    commit_whole(&ledger, 5, &put(&ledger, "long", &[("d", r#"{"n":2}"#)]));
+    let change = put(&ledger, "long", &[("c", r#"{"n":1}"#)]);
+    let block = commit_missing(&ledger, 6, &change);
+    assert_eq!(bring(&ledger, block, "long", &set(&change)).stored.len(), 1);
+    assert_eq!(by_n(&ledger), ["c", "d"]);
 }
 
 #[test]

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use consilium_proto::kvrwset;
 use consilium_proto::protos::TxValidationCode;
 use consilium_protocol::hash::sha256;
-use consilium_protocol::names::private_namespace;
 use consilium_protocol::rwset::{CollectionRwSet, Version};
 use prost::Message;
 
+use super::clear::put_clear;
 use super::keys::{PrivatePlace, clear_key};
 use super::missing::{self, MissingKind};
 use super::transient::{Staged, staged, sweep};
@@ -113,7 +113,9 @@ pub(crate) fn apply(
     for key in freed.0.keys() {
         batch.delete(Family::Transient, key)?;
     }
-    store(ledger, clear, batch)?;
+    for ((namespace, collection, key), value) in clear {
+        put_clear(ledger, &namespace, &collection, &key, value, batch)?;
+    }
     Ok(freed)
 }
 
@@ -167,7 +169,7 @@ fn write(
         let place = place(&write.key);
         let current = match clear.get(&place) {
             Some(value) => value.clone(),
-            None => stored(ledger, namespace, collection, &write.key)?,
+            None => super::clear::clear(ledger, namespace, collection, &write.key)?,
         };
         let hashed = updates.get(namespace, Some(collection), &sha256(write.key.as_bytes()));
         let hash = hashed.and_then(|update| Some(&update.content.as_ref()?.value));
@@ -200,47 +202,6 @@ fn purge(
         if let Some(key) = ledger.database.get(Family::PrivateData, &key)? {
             let place = (namespace.into(), collection.name.clone(), state::text(key)?);
             clear.insert(place, None);
-        }
-    }
-    Ok(())
-}
-
-fn stored(
-    ledger: &Ledger,
-    namespace: &str,
-    collection: &str,
-    key: &str,
-) -> Result<Option<VersionedValue>, LedgerError> {
-    let key = state::key(&private_namespace(namespace, collection), key.as_bytes());
-    ledger
-        .database
-        .get(Family::PrivateState, &key)?
-        .map(VersionedValue::decode)
-        .transpose()
-}
-
-fn store(ledger: &Ledger, clear: ClearUpdates, batch: &mut Batch<'_>) -> Result<(), LedgerError> {
-    for ((namespace, collection, key), value) in clear {
-        let key_hash = sha256(key.as_bytes());
-        let by_hash = clear_key(&namespace, &collection, &key_hash);
-        let place = private_namespace(&namespace, &collection);
-        let state_key = state::key(&place, key.as_bytes());
-        if ledger.indexes.has(&place) {
-            let before = stored(ledger, &namespace, &collection, &key)?.map(|before| before.value);
-            let after = value.as_ref().map(|after| after.value.as_ref());
-            ledger
-                .indexes
-                .replace(batch, &place, key.as_bytes(), before.as_deref(), after)?;
-        }
-        match value {
-            Some(value) => {
-                batch.put(Family::PrivateState, &state_key, &value.encode())?;
-                batch.put(Family::PrivateData, &by_hash, key.as_bytes())?;
-            }
-            None => {
-                batch.delete(Family::PrivateState, &state_key)?;
-                batch.delete(Family::PrivateData, &by_hash)?;
-            }
         }
     }
     Ok(())

@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 use consilium_proto::protos::TxValidationCode;
-use consilium_protocol::names::{hashed_namespace, private_namespace};
+use consilium_protocol::names::hashed_namespace;
 
+use super::clear::put_clear;
 use super::keys::{
     PrivatePlace, clear_key, collection_key, data_key, decode_version as decode, due_prefix,
     encode_version as encode, parse_data_key, parse_hashed as parse_due_key,
@@ -19,7 +20,7 @@ use crate::error::LedgerError;
 use crate::ledger::Ledger;
 use crate::mvcc::TxContent;
 use crate::prepared::PreparedTransaction;
-use crate::state::{self, StateReader, Unrecorded, VersionedValue};
+use crate::state::{self, StateReader, Unrecorded};
 use crate::update_batch::UpdateBatch;
 
 /// Adds to the commit's batch what expires with this block, and notes what will expire of what it
@@ -113,19 +114,8 @@ fn expire_due(
         batch.delete(Family::State, &state::key(&state_namespace, key_hash))?;
         let by_hash = clear_key(&namespace, &collection, key_hash);
         if let Some(key) = ledger.database.get(Family::PrivateData, &by_hash)? {
-            let private = private_namespace(&namespace, &collection);
-            let state_key = state::key(&private, &key);
-            if ledger.indexes.has(&private)
-                && let Some(record) = ledger.database.get(Family::PrivateState, &state_key)?
-            {
-                let before = VersionedValue::decode(record)?.value;
-                let before = Some(before.as_ref());
-                ledger
-                    .indexes
-                    .replace(batch, &private, &key, before, None)?;
-            }
-            batch.delete(Family::PrivateState, &state_key)?;
-            batch.delete(Family::PrivateData, &by_hash)?;
+            let key = state::text(key)?;
+            put_clear(ledger, &namespace, &collection, &key, None, batch)?;
         }
     }
     Ok(())

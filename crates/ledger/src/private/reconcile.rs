@@ -9,19 +9,19 @@ use bytes::Bytes;
 use consilium_proto::{common, kvrwset};
 use consilium_protocol::block;
 use consilium_protocol::hash::{SHA256_OF_EMPTY, sha256};
-use consilium_protocol::names::private_namespace;
 use consilium_protocol::rwset::{CollectionRwSet, Version};
 use prost::Message;
 
+use super::clear::put_clear;
 use super::keys::PrivatePlace;
 use super::missing::{self, MissingData, MissingKind};
 use super::{boot, purge, stored};
-use crate::database::{Batch, Family};
+use crate::database::Batch;
 use crate::error::LedgerError;
 use crate::ledger::Ledger;
 use crate::mvcc::TxContent;
 use crate::prepared::PreparedTransaction;
-use crate::state::{self, StateReader, VersionedValue};
+use crate::state::{StateReader, VersionedValue};
 
 /// A clear set from another peer for a block that is committed.
 #[derive(Clone, Debug)]
@@ -216,11 +216,8 @@ fn apply(
     write: kvrwset::KvWrite,
     batch: &mut Batch<'_>,
 ) -> Result<(), LedgerError> {
-    let key_hash = sha256(write.key.as_bytes());
-    let by_hash = super::keys::clear_key(namespace, collection, &key_hash);
-    let private = private_namespace(namespace, collection);
-    let state_key = state::key(&private, write.key.as_bytes());
-    match state.get_hashed(namespace, collection, &key_hash)? {
+    let key = write.key.as_str();
+    match state.get_hashed(namespace, collection, &sha256(key.as_bytes()))? {
         // The version may be a later one that changed metadata alone; the value decides.
         Some(hashed) if !write.is_delete && sha256(&write.value)[..] == hashed.value[..] => {
             let value = VersionedValue {
@@ -228,17 +225,10 @@ fn apply(
                 metadata: None,
                 version: hashed.version,
             };
-            batch.put(Family::PrivateState, &state_key, &value.encode())?;
-            batch.put(Family::PrivateData, &by_hash, write.key.as_bytes())
+            put_clear(ledger, namespace, collection, key, Some(value), batch)
         }
         Some(_) => Ok(()),
         // Deleted, purged or expired: what is left of an older value goes.
-        None => {
-            if ledger.database.contains(Family::PrivateState, &state_key)? {
-                batch.delete(Family::PrivateState, &state_key)?;
-                batch.delete(Family::PrivateData, &by_hash)?;
-            }
-            Ok(())
-        }
+        None => put_clear(ledger, namespace, collection, key, None, batch),
     }
 }
