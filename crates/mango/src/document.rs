@@ -55,10 +55,12 @@ impl Document {
 
 /// JSON as Go's encoding/json writes it: `<`, `>`, `&`, U+2028 and U+2029 are escaped.
 fn go_json(value: &Value) -> Vec<u8> {
+    let text = value.to_string();
     // These characters stand in strings only.
-    value
-        .to_string()
-        .replace('<', "\\u003c")
+    if !text.contains(['<', '>', '&', '\u{2028}', '\u{2029}']) {
+        return text.into_bytes();
+    }
+    text.replace('<', "\\u003c")
         .replace('>', "\\u003e")
         .replace('&', "\\u0026")
         .replace('\u{2028}', "\\u2028")

@@ -41,6 +41,16 @@ impl MangoError {
         )
     }
 
+    /// The refusal of an argument for which a query has no room left.
+    pub(crate) fn too_much(operator: &str, limit: usize, what: &str) -> Self {
+        Self::refused(
+            "bad_arg",
+            format!(
+                "Bad argument for operator {operator}: more than {limit} {what} in one selector"
+            ),
+        )
+    }
+
     pub(crate) fn no_usable_index() -> Self {
         Self::refused(
             "no_usable_index",

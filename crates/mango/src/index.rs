@@ -1,6 +1,8 @@
 //! Index definitions, as they lie in `META-INF/statedb/couchdb/indexes`, and the records that they
 //! make of documents.
 
+use std::sync::atomic::AtomicBool;
+
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -12,7 +14,7 @@ use crate::selector::Selector;
 
 /// The form of index records. It has to change with every change of their bytes, also with one that
 /// comes from new collation data: a test of `collation` notices.
-pub(crate) const RECORD_FORM: u32 = 1;
+pub(crate) const RECORD_FORM: u32 = 2;
 
 /// A definition that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -101,7 +103,7 @@ impl Index {
     pub fn entry(&self, document: &Document) -> Option<Vec<u8>> {
         let value = document.value();
         if let Some(filter) = &self.filter
-            && !filter.matches(value)
+            && !filter.matches(value, &AtomicBool::new(false))
         {
             return None;
         }

@@ -1,26 +1,31 @@
 //! Whether a document matches. couchdb: mango_selector:match/2
 
 use std::cmp::Ordering;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::atomic::{self, AtomicBool};
 
 use serde_json::Value;
 
-use crate::collation::compare;
+use crate::collation::{compare, encoded};
 use crate::field::Found;
 use crate::selector::{Selector, Test};
 
 impl Selector {
-    /// Whether `value` matches. Linear in the sizes of both, but for `$in`, `$all` and their like,
-    /// which compare each element with each argument.
-    pub fn matches(&self, value: &Value) -> bool {
+    /// Whether `value` matches: each condition goes through what it looks at once. Ends soon once
+    /// `stopped` is set; the answer says nothing then.
+    pub(crate) fn matches(&self, value: &Value, stopped: &AtomicBool) -> bool {
+        if is_set(stopped) {
+            return false;
+        }
         match self {
             Self::Anything => true,
-            Self::And(conditions) => conditions.iter().all(|one| one.matches(value)),
+            Self::And(conditions) => conditions.iter().all(|one| one.matches(value, stopped)),
             Self::Or(conditions) => {
-                conditions.is_empty() || conditions.iter().any(|one| one.matches(value))
+                conditions.is_empty() || conditions.iter().any(|one| one.matches(value, stopped))
             }
-            Self::Not(condition) => !condition.matches(value),
+            Self::Not(condition) => !condition.matches(value, stopped),
             Self::Field(path, test) => match path.find(value) {
-                Found::Value(value) => test.passes(value),
+                Found::Value(value) => test.passes(value, stopped),
                 // A way that leads nowhere is something else than a member that is missing.
                 Found::Nothing => matches!(test, Test::Exists(false)),
                 Found::NoWay => false,
@@ -30,7 +35,7 @@ impl Selector {
 }
 
 impl Test {
-    fn passes(&self, value: &Value) -> bool {
+    fn passes(&self, value: &Value, stopped: &AtomicBool) -> bool {
         let order = |argument: &Value| compare(value, argument);
         match self {
             Self::Lt(argument) => order(argument) == Ordering::Less,
@@ -39,8 +44,8 @@ impl Test {
             Self::Ne(argument) => order(argument) != Ordering::Equal,
             Self::Gte(argument) => order(argument) != Ordering::Less,
             Self::Gt(argument) => order(argument) == Ordering::Greater,
-            Self::In(arguments) => is_in(value, arguments),
-            Self::Nin(arguments) => !is_in(value, arguments),
+            Self::In(arguments) => is_in(value, arguments, stopped),
+            Self::Nin(arguments) => !is_in(value, arguments, stopped),
             Self::Exists(exists) => *exists,
             Self::Type(name) => type_name(value) == name,
             Self::Mod(divisor, remainder) => {
@@ -59,31 +64,30 @@ impl Test {
                 .is_some_and(|values| values.len() as u64 == *size),
             Self::ElemMatch(condition) => value
                 .as_array()
-                .is_some_and(|values| values.iter().any(|one| condition.matches(one))),
+                .is_some_and(|values| values.iter().any(|one| condition.matches(one, stopped))),
             Self::AllMatch(condition) => value.as_array().is_some_and(|values| {
-                !values.is_empty() && values.iter().all(|one| condition.matches(one))
+                !values.is_empty() && values.iter().all(|one| condition.matches(one, stopped))
             }),
             Self::KeyMapMatch(condition) => value.as_object().is_some_and(|members| {
                 members
                     .keys()
-                    .any(|name| condition.matches(&Value::String(name.clone())))
+                    .any(|name| condition.matches(&Value::String(name.clone()), stopped))
             }),
-            Self::Not(test) => !test.passes(value),
+            Self::Not(test) => !test.passes(value, stopped),
         }
     }
 }
 
-fn is_in(value: &Value, arguments: &[Value]) -> bool {
-    match value {
-        Value::Array(values) => values.iter().any(|value| is_one_of(value, arguments)),
-        value => is_one_of(value, arguments),
-    }
+fn is_set(stopped: &AtomicBool) -> bool {
+    stopped.load(atomic::Ordering::Relaxed)
 }
 
-fn is_one_of(value: &Value, arguments: &[Value]) -> bool {
-    arguments
-        .iter()
-        .any(|argument| compare(value, argument) == Ordering::Equal)
+fn is_in(value: &Value, arguments: &BTreeSet<Vec<u8>>, stopped: &AtomicBool) -> bool {
+    let is_one = |value: &Value| arguments.contains(&encoded(value));
+    match value {
+        Value::Array(values) => values.iter().take_while(|_| !is_set(stopped)).any(is_one),
+        value => is_one(value),
+    }
 }
 
 /// Here values are the same, not equal in collation: 1 is not 1.0.
@@ -94,8 +98,11 @@ fn has_all(value: &Value, arguments: &[Value]) -> bool {
     if arguments.is_empty() {
         return false;
     }
-    let whole = matches!(arguments, [Value::Array(only)] if only == values);
-    whole || arguments.iter().all(|argument| values.contains(argument))
+    if matches!(arguments, [Value::Array(only)] if only == values) {
+        return true;
+    }
+    let present: HashSet<&Value> = values.iter().collect();
+    arguments.iter().all(|argument| present.contains(argument))
 }
 
 fn type_name(value: &Value) -> &'static str {

@@ -4,6 +4,8 @@
 //! by them. Of the usable ones that which uses most of the selector is taken.
 //! couchdb: mango_idx_view:is_usable/3, mango_cursor_view:choose_best_index/1
 
+use std::borrow::Borrow;
+
 use crate::collation;
 use crate::error::MangoError;
 use crate::index::Index;
@@ -39,11 +41,12 @@ pub enum Access {
 /// # Errors
 /// `no_usable_index` if the query sorts and no index has that order, and `invalid_index` if it
 /// insists on an index that does not serve it.
-pub fn plan(query: &Query, indexes: &[Index]) -> Result<Access, MangoError> {
+pub fn plan<I: Borrow<Index>>(query: &Query, indexes: &[I]) -> Result<Access, MangoError> {
     let selector = &query.selector;
     // Without a partial filter, or asked for by name: only then it may leave documents out.
     let usable: Vec<(usize, &Index)> = indexes
         .iter()
+        .map(Borrow::borrow)
         .enumerate()
         .filter(|(_, index)| index.filter.is_none() || is_hinted(query, index))
         .filter(|(_, index)| is_usable(query, index))
@@ -81,7 +84,7 @@ pub fn plan(query: &Query, indexes: &[Index]) -> Result<Access, MangoError> {
     };
     let ranges = selector.ranges();
     let never = matches!(selector, Selector::And(all) | Selector::Or(all) if all.is_empty());
-    if never || ranges.iter().any(|(_, bounds)| bounds.is_empty()) {
+    if never || ranges.values().any(Bounds::is_empty) {
         return Ok(Access::Nothing);
     }
     let best = candidates
@@ -90,8 +93,7 @@ pub fn plan(query: &Query, indexes: &[Index]) -> Result<Access, MangoError> {
             let prefix: Vec<&Bounds> = index
                 .columns
                 .iter()
-                .map_while(|column| ranges.iter().find(|(path, _)| path == column))
-                .map(|(_, bounds)| bounds)
+                .map_while(|column| ranges.get(column))
                 .collect();
             (place, index, prefix)
         })
@@ -149,7 +151,7 @@ fn gives_order(query: &Query, index: &Index) -> bool {
 fn documents_usable(query: &Query) -> bool {
     match query.sort.as_slice() {
         [] => true,
-        [only] => only.is_id() && query.selector.ranges().iter().any(|(path, _)| path.is_id()),
+        [only] => only.is_id() && query.selector.ranges().keys().any(|path| path.is_id()),
         _ => false,
     }
 }

@@ -1,5 +1,8 @@
 //! A query as a chaincode sends it, after what Fabric does to it on its way to CouchDB.
 
+use std::collections::BTreeSet;
+use std::sync::atomic::AtomicBool;
+
 use serde_json::{Map, Value};
 
 use crate::document::Document;
@@ -9,6 +12,9 @@ use crate::selector::Selector;
 
 /// How long a query's text may be.
 const QUERY_BYTES: usize = 1024 * 1024;
+
+/// How many names `fields`, `sort` and the columns of an index may have.
+const NAMES: usize = 256;
 
 /// A parsed query. `limit` is missing: Fabric overwrites it with its own limits, whatever it is.
 #[derive(Debug, Clone)]
@@ -111,9 +117,10 @@ impl Query {
         })
     }
 
-    /// Whether the document belongs to the results. Index ranges may hold more than that.
-    pub fn matches(&self, document: &Document) -> bool {
-        self.selector.matches(document.value())
+    /// Whether the document belongs to the results. Index ranges may hold more than that. Ends soon
+    /// once `stopped` is set; the answer says nothing then.
+    pub fn matches(&self, document: &Document, stopped: &AtomicBool) -> bool {
+        self.selector.matches(document.value(), stopped)
     }
 
     /// What the chaincode gets of a document that matches.
@@ -231,6 +238,12 @@ pub(crate) fn sort_fields(value: &Value) -> Result<(Vec<FieldPath>, bool), Mango
             format!("Sort must be an array of sort specs, not: {}", term(value)),
         ));
     };
+    if items.len() > NAMES {
+        return Err(MangoError::refused(
+            "invalid_sort_json",
+            format!("Sort must be an array of sort specs, not of more than {NAMES}"),
+        ));
+    }
     let mut fields = Vec::new();
     let mut directions = Vec::new();
     for item in items {
@@ -255,6 +268,8 @@ pub(crate) fn sort_fields(value: &Value) -> Result<(Vec<FieldPath>, bool), Mango
         fields.push(FieldPath::parse(name)?);
         directions.push(descending);
     }
+    // What a field was sorted by already has no order left.
+    once(&mut fields);
     directions.dedup();
     match directions.as_slice() {
         [] => Ok((fields, false)),
@@ -268,7 +283,13 @@ pub(crate) fn sort_fields(value: &Value) -> Result<(Vec<FieldPath>, bool), Mango
 
 fn projection(value: &Value) -> Result<Vec<FieldPath>, MangoError> {
     let fields = value.as_array().map(Vec::as_slice).unwrap_or_default();
-    fields
+    if fields.len() > NAMES {
+        return Err(MangoError::refused(
+            "invalid_fields_json",
+            format!("Fields must be an array of strings, not of more than {NAMES}"),
+        ));
+    }
+    let mut paths = fields
         .iter()
         .map(|field| match field {
             Value::String(name) => FieldPath::parse(name),
@@ -277,7 +298,15 @@ fn projection(value: &Value) -> Result<Vec<FieldPath>, MangoError> {
                 format!("Invalid JSON for field spec: {}", term(other)),
             )),
         })
-        .collect()
+        .collect::<Result<_, _>>()?;
+    once(&mut paths);
+    Ok(paths)
+}
+
+/// Leaves the first of equal paths.
+fn once(paths: &mut Vec<FieldPath>) {
+    let mut seen = BTreeSet::new();
+    paths.retain(|path| seen.insert(path.clone()));
 }
 
 #[cfg(test)]

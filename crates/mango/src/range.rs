@@ -1,6 +1,8 @@
 //! What a selector says about single fields, as far as one range of an index can use it.
 //! couchdb: mango_idx_view:field_ranges/1
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::collation::{self, encoded};
@@ -36,13 +38,13 @@ impl Bounds {
 impl Selector {
     /// The fields of which a range of values can be read off, with that range. Only `$and` is seen
     /// through.
-    pub(crate) fn ranges(&self) -> Vec<(FieldPath, Bounds)> {
-        let mut ranges = Vec::new();
+    pub(crate) fn ranges(&self) -> BTreeMap<&FieldPath, Bounds> {
+        let mut ranges = BTreeMap::new();
         self.add_ranges(&mut ranges);
         ranges
     }
 
-    fn add_ranges(&self, ranges: &mut Vec<(FieldPath, Bounds)>) {
+    fn add_ranges<'a>(&'a self, ranges: &mut BTreeMap<&'a FieldPath, Bounds>) {
         match self {
             Self::And(conditions) => {
                 for condition in conditions {
@@ -50,16 +52,7 @@ impl Selector {
                 }
             }
             Self::Field(path, test) if is_indexable(test) => {
-                let place = match ranges.iter().position(|(known, _)| known == path) {
-                    Some(place) => place,
-                    None => {
-                        ranges.push((path.clone(), Bounds::default()));
-                        ranges.len() - 1
-                    }
-                };
-                if let Some((_, bounds)) = ranges.get_mut(place) {
-                    narrow(test, bounds);
-                }
+                narrow(test, ranges.entry(path).or_default());
             }
             _ => {}
         }

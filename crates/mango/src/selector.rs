@@ -3,18 +3,32 @@
 //! Field names are joined into paths down to the operators, and negations are pushed down to them,
 //! as long as no array lies between. couchdb: mango_selector:normalize/1
 
+use std::cell::Cell;
+use std::collections::BTreeSet;
+
 use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
+use crate::collation::encoded;
 use crate::error::{MangoError, term};
 use crate::field::FieldPath;
 
-/// How large a compiled regular expression may be.
+/// Conditions in a selector.
+const CONDITIONS: usize = 2_000;
+
+/// Elements of all lists of values in a selector.
+const ITEMS: usize = 10_000;
+
+/// Regular expressions in a selector.
+const REGEXES: usize = 8;
+
+/// How large a compiled regular expression may be, and what is kept while it runs. Words of any
+/// script are large: `\w{3,20}` needs nearly all of it.
 const REGEX_BYTES: usize = 1024 * 1024;
 
 /// A condition on a document in normal form.
 #[derive(Debug, Clone)]
-pub enum Selector {
+pub(crate) enum Selector {
     /// Matches everything: `{}` at the top.
     Anything,
     /// All of them; none at all matches everything.
@@ -29,7 +43,7 @@ pub enum Selector {
 
 /// A test of one value.
 #[derive(Debug, Clone)]
-pub enum Test {
+pub(crate) enum Test {
     /// Less than.
     Lt(Value),
     /// Less than or equal to.
@@ -42,10 +56,11 @@ pub enum Test {
     Gte(Value),
     /// Greater than.
     Gt(Value),
-    /// Equal to one of these, or an array with such an element.
-    In(Vec<Value>),
+    /// Equal to one of these, or an array with such an element. Encoded: equal values are those of
+    /// equal encodings.
+    In(BTreeSet<Vec<u8>>),
     /// Not [`Test::In`].
-    Nin(Vec<Value>),
+    Nin(BTreeSet<Vec<u8>>),
     /// There is a value, or there is none.
     Exists(bool),
     /// Of that type.
@@ -81,8 +96,9 @@ impl Selector {
     /// Parses the value of `selector` or `partial_filter_selector`.
     ///
     /// # Errors
-    /// CouchDB's, for example `invalid_operator` or `bad_arg`.
-    pub fn parse(value: &Value) -> Result<Self, MangoError> {
+    /// CouchDB's, for example `invalid_operator` or `bad_arg`; the latter also for more than one
+    /// selector may have of something.
+    pub(crate) fn parse(value: &Value) -> Result<Self, MangoError> {
         let Value::Object(members) = value else {
             return Err(MangoError::refused(
                 "invalid_selector_json",
@@ -95,6 +111,7 @@ impl Selector {
         let parser = Parser {
             path: FieldPath::default(),
             negations: Negations::Pushed { negated: false },
+            budget: &Budget::default(),
         };
         match parser.condition(value)? {
             Self::Field(path, _) if path.is_empty() => Err(MangoError::refused(
@@ -106,13 +123,50 @@ impl Selector {
     }
 }
 
-#[derive(Clone)]
-struct Parser {
-    path: FieldPath,
-    negations: Negations,
+/// What a selector has already of that which costs memory, or time for every document.
+#[derive(Default)]
+struct Budget {
+    conditions: Cell<usize>,
+    items: Cell<usize>,
+    regexes: Cell<usize>,
 }
 
-impl Parser {
+impl Budget {
+    fn condition(&self, operator: &str) -> Result<(), MangoError> {
+        spend(&self.conditions, 1, CONDITIONS, operator, "conditions")
+    }
+
+    fn items(&self, operator: &str, count: usize) -> Result<(), MangoError> {
+        spend(&self.items, count, ITEMS, operator, "list items")
+    }
+
+    fn regex(&self, operator: &str) -> Result<(), MangoError> {
+        spend(&self.regexes, 1, REGEXES, operator, "regular expressions")
+    }
+}
+
+fn spend(
+    spent: &Cell<usize>,
+    more: usize,
+    limit: usize,
+    operator: &str,
+    what: &str,
+) -> Result<(), MangoError> {
+    spent.set(spent.get().saturating_add(more));
+    if spent.get() > limit {
+        return Err(MangoError::too_much(operator, limit, what));
+    }
+    Ok(())
+}
+
+#[derive(Clone)]
+struct Parser<'a> {
+    path: FieldPath,
+    negations: Negations,
+    budget: &'a Budget,
+}
+
+impl Parser<'_> {
     /// What stands at a place where a condition may stand.
     fn condition(&self, value: &Value) -> Result<Selector, MangoError> {
         match value {
@@ -128,7 +182,10 @@ impl Parser {
                 }
                 Ok(self.combine(true, conditions))
             }
-            value => Ok(self.field(Test::Eq(value.clone()))),
+            value => {
+                self.budget.condition("$eq")?;
+                Ok(self.field(Test::Eq(value.clone())))
+            }
         }
     }
 
@@ -139,6 +196,7 @@ impl Parser {
                 let Value::Array(conditions) = value else {
                     return Err(bad_argument());
                 };
+                self.budget.condition(name)?;
                 let inner = if name == "$nor" {
                     self.negated()
                 } else {
@@ -168,14 +226,17 @@ impl Parser {
                     Negations::Pushed { .. } => condition,
                 })
             }
-            _ if name.starts_with('$') => Ok(self.field(test(name, value)?)),
+            _ if name.starts_with('$') => {
+                self.budget.condition(name)?;
+                Ok(self.field(test(name, value, self.budget)?))
+            }
             _ => {
-                let path = self.path.join(&FieldPath::parse(name)?);
-                Self {
+                let path = self.path.join(&FieldPath::parse(name)?)?;
+                let inner = Self {
                     path,
-                    negations: self.negations,
-                }
-                .condition(value)
+                    ..self.clone()
+                };
+                inner.condition(value)
             }
         }
     }
@@ -186,8 +247,8 @@ impl Parser {
             Negations::Kept => Negations::Kept,
         };
         Self {
-            path: self.path.clone(),
             negations,
+            ..self.clone()
         }
     }
 
@@ -226,12 +287,17 @@ fn negate(test: Test) -> Test {
 }
 
 /// An operator and its argument. couchdb: mango_selector:norm_ops/1
-fn test(operator: &str, argument: &Value) -> Result<Test, MangoError> {
+fn test(operator: &str, argument: &Value, budget: &Budget) -> Result<Test, MangoError> {
     let bad_argument = || MangoError::bad_argument(operator, argument);
     let invalid =
         || MangoError::refused("invalid_operator", format!("Invalid operator: {operator}"));
     let value = || argument.clone();
-    let list = || argument.as_array().cloned().ok_or_else(bad_argument);
+    let list = || {
+        let items = argument.as_array().ok_or_else(bad_argument)?;
+        budget.items(operator, items.len())?;
+        Ok(items)
+    };
+    let set = || Ok::<_, MangoError>(list()?.iter().map(encoded).collect());
     let elements = || {
         if !argument.is_object() {
             return Err(bad_argument());
@@ -239,6 +305,7 @@ fn test(operator: &str, argument: &Value) -> Result<Test, MangoError> {
         let parser = Parser {
             path: FieldPath::default(),
             negations: Negations::Kept,
+            budget,
         };
         parser.condition(argument).map(Box::new)
     };
@@ -249,8 +316,8 @@ fn test(operator: &str, argument: &Value) -> Result<Test, MangoError> {
         "$ne" => Test::Ne(value()),
         "$gte" => Test::Gte(value()),
         "$gt" => Test::Gt(value()),
-        "$in" => Test::In(list()?),
-        "$nin" => Test::Nin(list()?),
+        "$in" => Test::In(set()?),
+        "$nin" => Test::Nin(set()?),
         "$exists" => Test::Exists(argument.as_bool().ok_or_else(bad_argument)?),
         "$type" => Test::Type(argument.as_str().ok_or_else(bad_argument)?.into()),
         "$mod" => match argument.as_array().map(Vec::as_slice) {
@@ -267,6 +334,7 @@ fn test(operator: &str, argument: &Value) -> Result<Test, MangoError> {
         },
         "$regex" => {
             let pattern = argument.as_str().ok_or_else(invalid)?;
+            budget.regex(operator)?;
             let regex = RegexBuilder::new(pattern)
                 .size_limit(REGEX_BYTES)
                 .dfa_size_limit(REGEX_BYTES)
@@ -274,7 +342,7 @@ fn test(operator: &str, argument: &Value) -> Result<Test, MangoError> {
             Test::Regex(regex.map_err(|_| bad_argument())?)
         }
         "$beginsWith" => Test::BeginsWith(argument.as_str().ok_or_else(invalid)?.into()),
-        "$all" => Test::All(list()?),
+        "$all" => Test::All(list()?.clone()),
         "$size" => Test::Size(argument.as_u64().ok_or_else(bad_argument)?),
         "$elemMatch" => Test::ElemMatch(elements()?),
         "$allMatch" => Test::AllMatch(elements()?),

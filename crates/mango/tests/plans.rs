@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 
 use consilium_mango::{Access, Document, Index, Query, collation, plan};
 use proptest::prelude::*;
@@ -154,7 +155,7 @@ fn run(
     if descending {
         keys.reverse();
     }
-    keys.retain(|key| query.matches(&documents[key]));
+    keys.retain(|key| query.matches(&documents[key], &AtomicBool::new(false)));
     Some(keys)
 }
 
@@ -172,7 +173,7 @@ fn reference(
 ) -> Vec<String> {
     let mut found: Vec<_> = documents
         .iter()
-        .filter(|(_, document)| query.matches(document))
+        .filter(|(_, document)| query.matches(document, &AtomicBool::new(false)))
         .filter(|(_, document)| sort.iter().all(|field| member(document, field).is_some()))
         .collect();
     found.sort_by(|(key, a), (other, b)| {

@@ -1,5 +1,7 @@
 //! JSON queries on a [`TestLedger`], with the indexes that its contracts declare.
 
+use std::sync::atomic::AtomicBool;
+
 use consilium_mango::{Access, Bookmark, Document, Index, MangoError, Query, plan};
 
 use super::stub::TestStub;
@@ -65,7 +67,7 @@ impl TestLedger {
         let mut skip = query.skip;
         for (record, place) in records {
             let (key, document, version) = &documents[place];
-            if page.entries.len() < limit && query.matches(document) {
+            if page.entries.len() < limit && query.matches(document, &AtomicBool::new(false)) {
                 if skip > 0 {
                     skip -= 1;
                     continue;

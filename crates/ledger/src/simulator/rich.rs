@@ -147,9 +147,7 @@ impl QueryCursor {
             return Ok(None);
         }
         loop {
-            if stopped.load(Ordering::Relaxed) {
-                return Err(LedgerError::Refused("the transaction is over".into()));
-            }
+            go_on(stopped)?;
             let Some((record_key, record)) = self.source.next(snapshot)? else {
                 return Ok(None);
             };
@@ -171,7 +169,10 @@ impl QueryCursor {
             let Some(document) = Document::parse(&key, &value) else {
                 continue;
             };
-            if !self.query.matches(&document) {
+            let matches = self.query.matches(&document, stopped);
+            // The answer is worth nothing if it was stopped meanwhile.
+            go_on(stopped)?;
+            if !matches {
                 continue;
             }
             if self.skip > 0 {
@@ -296,6 +297,14 @@ impl Source {
         Ok(self.fetched.next())
     }
 }
+/// Ends what is done for a transaction that nobody waits for any more.
+fn go_on(stopped: &AtomicBool) -> Result<(), LedgerError> {
+    if stopped.load(Ordering::Relaxed) {
+        return Err(LedgerError::Refused("the transaction is over".into()));
+    }
+    Ok(())
+}
+
 
 fn refused(error: MangoError) -> LedgerError {
     LedgerError::Refused(error.to_string())

@@ -70,7 +70,7 @@ fn sort_keys_are_those_that_lie_in_indexes() {
         hex::encode(hasher.finalize()),
         "ccb4d35918db003ebeab7802296623572ea9284c29f8f3a014470b01db293a9e"
     );
-    assert_eq!(crate::index::RECORD_FORM, 1);
+    assert_eq!(crate::index::RECORD_FORM, 2);
 }
 
 #[test]

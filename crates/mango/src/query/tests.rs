@@ -30,6 +30,30 @@ fn a_query_is_read_with_all_that_couchdb_takes() {
 }
 
 #[test]
+fn a_field_counts_once_and_there_are_not_too_many() {
+    let names = |count: usize| (0..count).map(|n| format!("f{n}")).collect::<Vec<_>>();
+    let query = |member: &str, names: Vec<String>| {
+        let text = serde_json::json!({"selector": {}, member: names}).to_string();
+        Query::parse(&text, "")
+    };
+    for (member, error) in [
+        ("fields", "invalid_fields_json"),
+        ("sort", "invalid_sort_json"),
+    ] {
+        assert!(query(member, names(256)).is_ok());
+        let refused = query(member, names(257)).unwrap_err().to_string();
+        assert!(refused.contains(error), "{refused}");
+    }
+    let twice = ["a", "b.c", r"b.\c", "a", "d"].map(str::to_owned).to_vec();
+    let parsed = query("sort", twice.clone()).unwrap();
+    let once: Vec<FieldPath> = ["a", "b.c", "d"]
+        .map(|n| FieldPath::parse(n).unwrap())
+        .into();
+    assert_eq!(parsed.sort, once);
+    assert_eq!(query("fields", twice).unwrap().fields, Some(once));
+}
+
+#[test]
 fn the_bookmark_of_the_call_comes_before_that_of_the_query() {
     let query = Query::parse(r#"{"selector":{},"bookmark":"mine"}"#, "theirs").unwrap();
     assert_eq!(query.bookmark, "theirs");

@@ -1,9 +1,11 @@
+use std::sync::atomic::AtomicBool;
+
 use super::*;
 use serde_json::json;
 
 fn matches(selector: Value, document: &Value) -> bool {
     let selector = Selector::parse(&selector).unwrap();
-    selector.matches(document)
+    selector.matches(document, &AtomicBool::new(false))
 }
 
 #[test]
@@ -42,6 +44,7 @@ fn operators_match_as_in_couchdb() {
         (json!({"owner": {"$type": "object"}}), true),
         (json!({"n": {"$type": "whole"}}), false),
         (json!({"n": {"$in": [1, 5]}}), true),
+        (json!({"n": {"$in": [5.0]}}), true),
         (json!({"n": {"$in": []}}), false),
         (json!({"tags": {"$in": ["b", "z"]}}), true),
         (json!({"n": {"$nin": [1, 5]}}), false),
@@ -85,6 +88,7 @@ fn operators_match_as_in_couchdb() {
         (json!({"a\\.b": 1}), true),
         (json!({"a.b": 1}), false),
         (json!({"tags.1": "b"}), true),
+        (json!({"tags.01": "b"}), false),
         (json!({"$and": [{"n": 5}, {"yes": true}]}), true),
         (json!({"$and": []}), true),
         (json!({"$or": [{"n": 6}, {"yes": true}]}), true),
@@ -201,4 +205,71 @@ fn regular_expressions_stay_small() {
     let selector = json!({"a": {"$regex": "(((a{100}){100}){100})"}});
     let refused = Selector::parse(&selector).unwrap_err().to_string();
     assert!(refused.contains("Error:bad_arg"), "{refused}");
+    for pattern in [
+        r"^\w+@\w+\.\w{2,}$",
+        r"^\w{3,20}$",
+        "(?i)^straße [0-9]+",
+        r"^[A-Z]{2}\d{6,12}$",
+        "^(red|green|blue|black|white)$",
+        "^.{1,40}$",
+    ] {
+        let parsed = Selector::parse(&json!({"a": {"$regex": pattern}}));
+        assert!(parsed.is_ok(), "{pattern}: {parsed:?}");
+    }
+}
+
+#[test]
+fn a_selector_has_so_much_and_no_more() {
+    let many = |count: usize, one: Value| Value::from(vec![one; count]);
+    let path = vec!["a"; 64].join(".");
+    let regex = |n: usize| json!({ format!("f{n}"): {"$regex": "x"} });
+    let regexes = |count: usize| (0..count).map(regex).collect::<Vec<_>>();
+    for (fits, too_much, reason) in [
+        (
+            json!({ path.as_str(): {"$and": many(1_999, json!(1))} }),
+            json!({ path.as_str(): {"$and": many(2_000, json!(1))} }),
+            "Bad argument for operator $eq: more than 2000 conditions in one selector",
+        ),
+        (
+            json!({"a": {"$elemMatch": {"$or": many(1_998, json!({"b": {"$gt": 1}}))}}}),
+            json!({"a": {"$elemMatch": {"$or": many(1_999, json!({"b": {"$gt": 1}}))}}}),
+            "Bad argument for operator $gt: more than 2000 conditions in one selector",
+        ),
+        (
+            json!({"$or": many(1_999, json!({"$and": []}))}),
+            json!({"$or": many(2_000, json!({"$and": []}))}),
+            "Bad argument for operator $and: more than 2000 conditions in one selector",
+        ),
+        (
+            json!({"a": {"$in": many(4_000, json!(1))}, "b": {"$all": many(6_000, json!(1))}}),
+            json!({"a": {"$in": many(4_000, json!(1))}, "b": {"$all": many(6_001, json!(1))}}),
+            "Bad argument for operator $all: more than 10000 list items in one selector",
+        ),
+        (
+            json!({"$or": regexes(8)}),
+            json!({"$or": regexes(9)}),
+            "Bad argument for operator $regex: more than 8 regular expressions in one selector",
+        ),
+    ] {
+        assert!(Selector::parse(&fits).is_ok(), "{reason}");
+        let refused = Selector::parse(&too_much).unwrap_err();
+        assert_eq!(refused, MangoError::refused("bad_arg", reason));
+    }
+    // A long name that comes in parts.
+    let deep = json!({ path: {"b": 1} });
+    let refused = Selector::parse(&deep).unwrap_err().to_string();
+    assert!(refused.contains("Error:invalid_field_name"), "{refused}");
+}
+
+#[test]
+fn a_match_ends_when_it_is_stopped() {
+    let document = json!({"a": [1, 2, 3]});
+    for selector in [
+        json!({"a": {"$in": [3]}}),
+        json!({"a": {"$elemMatch": {"$gt": 2}}}),
+    ] {
+        let selector = Selector::parse(&selector).unwrap();
+        assert!(selector.matches(&document, &AtomicBool::new(false)));
+        assert!(!selector.matches(&document, &AtomicBool::new(true)));
+    }
 }
