@@ -399,6 +399,18 @@ fn bounded(end: Option<&[u8]>) -> ReadOptions {
 /// A key and its value.
 pub(crate) type Record = (Box<[u8]>, Box<[u8]>);
 
+/// Where a scan goes on after some records: at the smallest key behind the last of them. `None`
+/// after none.
+pub(crate) fn behind(records: &[Record]) -> Option<Vec<u8>> {
+    records.last().map(|(last, _)| successor(last.to_vec()))
+}
+
+/// The smallest key that is greater.
+pub(crate) fn successor(mut key: Vec<u8>) -> Vec<u8> {
+    key.push(0);
+    key
+}
+
 fn take(
     database: &Database,
     iterator: impl Iterator<Item = Result<Record, rocksdb::Error>>,

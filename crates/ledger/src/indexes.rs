@@ -18,7 +18,7 @@ use consilium_mango::Index;
 use consilium_protocol::names::private_namespace;
 use parking_lot::{Mutex, RwLock};
 
-use crate::database::{Database, Family, Record, Snapshot};
+use crate::database::{Database, Family, Snapshot, behind};
 use crate::error::LedgerError;
 
 /// A file of `META-INF/statedb/couchdb`, from a chaincode package or a contract.
@@ -87,11 +87,37 @@ impl Indexes {
     fn places(&self) -> Arc<Places> {
         self.places.read().clone()
     }
+
+    /// Those that are declared now, for [`ready`].
+    pub(crate) fn known(&self) -> Known {
+        Known(self.places())
+    }
 }
 
-/// The indexes that queries may use in a snapshot. Read from there, so that index and state are of
-/// the same moment.
-pub(crate) fn ready(snapshot: &Snapshot, place: &str) -> Result<Vec<Index>, LedgerError> {
+/// Indexes that are parsed already, whether a snapshot has them or not.
+pub(crate) struct Known(Arc<Places>);
+
+impl std::fmt::Debug for Known {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Known").finish_non_exhaustive()
+    }
+}
+
+impl Known {
+    /// An id stands for one definition and one form of records, so it is the same index.
+    fn get(&self, place: &str, id: &[u8; 8]) -> Option<Arc<Index>> {
+        let mut declared = self.0.get(place)?.iter().map(|declared| &declared.index);
+        declared.find(|index| index.id() == *id).cloned()
+    }
+}
+
+/// The indexes that queries may use in a snapshot. That is read from there, so that index and state
+/// are of the same moment; what is known need not be parsed for it.
+pub(crate) fn ready(
+    snapshot: &Snapshot,
+    known: &Known,
+    place: &str,
+) -> Result<Vec<Arc<Index>>, LedgerError> {
     let start = definition_prefix(place);
     let mut end = start.clone();
     end.extend_from_slice(&[0xff; 9]);
@@ -99,15 +125,18 @@ pub(crate) fn ready(snapshot: &Snapshot, place: &str) -> Result<Vec<Index>, Ledg
     let mut next = start;
     loop {
         let records = snapshot.scan(Family::QueryIndex, &next, Some(end.as_slice()), 256)?;
-        let Some((last, _)) = records.last() else {
+        let Some(behind) = behind(&records) else {
             return Ok(indexes);
         };
-        next = last.to_vec();
-        next.push(0);
-        indexes.extend(records.iter().filter_map(|(_, value)| {
-            let declared = parse_definition(value).filter(|declared| declared.ready)?;
-            Some(Arc::unwrap_or_clone(declared.index))
-        }));
+        next = behind;
+        for (key, value) in &records {
+            if value.first() != Some(&READY) {
+                continue;
+            }
+            let (_, id) = parse_definition_key(key)?;
+            let index = known.get(place, &id);
+            indexes.extend(index.or_else(|| Some(parse_definition(value)?.index)));
+        }
     }
 }
 
@@ -168,13 +197,4 @@ pub(crate) fn state_family(collection: Option<&str>) -> Family {
         None => Family::State,
         Some(_) => Family::PrivateState,
     }
-}
-
-/// The last of some records, for going on behind it.
-fn behind(records: &[Record]) -> Option<Vec<u8>> {
-    records.last().map(|(last, _)| {
-        let mut next = last.to_vec();
-        next.push(0);
-        next
-    })
 }

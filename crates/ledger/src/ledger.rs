@@ -294,7 +294,8 @@ impl Ledger {
 
     /// A simulation of transaction `tx_id` on the state as of the last committed block.
     pub fn simulator(&self, tx_id: &str) -> Result<Simulator, LedgerError> {
-        Ok(Simulator::new(tx_id, self.reader()?))
+        let state = self.reader()?;
+        Ok(Simulator::new(tx_id, state, self.indexes.known()))
     }
 
     /// SHA-256 over all public and hashed state (keys, values, metadata, versions) in key order:

@@ -19,6 +19,7 @@ use consilium_protocol::rwset::Version;
 use prost::Message;
 
 use crate::error::LedgerError;
+use crate::indexes::Known;
 use crate::state::{StateReader, VersionedValue};
 
 pub use queries::CursorId;
@@ -46,6 +47,7 @@ pub struct Simulator {
     paginated: bool,
     queried_private: bool,
     stopped: Arc<AtomicBool>,
+    indexes: Known,
 }
 
 /// What a simulation hands back.
@@ -89,7 +91,7 @@ pub struct TouchedCollection {
 }
 
 impl Simulator {
-    pub(crate) fn new(tx_id: &str, state: StateReader) -> Self {
+    pub(crate) fn new(tx_id: &str, state: StateReader, indexes: Known) -> Self {
         Simulator {
             tx_id: tx_id.into(),
             state,
@@ -103,6 +105,7 @@ impl Simulator {
             paginated: false,
             queried_private: false,
             stopped: Arc::default(),
+            indexes,
         }
     }
 

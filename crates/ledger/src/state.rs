@@ -15,7 +15,7 @@ use prost::Message;
 
 use crate::chain;
 use crate::collections::{self, CollectionSet, StateLookup};
-use crate::database::{Family, Record, Snapshot};
+use crate::database::{Family, Record, Snapshot, behind};
 use crate::error::LedgerError;
 use crate::history;
 
@@ -158,12 +158,8 @@ impl Scan {
         }
         let end = Some(self.end.as_slice());
         let records = snapshot.scan(self.family, &self.next, end, SCAN_STEP)?;
-        match records.last() {
-            Some((last, _)) => {
-                self.next = last.to_vec();
-                // The smallest key after `last`.
-                self.next.push(0);
-            }
+        match behind(&records) {
+            Some(next) => self.next = next,
             None => self.ended = true,
         }
         self.fetched = records.into_iter();

@@ -307,6 +307,31 @@ fn a_query_ends_when_its_transaction_is_over() {
 }
 
 #[test]
+fn a_simulation_uses_the_indexes_of_its_snapshot() {
+    let (_folder, ledger) = ledger();
+    put(
+        &ledger,
+        &[("a", Some(r#"{"n":2}"#)), ("b", Some(r#"{"n":1}"#))],
+    );
+    let sorted = r#"{"selector":{},"sort":["n"]}"#;
+    let mut before = ledger.simulator("tx").unwrap();
+    ledger
+        .declare_indexes(CC, &[by("n", json!(["n"]))])
+        .unwrap();
+    let mut between = ledger.simulator("tx").unwrap();
+    ledger.declare_indexes(CC, &[]).unwrap();
+    put(&ledger, &[("a", None)]);
+    let mut after = ledger.simulator("tx").unwrap();
+    for without in [&mut before, &mut after] {
+        assert_eq!(without.query(CC, sorted).unwrap_err().to_string(), NO_INDEX);
+    }
+    let cursor = between.query(CC, sorted).unwrap();
+    let found = pull(&mut between, cursor);
+    let keys: Vec<&str> = found.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(keys, ["b", "a"]);
+}
+
+#[test]
 fn an_index_built_while_blocks_commit_is_complete() {
     let (_folder, ledger) = ledger();
     let value = |n: usize| format!(r#"{{"n":{n}}}"#);

@@ -10,10 +10,9 @@ use consilium_protocol::names::private_namespace;
 
 use super::upkeep::add;
 use super::{
-    BUILDING, Declared, IndexFile, Places, READY, behind, definition_key, drop_index, place,
-    state_family,
+    BUILDING, Declared, IndexFile, Places, READY, definition_key, drop_index, place, state_family,
 };
-use crate::database::Family;
+use crate::database::{Family, behind};
 use crate::error::LedgerError;
 use crate::ledger::Ledger;
 use crate::state::{self, VersionedValue};

@@ -2,6 +2,7 @@
 //! matches is not recorded, so such a query is not repeated at commit: Fabric gives no protection
 //! against phantoms here either. fabric: query_executor.go queryResultsItr
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use consilium_protocol::rwset::Version;
 
 use super::Simulator;
 use super::queries::{Cursor, CursorId};
-use crate::database::{Family, Record, Snapshot};
+use crate::database::{Family, Record, Snapshot, successor};
 use crate::error::LedgerError;
 use crate::indexes;
 use crate::state::{self, VersionedValue, text};
@@ -39,7 +40,7 @@ pub(super) struct QueryCursor {
 #[derive(Debug)]
 struct Source {
     /// `None`: the documents themselves.
-    index: Option<Index>,
+    index: Option<Arc<Index>>,
     family: Family,
     /// Length of what stands before the part that bookmarks name.
     prefix: usize,
@@ -106,7 +107,7 @@ impl Simulator {
             Some(collection) => private_namespace(namespace, collection),
         };
         let family = indexes::state_family(collection);
-        let known = indexes::ready(self.state.snapshot(), &place)?;
+        let known = indexes::ready(self.state.snapshot(), &self.indexes, &place)?;
         let access = plan(&query, &known).map_err(refused)?;
         let source = Source::new(&query, &place, family, access, known)?;
         Ok(self.open(Cursor::Query(Box::new(QueryCursor {
@@ -201,7 +202,7 @@ impl Source {
         place: &str,
         state_family: Family,
         access: Access,
-        known: Vec<Index>,
+        known: Vec<Arc<Index>>,
     ) -> Result<Self, LedgerError> {
         let mut source = Source {
             index: None,
@@ -248,7 +249,10 @@ impl Source {
     }
 
     fn id(&self) -> [u8; 8] {
-        self.index.as_ref().map(Index::id).unwrap_or_default()
+        self.index
+            .as_ref()
+            .map(|index| index.id())
+            .unwrap_or_default()
     }
 
     /// Goes on where a page ended. A bookmark of another way through the documents, such as an
@@ -262,12 +266,11 @@ impl Source {
             return Err(refused(Bookmark::invalid(bookmark)));
         }
         let prefix = self.start.get(..self.prefix).unwrap_or_default();
-        let mut position = [prefix, &parsed.record].concat();
+        let position = [prefix, &parsed.record].concat();
         if self.descending {
             self.end = position.min(std::mem::take(&mut self.end));
         } else {
-            position.push(0);
-            self.start = position.max(std::mem::take(&mut self.start));
+            self.start = successor(position).max(std::mem::take(&mut self.start));
         }
         Ok(())
     }
@@ -287,16 +290,13 @@ impl Source {
         match records.last() {
             None => self.ended = true,
             Some((last, _)) if self.descending => self.end = last.to_vec(),
-            Some((last, _)) => {
-                self.start = last.to_vec();
-                // The smallest key after `last`.
-                self.start.push(0);
-            }
+            Some((last, _)) => self.start = successor(last.to_vec()),
         }
         self.fetched = records.into_iter();
         Ok(self.fetched.next())
     }
 }
+
 /// Ends what is done for a transaction that nobody waits for any more.
 fn go_on(stopped: &AtomicBool) -> Result<(), LedgerError> {
     if stopped.load(Ordering::Relaxed) {
@@ -304,7 +304,6 @@ fn go_on(stopped: &AtomicBool) -> Result<(), LedgerError> {
     }
     Ok(())
 }
-
 
 fn refused(error: MangoError) -> LedgerError {
     LedgerError::Refused(error.to_string())
