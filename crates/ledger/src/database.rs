@@ -421,7 +421,7 @@ fn take(
     let mut bytes = 0;
     for record in iterator.take(limit) {
         let record = record.map_err(database.failed("scanning"))?;
-        bytes += record.1.len();
+        bytes += record.0.len() + record.1.len();
         records.push(record);
         if bytes >= byte_limit {
             break;
@@ -566,5 +566,34 @@ impl Snapshot {
             IteratorMode::From(end, rocksdb::Direction::Reverse),
         );
         take(database, iterator, limit, SCAN_STEP_BYTES)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_of_a_scan_is_small_whether_keys_or_values_are_large() {
+        let folder = tempfile::tempdir().unwrap();
+        let database =
+            Database::open(folder.path(), Owner::Peer, &StoreOptions::default()).unwrap();
+        let large = vec![b'x'; SCAN_STEP_BYTES / 2];
+        let mut batch = database.batch();
+        for number in 0..6 {
+            let key = [b"key".as_slice(), &[number], &large].concat();
+            batch.put(Family::QueryIndex, &key, &[]).unwrap();
+            batch.put(Family::State, &[number], &large).unwrap();
+        }
+        batch.write(false).unwrap();
+        let snapshot = database.snapshot();
+        for family in [Family::QueryIndex, Family::State] {
+            let forward = snapshot.scan(family, b"", None, 6).unwrap();
+            assert_eq!(forward.len(), 2);
+            let rest = snapshot.scan(family, &behind(&forward).unwrap(), None, 6);
+            assert_eq!(rest.unwrap().len(), 2);
+            let back = snapshot.scan_back(family, b"", b"z", 6).unwrap();
+            assert_eq!(back.len(), 2);
+        }
     }
 }
