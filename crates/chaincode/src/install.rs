@@ -1,7 +1,7 @@
 //! The packages installed on this peer: files under Fabric's names in one folder.
 
 use crate::lifecycle::Approval;
-use crate::package::{Package, PackageError, Program, ProgramError};
+use crate::package::{Package, PackageContent, PackageError, Program, ProgramError};
 use consilium_ledger::IndexFile;
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
@@ -177,8 +177,7 @@ impl Installed {
 
 fn describe(bytes: &[u8]) -> Result<InstalledPackage, InstallError> {
     let package = Package::parse(bytes)?;
-    let program = package.program()?;
-    let indexes = package.index_files()?;
+    let PackageContent { program, indexes } = package.content()?;
     Ok(InstalledPackage {
         label: package.metadata.label,
         program,

@@ -50,6 +50,8 @@ pub(super) enum ArchiveError {
     TooLarge { what: String, limit: u64 },
     #[error("more than {0} entries")]
     TooMany(usize),
+    #[error("more than {0} index definitions")]
+    TooManyIndexes(usize),
 }
 
 /// The content of the entry at hand, read only on demand.
@@ -60,6 +62,12 @@ pub(super) struct Content<'a> {
 }
 
 impl Content<'_> {
+    /// As [`read`](Self::read), of a file that may be no larger than `limit`.
+    pub(super) fn read_at_most(self, limit: u64) -> Result<Vec<u8>, ArchiveError> {
+        let limit = self.limit.min(limit);
+        Self { limit, ..self }.read()
+    }
+
     /// All bytes of the entry.
     pub(super) fn read(self) -> Result<Vec<u8>, ArchiveError> {
         let mut bytes = Vec::new();
@@ -166,9 +174,9 @@ impl<R: Read> Read for Bounded<R> {
     }
 }
 
-/// An archive of `files`; equal files give equal bytes, whoever writes them and whenever.
-pub(super) fn write(files: &[(&str, &[u8])]) -> Vec<u8> {
-    // Writing to memory cannot fail, and our names are short and relative.
+/// An archive of `files`; equal files give equal bytes, whoever writes them and whenever. Fails for
+/// names that no archive can have: memory itself takes every write.
+pub(super) fn write(files: &[(&str, &[u8])]) -> std::io::Result<Vec<u8>> {
     let gzip = GzBuilder::new()
         .mtime(0)
         .write(Vec::new(), Compression::default());
@@ -177,10 +185,9 @@ pub(super) fn write(files: &[(&str, &[u8])]) -> Vec<u8> {
         let mut header = tar::Header::new_gnu();
         header.set_size(content.len() as u64);
         header.set_mode(0o100_644);
-        tar.append_data(&mut header, name, *content)
-            .expect("memory takes every write");
+        tar.append_data(&mut header, name, *content)?;
     }
-    let mut gzip = tar.into_inner().expect("memory takes every write");
-    gzip.flush().expect("memory takes every write");
-    gzip.finish().expect("memory takes every write")
+    let mut gzip = tar.into_inner()?;
+    gzip.flush()?;
+    gzip.finish()
 }

@@ -111,8 +111,21 @@ struct ContractFile {
     contract: String,
 }
 
+/// What is in the code archive of a package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageContent {
+    /// What it asks to run.
+    pub program: Program,
+    /// The index definitions below `META-INF/statedb/couchdb`; other files there are passed over.
+    /// fabric: internal/ccmetadata/validators.go, core/common/ccprovider
+    pub indexes: Vec<IndexFile>,
+}
+
 /// Index definitions in one package at most.
 const MAX_INDEXES: usize = 200;
+
+/// How large an index definition may be.
+const MAX_INDEX_BYTES: u64 = 64 << 10;
 
 /// The type of packages that name a contract compiled into the peer.
 pub const IN_PROCESS_TYPE: &str = "consilium";
@@ -147,65 +160,59 @@ impl Package {
         Ok(Self { id, metadata, code })
     }
 
-    /// What this package asks to run.
+    /// What this package asks to run, and what it declares. Reads the code archive once.
     ///
     /// # Errors
-    /// Types that this peer has no way to run, and damaged or missing descriptions.
-    pub fn program(&self) -> Result<Program, ProgramError> {
+    /// Types that this peer has no way to run, damaged or missing descriptions, and more or larger
+    /// index definitions than a package may have.
+    pub fn content(&self) -> Result<PackageContent, ProgramError> {
         let kind = self.metadata.kind.as_str();
+        let parse: fn(&[u8]) -> Result<Program, ProgramError>;
+        let description;
         if kind.eq_ignore_ascii_case(IN_PROCESS_TYPE) {
-            let content = self.code_file("contract.json")?;
-            let file: ContractFile = serde_json::from_slice(&content)
-                .map_err(|error| ProgramError::Contract(error.to_string()))?;
-            Ok(Program::InProcess(file.contract))
+            (description, parse) = ("contract.json", contract);
         } else if kind.eq_ignore_ascii_case(SERVICE_TYPE) {
-            let content = self.code_file("connection.json")?;
-            Ok(Program::Service(Connection::parse(&content)?))
+            (description, parse) = ("connection.json", service);
         } else {
-            Err(ProgramError::UnknownType(kind.to_owned()))
+            return Err(ProgramError::UnknownType(kind.to_owned()));
         }
-    }
-
-    /// The index definitions below `META-INF/statedb/couchdb`. Other files there are passed over.
-    /// fabric: internal/ccmetadata/validators.go, core/common/ccprovider
-    ///
-    /// # Errors
-    /// [`ProgramError::Code`].
-    pub fn index_files(&self) -> Result<Vec<IndexFile>, ProgramError> {
-        let mut files: Vec<IndexFile> = Vec::new();
+        let mut described = None;
+        let mut indexes: Vec<IndexFile> = Vec::new();
         archive::read(&self.code, Limits::CODE, |path, content| {
-            if let Some((collection, name)) = index_place(path) {
-                let content = content.read()?.into();
-                files.push(IndexFile {
+            if path == description {
+                described = Some(content.read()?);
+            } else if let Some((collection, name)) = index_place(path) {
+                if indexes.len() == MAX_INDEXES {
+                    return Err(ArchiveError::TooManyIndexes(MAX_INDEXES));
+                }
+                indexes.push(IndexFile {
                     collection: collection.map(str::to_owned),
                     name: name.to_owned(),
-                    content,
+                    content: content.read_at_most(MAX_INDEX_BYTES)?.into(),
                 });
             }
             Ok(())
         })
         .map_err(|error| ProgramError::Code(error.to_string()))?;
-        if files.len() > MAX_INDEXES {
-            let reason = format!("more than {MAX_INDEXES} index definitions");
-            return Err(ProgramError::Code(reason));
-        }
-        Ok(files)
-    }
-
-    fn code_file(&self, wanted: &'static str) -> Result<Vec<u8>, ProgramError> {
-        let mut found = None;
-        archive::read(&self.code, Limits::CODE, |name, content| {
-            if name == wanted {
-                found = Some(content.read()?);
-            }
-            Ok(())
-        })
-        .map_err(|error| ProgramError::Code(error.to_string()))?;
-        found.ok_or_else(|| ProgramError::MissingFile {
-            file: wanted,
+        let described = described.ok_or_else(|| ProgramError::MissingFile {
+            file: description,
             kind: self.metadata.kind.clone(),
+        })?;
+        Ok(PackageContent {
+            program: parse(&described)?,
+            indexes,
         })
     }
+}
+
+fn contract(description: &[u8]) -> Result<Program, ProgramError> {
+    let file: ContractFile = serde_json::from_slice(description)
+        .map_err(|error| ProgramError::Contract(error.to_string()))?;
+    Ok(Program::InProcess(file.contract))
+}
+
+fn service(description: &[u8]) -> Result<Program, ProgramError> {
+    Ok(Program::Service(Connection::parse(description)?))
 }
 
 /// Collection and file name of an index definition in a code archive.
@@ -220,7 +227,9 @@ fn index_place(path: &str) -> Option<(Option<&str>, &str)> {
         ["collections", collection, "indexes", name] => (Some(*collection), *name),
         _ => return None,
     };
-    place.1.ends_with(".json").then_some(place)
+    let is_name = |name: &str| !matches!(name, "" | "." | "..");
+    let stem = place.1.strip_suffix(".json")?;
+    (is_name(stem) && place.0.is_none_or(is_name)).then_some(place)
 }
 
 /// The id of the package `file` with this label.
@@ -283,11 +292,10 @@ fn package(label: &str, kind: &str, code: &[(&str, &[u8])]) -> Result<Vec<u8>, P
         kind: kind.to_owned(),
         label: label.to_owned(),
     };
-    let code = archive::write(code);
-    Ok(archive::write(&[
-        ("metadata.json", &json(&metadata)),
-        ("code.tar.gz", &code),
-    ]))
+    let failed = |error: std::io::Error| PackageError::Archive(error.to_string());
+    let code = archive::write(code).map_err(failed)?;
+    let files: [(&str, &[u8]); 2] = [("metadata.json", &json(&metadata)), ("code.tar.gz", &code)];
+    archive::write(&files).map_err(failed)
 }
 
 fn json(value: &impl Serialize) -> Vec<u8> {

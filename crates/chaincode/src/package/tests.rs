@@ -40,6 +40,10 @@ fn refusal(file: &[u8]) -> String {
         .to_string()
 }
 
+fn program(package: &Package) -> Result<Program, ProgramError> {
+    package.content().map(|content| content.program)
+}
+
 #[test]
 fn a_package_of_a_contract_is_the_same_everywhere_and_names_it() {
     let file = package_in_process("records_1.0", "records").expect("a good label");
@@ -51,7 +55,7 @@ fn a_package_of_a_contract_is_the_same_everywhere_and_names_it() {
     assert_eq!(package.id, package_id("records_1.0", &file));
     assert_eq!(package.metadata.kind, IN_PROCESS_TYPE);
     assert_eq!(
-        package.program(),
+        program(&package),
         Ok(Program::InProcess("records".to_owned()))
     );
 }
@@ -74,7 +78,7 @@ fn a_package_of_a_service_keeps_its_connection() {
     for connection in connections {
         let file = package_service("kv", &connection).expect("a good label");
         let package = Package::parse(&file).expect("our own package");
-        assert_eq!(package.program(), Ok(Program::Service(connection)));
+        assert_eq!(program(&package), Ok(Program::Service(connection)));
     }
 }
 
@@ -157,8 +161,8 @@ fn a_small_archive_that_unpacks_to_a_huge_one_is_given_up_early() {
         ("metadata.json", file, metadata),
         ("code.tar.gz", file, &inner),
     ]);
-    let program = Package::parse(&package).expect("a package").program();
-    assert!(program.expect_err("a bomb").to_string().contains("exceeds"));
+    let content = Package::parse(&package).expect("a package").content();
+    assert!(content.expect_err("a bomb").to_string().contains("exceeds"));
 }
 
 #[test]
@@ -172,7 +176,7 @@ fn packages_that_nothing_here_can_run_say_so() {
         ]);
         Package::parse(&package)
             .expect("a package")
-            .program()
+            .content()
             .expect_err("unusable")
             .to_string()
     };
@@ -252,7 +256,7 @@ proptest! {
     ) {
         let file = package_in_process(&label, &contract).expect("a good label");
         let package = Package::parse(&file).expect("our own package");
-        prop_assert_eq!(package.program(), Ok(Program::InProcess(contract)));
+        prop_assert_eq!(program(&package), Ok(Program::InProcess(contract)));
         prop_assert_eq!(package.metadata.label, label);
     }
 }
@@ -279,10 +283,10 @@ fn index_definitions_are_found_where_fabric_has_them_and_folders_are_no_obstacle
         ("code.tar.gz", file, &code),
     ]);
     let package = Package::parse(&outer).expect("a package");
-    assert!(package.program().is_ok());
     let found: Vec<_> = package
-        .index_files()
+        .content()
         .expect("files")
+        .indexes
         .into_iter()
         .map(|file| (file.collection, file.name, file.content))
         .collect();
@@ -309,10 +313,62 @@ fn a_package_is_made_with_index_definitions_and_nothing_else() {
         &file("META-INF/statedb/couchdb/indexes/a.json"),
     );
     let package = Package::parse(&made.expect("a package")).expect("our own package");
-    assert_eq!(package.index_files().map(|files| files.len()), Ok(1));
-    let refused = package_service_with("x", &connection, &file("META-INF/evil")).unwrap_err();
     assert_eq!(
-        refused.to_string(),
-        "metadata file path or name is not supported: META-INF/evil"
+        package.content().map(|content| content.indexes.len()),
+        Ok(1)
     );
+    for name in [
+        "META-INF/evil",
+        "META-INF/statedb/couchdb/indexes/.json",
+        "META-INF/statedb/couchdb/indexes/..json",
+        "META-INF/statedb/couchdb/collections/../indexes/a.json",
+        "META-INF/statedb/couchdb/collections/./indexes/a.json",
+        "META-INF/statedb/couchdb/collections//indexes/a.json",
+    ] {
+        let refused = package_service_with("x", &connection, &file(name)).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            format!("metadata file path or name is not supported: {name}")
+        );
+    }
+    let nul = file("META-INF/statedb/couchdb/indexes/a\0b.json");
+    let refused = package_service_with("x", &connection, &nul).unwrap_err();
+    assert!(matches!(refused, PackageError::Archive(_)), "{refused}");
+}
+
+#[test]
+fn a_package_has_so_many_index_definitions_of_such_a_size_and_no_more() {
+    let connection = Connection::plain("localhost:1");
+    let content = |count: usize, bytes: usize| {
+        let files: Vec<_> = (0..count)
+            .map(|n| {
+                let name = format!("META-INF/statedb/couchdb/indexes/{n}.json");
+                (name, vec![b' '; bytes])
+            })
+            .collect();
+        let made = package_service_with("x", &connection, &files).expect("a package");
+        Package::parse(&made).expect("our own package").content()
+    };
+    assert_eq!(
+        content(200, 9).map(|content| content.indexes.len()),
+        Ok(200)
+    );
+    assert_eq!(
+        content(1, 64 << 10).map(|content| content.indexes.len()),
+        Ok(1)
+    );
+    for (count, bytes, reason) in [
+        (
+            201,
+            9,
+            "could not read code.tar.gz: more than 200 index definitions",
+        ),
+        (
+            1,
+            (64 << 10) + 1,
+            "could not read code.tar.gz: META-INF/statedb/couchdb/indexes/0.json exceeds 65536 bytes when decompressed",
+        ),
+    ] {
+        assert_eq!(content(count, bytes).unwrap_err().to_string(), reason);
+    }
 }
