@@ -195,14 +195,20 @@ impl Host {
             return Ok(());
         };
         let failed = |error: &dyn std::fmt::Display| error.to_string();
-        let state = ledger.reader().map_err(|error| failed(&error))?;
-        let definitions = lifecycle::definitions(&state).map_err(|error| failed(&error))?;
-        for definition in definitions {
-            let (name, msp_id) = (definition.name.as_str(), self.support.msp_id());
-            let Ok(runnable) = program::find(&state, channel, name, msp_id, &self.installed) else {
+        let mut found = Vec::new();
+        {
+            // Not held while indexes are built: compaction keeps what it sees.
+            let state = ledger.reader().map_err(|error| failed(&error))?;
+            let definitions = lifecycle::definitions(&state).map_err(|error| failed(&error))?;
+            for definition in definitions {
+                let (name, msp_id) = (definition.name.as_str(), self.support.msp_id());
                 // What cannot be invoked needs no indexes; what it had before stays.
-                continue;
-            };
+                let runnable = program::find(&state, channel, name, msp_id, &self.installed);
+                found.extend(runnable.ok().map(|runnable| (definition, runnable)));
+            }
+        }
+        for (definition, runnable) in found {
+            let name = definition.name.as_str();
             let mut files = indexes_of(&self.contracts, &runnable);
             files.retain(|file| {
                 let known = file
@@ -265,6 +271,7 @@ impl Host {
         let name = proposal.chaincode_name.clone();
         let input = proposal.input.clone();
         let channel = proposal.channel().to_owned();
+        let tx_id = proposal.tx_id().to_owned();
         let session = Arc::new(Session::new(
             &channel,
             proposal,
@@ -274,8 +281,9 @@ impl Host {
         ));
         let called = self.execute_in(&session, &name, input).await;
         // Whatever still runs for this transaction finds no ledger from here on.
-        let simulator = session.close();
+        let simulator = close(session).await;
         let (outcome, version) = called?;
+        let simulator = simulator.map_err(|cause| ChaincodeError::Failed { tx_id, cause })?;
         match outcome {
             Outcome::Completed { response, event } => Ok(Execution {
                 response,
@@ -363,7 +371,7 @@ impl Host {
             };
             let called = self.run_called(&session, name, input).await;
             if foreign {
-                drop(session.close());
+                close(session).await?;
             }
             let outcome = called.map_err(|cause| format!("execute failed: {cause}"))?;
             Ok(outcome.into_message(channel, &caller.tx_id))
@@ -560,6 +568,12 @@ fn parse_target(target: &str) -> (&str, &str) {
         name.split_once(':').map_or(name, |(name, _version)| name),
         channel,
     )
+}
+
+/// Ends a session. What still runs in it is told to stop before anybody waits for it.
+async fn close(session: Arc<Session>) -> Result<Option<Simulator>, String> {
+    session.stop();
+    blocking(move || session.close()).await
 }
 
 /// Runs work that reads the database, or contract code, off the reactor. A panic is an error.

@@ -101,11 +101,17 @@ impl Session {
         work(simulator.as_mut().ok_or(StateError::NoLedger)?).map_err(Into::into)
     }
 
-    /// Ends the session for everybody and gives the simulator back.
-    pub(crate) fn close(&self) -> Option<Simulator> {
+    /// Lets queries under way end instead of looking on for results. Never waits.
+    pub(crate) fn stop(&self) {
         if let Some(stop) = &self.stop {
             stop.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Ends the session for everybody and gives the simulator back. Waits for the request that has
+    /// it: not for the reactor's threads.
+    pub(crate) fn close(&self) -> Option<Simulator> {
+        self.stop();
         self.simulator.lock().take()
     }
 
