@@ -2,7 +2,7 @@
 //!
 //! It keeps Fabric's rules where contracts can feel them: reads see only committed state, one
 //! event per transaction, read versions and ranges are compared again at commit, private data
-//! leaves a hash in public. [`TestLedger::submit`] is endorse and commit in one;
+//! leaves a hash in public, transactions that page or query private data do not write. [`TestLedger::submit`] is endorse and commit in one;
 //! [`TestLedger::endorse`] and [`TestLedger::commit`] apart make races.
 //!
 //! ```
@@ -30,7 +30,7 @@ use crate::stub::{HistoryEntry, Timestamp};
 mod query;
 mod stub;
 
-use stub::TestStub;
+use stub::{TestStub, Used};
 
 /// The time at which a new [`TestLedger`] starts: 2026-11-23T00:00:00Z.
 pub const START: i64 = 1_795_392_000;
@@ -252,6 +252,7 @@ impl TestLedger {
             proposal: &proposal,
             sets: ReadWriteSet::default(),
             event: None,
+            used: Used::default(),
         };
         let response = match self.contracts.get(&proposal.chaincode) {
             Some(contract) if proposal.is_init => contract.init(&mut stub),
@@ -425,3 +426,6 @@ impl TestLedger {
             .map(|((_, key), versioned)| (key.as_str(), versioned))
     }
 }
+
+#[cfg(test)]
+mod tests;

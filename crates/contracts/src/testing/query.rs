@@ -14,13 +14,14 @@ impl TestLedger {
     pub(super) fn query(
         &self,
         stub: &mut TestStub<'_>,
+        operation: &'static str,
         collection: Option<&str>,
         query: &str,
         bookmark: &str,
         limit: usize,
     ) -> Result<Page, StubError> {
         let failed = |error: MangoError| StubError::Failed {
-            operation: "query",
+            operation,
             reason: error.to_string(),
         };
         let query = Query::parse(query, bookmark).map_err(failed)?;
@@ -28,13 +29,13 @@ impl TestLedger {
         let access = plan(&query, &indexes).map_err(failed)?;
         let documents = self.documents(&stub.namespace, collection);
         let (index, mut records, descending) = match access {
-            Access::Nothing => ([0; 8], Vec::new(), false),
+            Access::Nothing => (None, Vec::new(), false),
             Access::Documents { descending } => {
                 let records = documents.iter().enumerate().map(|(place, (key, ..))| {
                     // Records and the places of their documents.
                     (key.as_bytes().to_vec(), place)
                 });
-                ([0; 8], records.collect(), descending)
+                (Some([0; 8]), records.collect(), descending)
             }
             Access::Records {
                 index,
@@ -52,14 +53,18 @@ impl TestLedger {
                     })
                     .collect();
                 records.sort();
-                (index.id(), records, descending)
+                (Some(index.id()), records, descending)
             }
         };
         if descending {
             records.reverse();
         }
         if !query.bookmark.is_empty() {
-            let behind = Bookmark::decode(&query.bookmark).map_err(failed)?.record;
+            let given = Bookmark::decode(&query.bookmark).map_err(failed)?;
+            if index.is_some_and(|index| index != given.index) {
+                return Err(failed(Bookmark::invalid(&query.bookmark)));
+            }
+            let behind = given.record;
             records.retain(|(record, _)| (*record > behind) != descending && *record != behind);
         }
         let mut page = Page::default();
@@ -82,6 +87,7 @@ impl TestLedger {
                     key: key.clone(),
                     value: query.result(document.clone()).into(),
                 });
+                let index = index.unwrap_or_default();
                 last = Some(Bookmark { index, record });
             }
         }
@@ -118,6 +124,8 @@ impl TestLedger {
                 .private
                 .iter()
                 .filter(|((ns, coll, _), _)| ns == namespace && coll == collection)
+                // Who is no member has the hashes only.
+                .filter(|_| !self.hidden.contains(collection))
                 .filter_map(|((_, _, key), versioned)| document(key, versioned))
                 .collect(),
         }

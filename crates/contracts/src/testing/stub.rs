@@ -19,9 +19,78 @@ pub(super) struct TestStub<'l> {
     pub(super) proposal: &'l Proposal,
     pub(super) sets: ReadWriteSet,
     pub(super) event: Option<(String, Bytes)>,
+    pub(super) used: Used,
 }
 
+/// What the transaction did that excludes something else.
+#[derive(Default)]
+pub(super) struct Used {
+    wrote: bool,
+    paginated: bool,
+    queried_private: bool,
+}
+
+/// Results that one query gives at most, as a peer has it without other settings.
+const QUERY_LIMIT: usize = 100_000;
+
 impl TestStub<'_> {
+    fn refused(&self, operation: &'static str, reason: &str) -> StubError {
+        StubError::Failed {
+            operation,
+            reason: format!("txid [{}]: unsuppored transaction. {reason}", self.tx_id),
+        }
+    }
+
+    fn begin_write(&mut self, operation: &'static str) -> Result<(), StubError> {
+        if self.used.paginated {
+            let reason =
+                "Transaction has already performed a paginated query. Writes are not allowed";
+            return Err(self.refused(operation, reason));
+        }
+        if self.used.queried_private {
+            let reason =
+                "Transaction has already performed queries on pvt data. Writes are not allowed";
+            return Err(self.refused(operation, reason));
+        }
+        self.used.wrote = true;
+        Ok(())
+    }
+
+    /// Begins a page and gives its size.
+    fn begin_page(&mut self, operation: &'static str, page_size: u32) -> Result<usize, StubError> {
+        if self.used.wrote {
+            let reason = "Paginated queries are supported only in a read-only transaction";
+            return Err(self.refused(operation, reason));
+        }
+        self.used.paginated = true;
+        Ok(match page_size as usize {
+            0 => QUERY_LIMIT,
+            size => size.min(QUERY_LIMIT),
+        })
+    }
+
+    fn begin_private_query(&mut self, operation: &'static str) -> Result<(), StubError> {
+        if self.used.wrote {
+            let reason = "Queries on pvt data is supported only in a read-only transaction";
+            return Err(self.refused(operation, reason));
+        }
+        self.used.queried_private = true;
+        Ok(())
+    }
+
+    fn write_private(
+        &mut self,
+        operation: &'static str,
+        collection: &str,
+        key: &str,
+        value: Option<Bytes>,
+    ) -> Result<(), StubError> {
+        self.begin_write(operation)?;
+        let place = self.place(collection, key);
+        self.sets.private_writes.insert(place, value);
+        Ok(())
+    }
+
     fn place(&self, collection: &str, key: &str) -> (String, String, String) {
         (
             self.namespace.clone(),
@@ -30,13 +99,19 @@ impl TestStub<'_> {
         )
     }
 
-    fn write(&mut self, key: &str, value: Option<Bytes>) -> Result<(), StubError> {
+    fn write(
+        &mut self,
+        operation: &'static str,
+        key: &str,
+        value: Option<Bytes>,
+    ) -> Result<(), StubError> {
         if key.is_empty() {
             return Err(StubError::Failed {
                 operation: "put_state",
                 reason: "key must not be an empty string".into(),
             });
         }
+        self.begin_write(operation)?;
         self.sets
             .writes
             .insert((self.namespace.clone(), key.to_owned()), value);
@@ -85,11 +160,11 @@ impl Stub for TestStub<'_> {
     }
 
     fn put_state(&mut self, key: &str, value: &[u8]) -> Result<(), StubError> {
-        self.write(key, Some(Bytes::copy_from_slice(value)))
+        self.write("put_state", key, Some(Bytes::copy_from_slice(value)))
     }
 
     fn delete_state(&mut self, key: &str) -> Result<(), StubError> {
-        self.write(key, None)
+        self.write("delete_state", key, None)
     }
 
     fn range(&mut self, start: &str, end: &str, limit: usize) -> Result<Vec<KeyValue>, StubError> {
@@ -124,8 +199,8 @@ impl Stub for TestStub<'_> {
         bookmark: &str,
     ) -> Result<Page, StubError> {
         let start = if bookmark.is_empty() { start } else { bookmark };
-        let size = page_size as usize;
-        let mut entries = self.range(start, end, size.saturating_add(1))?;
+        let size = self.begin_page("range_page", page_size)?;
+        let mut entries = self.range(start, end, size + 1)?;
         let next = (entries.len() > size).then(|| entries.pop()).flatten();
         Ok(Page {
             entries,
@@ -135,7 +210,8 @@ impl Stub for TestStub<'_> {
 
     fn query(&mut self, query: &str, limit: usize) -> Result<Vec<KeyValue>, StubError> {
         let ledger = self.ledger;
-        Ok(ledger.query(self, None, query, "", limit)?.entries)
+        let page = ledger.query(self, "query", None, query, "", limit.min(QUERY_LIMIT))?;
+        Ok(page.entries)
     }
 
     fn query_page(
@@ -145,7 +221,8 @@ impl Stub for TestStub<'_> {
         bookmark: &str,
     ) -> Result<Page, StubError> {
         let ledger = self.ledger;
-        ledger.query(self, None, query, bookmark, page_size as usize)
+        let size = self.begin_page("query_page", page_size)?;
+        ledger.query(self, "query_page", None, query, bookmark, size)
     }
 
     fn query_private(
@@ -155,7 +232,9 @@ impl Stub for TestStub<'_> {
         limit: usize,
     ) -> Result<Vec<KeyValue>, StubError> {
         let ledger = self.ledger;
-        let page = ledger.query(self, Some(collection), query, "", limit)?;
+        self.begin_private_query("query_private")?;
+        let (collection, limit) = (Some(collection), limit.min(QUERY_LIMIT));
+        let page = ledger.query(self, "query_private", collection, query, "", limit)?;
         Ok(page.entries)
     }
 
@@ -165,6 +244,7 @@ impl Stub for TestStub<'_> {
     }
 
     fn set_key_policy(&mut self, key: &str, policy: &[u8]) -> Result<(), StubError> {
+        self.begin_write("set_key_policy")?;
         self.sets.policies.insert(
             (self.namespace.clone(), key.to_owned()),
             Bytes::copy_from_slice(policy),
@@ -190,21 +270,16 @@ impl Stub for TestStub<'_> {
     }
 
     fn put_private(&mut self, collection: &str, key: &str, value: &[u8]) -> Result<(), StubError> {
-        let place = self.place(collection, key);
-        self.sets
-            .private_writes
-            .insert(place, Some(Bytes::copy_from_slice(value)));
-        Ok(())
+        let value = Some(Bytes::copy_from_slice(value));
+        self.write_private("put_private", collection, key, value)
     }
 
     fn delete_private(&mut self, collection: &str, key: &str) -> Result<(), StubError> {
-        let place = self.place(collection, key);
-        self.sets.private_writes.insert(place, None);
-        Ok(())
+        self.write_private("delete_private", collection, key, None)
     }
 
     fn purge_private(&mut self, collection: &str, key: &str) -> Result<(), StubError> {
-        self.delete_private(collection, key)
+        self.write_private("purge_private", collection, key, None)
     }
 
     fn get_private_hash(
