@@ -8,7 +8,6 @@ use bytes::Bytes;
 use consilium_proto::{common, protos};
 use consilium_protocol::{block, envelope, rwset::TxRwSet};
 use parking_lot::{Mutex, RwLock};
-use prost::Message;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
@@ -243,7 +242,7 @@ impl Ledger {
         let location = chain::location(&self.database, status.block)?;
         let files = &self.database.files;
         let bytes = chain::transaction(files, location, status.block, status.index)?;
-        let envelope = common::Envelope::decode(bytes).map_err(|error| {
+        let envelope = consilium_proto::decode(&bytes).map_err(|error| {
             LedgerError::Refused(format!("transaction {tx_id} is no envelope: {error}"))
         })?;
         Ok(Some(protos::ProcessedTransaction {

@@ -7,11 +7,10 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use consilium_proto::{protos, queryresult};
+use consilium_proto::{kvrwset, protos, queryresult};
 use consilium_protocol::hash::sha256;
 use consilium_protocol::names::{hashed_namespace, private_namespace};
 use consilium_protocol::rwset::{NsRwSet, TxRwSet, Version};
-use prost::Message;
 
 use crate::chain;
 use crate::collections::{self, CollectionSet, StateLookup};
@@ -37,7 +36,7 @@ impl VersionedValue {
         let Some(metadata) = &self.metadata else {
             return Ok(None);
         };
-        let metadata = consilium_proto::kvrwset::KvMetadataWrite::decode(metadata.clone())
+        let metadata = consilium_proto::decode::<kvrwset::KvMetadataWrite>(metadata)
             .map_err(|error| LedgerError::damaged(format!("state metadata: {error}")))?;
         Ok(metadata
             .entries

@@ -20,7 +20,6 @@ use std::collections::HashSet;
 use consilium_proto::{common, protos::TxValidationCode};
 use consilium_protocol::config::ChannelConfig;
 use keylevel::ChangedMetadata;
-use prost::Message;
 use rayon::prelude::*;
 
 pub use policies::Policies;
@@ -178,8 +177,8 @@ fn apply_config(
     index: usize,
 ) -> Result<ChannelConfig, Terminal> {
     let invalid = |reason: String| Terminal::Config { index, reason };
-    let envelope = common::ConfigEnvelope::decode(envelope.clone())
-        .map_err(|error| invalid(error.to_string()))?;
+    let envelope: common::ConfigEnvelope =
+        consilium_proto::decode(envelope).map_err(|error| invalid(error.to_string()))?;
     current
         .validate(&envelope)
         .map_err(|error| invalid(error.to_string()))

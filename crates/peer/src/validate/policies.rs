@@ -11,7 +11,6 @@ use consilium_proto::{
 };
 use consilium_protocol::config::ChannelConfig;
 use moka::sync::Cache;
-use prost::Message;
 
 /// Compiled policies kept per configuration.
 const COMPILED: u64 = 10_000;
@@ -72,7 +71,7 @@ impl Policies {
         if let Some(compiled) = self.application.get(policy) {
             return compiled;
         }
-        let compiled = protos::ApplicationPolicy::decode(policy.clone())
+        let compiled = consilium_proto::decode(policy)
             .map_err(|error| format!("failed to unmarshal ApplicationPolicy bytes: {error}"))
             .and_then(|parsed| self.compile(&parsed));
         self.application.insert(policy.clone(), compiled.clone());
@@ -87,7 +86,7 @@ impl Policies {
         if let Some(compiled) = self.signature.get(policy) {
             return evaluate(&compiled, by);
         }
-        let compiled = common::SignaturePolicyEnvelope::decode(policy.clone())
+        let compiled = consilium_proto::decode(policy)
             .map_err(|error| format!("could not translate policy: {error}"))
             .and_then(|envelope| self.compile_signature(&envelope));
         self.signature.insert(policy.clone(), compiled.clone());
