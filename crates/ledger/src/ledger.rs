@@ -26,6 +26,8 @@ use crate::state::StateReader;
 use crate::tx_index::{self, TxStatus};
 
 pub(crate) const CHANNEL: &[u8] = b"channel";
+/// Bytes of values that are fetched before a block is validated.
+const PRELOADED: usize = 64 << 20;
 
 /// A channel's ledger at a peer.
 ///
@@ -280,14 +282,15 @@ impl Ledger {
         StateReader::new(self.database.snapshot())
     }
 
-    /// The same, with every key that these transactions read or write fetched in one go: for
-    /// validating their block, and for [`commit_from`](Self::commit_from).
+    /// The same, with the keys that these transactions read or write fetched beforehand, as far as
+    /// that takes no more than 64 MiB: for validating their block, and for
+    /// [`commit_from`](Self::commit_from).
     pub fn reader_for<'a>(
         &self,
         rwsets: impl IntoIterator<Item = &'a TxRwSet>,
     ) -> Result<StateReader, LedgerError> {
         let mut reader = self.reader()?;
-        reader.preload(rwsets)?;
+        reader.preload(rwsets, PRELOADED)?;
         Ok(reader)
     }
 
