@@ -20,9 +20,10 @@ type Compiled = Result<Arc<dyn Policy>, String>;
 /// The policies that endorsements are judged by, under one channel configuration.
 pub struct Policies {
     config: Arc<ChannelConfig>,
-    /// By the encoded `SignaturePolicyEnvelope`.
+    /// By the encoded `SignaturePolicyEnvelope`; copies, since what is asked with is a slice of a whole record
+    /// that must not live on with it.
     signature: Cache<Bytes, Compiled>,
-    /// By the encoded `ApplicationPolicy`.
+    /// By the encoded `ApplicationPolicy`; copies too.
     application: Cache<Bytes, Compiled>,
     /// Of implicit collections, by the organization's MSP id.
     implicit: BTreeMap<String, Compiled>,
@@ -74,7 +75,8 @@ impl Policies {
         let compiled = consilium_proto::decode(policy)
             .map_err(|error| format!("failed to unmarshal ApplicationPolicy bytes: {error}"))
             .and_then(|parsed| self.compile(&parsed));
-        self.application.insert(policy.clone(), compiled.clone());
+        self.application
+            .insert(Bytes::copy_from_slice(policy), compiled.clone());
         compiled
     }
 
@@ -89,7 +91,8 @@ impl Policies {
         let compiled = consilium_proto::decode(policy)
             .map_err(|error| format!("could not translate policy: {error}"))
             .and_then(|envelope| self.compile_signature(&envelope));
-        self.signature.insert(policy.clone(), compiled.clone());
+        self.signature
+            .insert(Bytes::copy_from_slice(policy), compiled.clone());
         evaluate(&compiled, by)
     }
 
