@@ -152,7 +152,7 @@ fn sets_metadata(transaction: &PreparedTransaction) -> bool {
         })
 }
 
-/// Whether a block writes where chaincode definitions are, so that remembered ones may be stale.
+/// Whether a block writes where chaincode definitions and approvals are, so that remembered ones may be stale.
 pub(crate) fn may_define(transactions: &[PreparedTransaction]) -> bool {
     transactions.iter().any(|transaction| match transaction {
         PreparedTransaction::Endorser {
@@ -164,8 +164,11 @@ pub(crate) fn may_define(transactions: &[PreparedTransaction]) -> bool {
             .namespaces
             .iter()
             .any(|namespace| {
+                // Approvals are in collections, and a collection without a name is the public part.
+                let collections = &namespace.collections;
                 matches!(namespace.name.as_str(), "_lifecycle" | "lscc")
-                    && !namespace.writes.is_empty()
+                    && (!namespace.writes.is_empty()
+                        || collections.iter().any(|c| !c.hashed_writes.is_empty()))
             }),
         _ => false,
     })
