@@ -7,6 +7,7 @@
 mod data;
 mod demo;
 mod run;
+mod seeded;
 mod simulate;
 mod system;
 mod test;

@@ -1,16 +1,14 @@
 //! `cargo xtask simulate`: seeds for the ordering service's simulator.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use clap::Args;
 
-use crate::{
-    run::{command, run},
-    system,
-};
+use crate::seeded::{Seeded, new_seed};
 
-/// The test that runs seeds, by the end of its name.
-const TEST: &str = "whatever_the_seed";
+const TEST: Seeded = Seeded {
+    package: "consilium-orderer",
+    target: "simulation",
+    name: "whatever_the_seed",
+};
 
 /// Options of the simulator.
 #[derive(Args)]
@@ -35,26 +33,7 @@ impl Simulate {
     /// # Errors
     /// A seed that fails; its number and story are printed.
     pub fn run(self) -> anyhow::Result<()> {
-        system::for_build()?;
-        let mut tests = command(
-            "cargo",
-            [
-                "test",
-                "--package",
-                "consilium-orderer",
-                "--test",
-                "simulation",
-                "--",
-                "--nocapture",
-                TEST,
-            ],
-        );
-        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-        for (name, value) in self.environment(now.saturating_mul(100_000)) {
-            println!("{name}={value}");
-            tests.env(name, value.to_string());
-        }
-        run(&mut tests)
+        TEST.run(&self.environment(new_seed()?))
     }
 
     /// What the simulation reads; `from` is the first seed if none was asked for.
@@ -76,7 +55,7 @@ mod tests {
     use clap::Parser;
 
     use super::TEST;
-    use crate::{Cli, Command};
+    use crate::{Cli, Command, seeded::guard};
 
     const DOCS: &str = include_str!("../../docs/ordering.md");
     const SIMULATION: &str = include_str!("../../crates/orderer/tests/simulation.rs");
@@ -93,7 +72,7 @@ mod tests {
 
     #[test]
     fn the_test_that_is_run_is_there() {
-        assert!(SIMULATION.contains(&format!("{TEST}() {{")));
+        guard::is_there(&TEST, SIMULATION);
     }
 
     #[test]
@@ -114,8 +93,7 @@ mod tests {
             let set = environment(&format!("cargo xtask simulate {options}"));
             assert_eq!(set, expected, "{options}");
             for (name, _) in set {
-                let read = format!("setting(\"{name}\")");
-                assert!(SIMULATION.contains(&read), "nothing reads {name}");
+                guard::is_read(name, SIMULATION, "setting");
             }
         }
     }
@@ -123,11 +101,7 @@ mod tests {
     /// Each command and each variable that the documentation names is one.
     #[test]
     fn the_documented_commands_are_understood() {
-        let lines = DOCS.lines().filter_map(|line| line.strip_prefix("$ "));
-        let commands = lines.map(|line| line.split('#').next().unwrap_or(line));
-        let simulate: Vec<&str> = commands
-            .filter(|line| line.contains("xtask simulate"))
-            .collect();
+        let simulate = guard::commands(DOCS, "xtask simulate");
         assert!(
             simulate.len() > 1,
             "the documentation shows how to simulate"
@@ -135,14 +109,10 @@ mod tests {
         for line in simulate {
             assert!(!environment(line).is_empty());
         }
-        let names = DOCS.split(|c: char| c != '_' && !c.is_ascii_uppercase());
-        let variables: Vec<&str> = names
-            .filter(|name| name.starts_with("SIMULATION_"))
-            .collect();
+        let variables = guard::variables(DOCS, "SIMULATION_");
         assert!(variables.len() > 4, "the documentation names variables");
         for name in variables {
-            let read = format!("setting(\"{name}\")");
-            assert!(SIMULATION.contains(&read), "nothing reads {name}");
+            guard::is_read(name, SIMULATION, "setting");
         }
     }
 }

@@ -12,27 +12,12 @@ use consilium_proto::protos::{
 use consilium_protocol::config::ChannelConfig;
 use consilium_protocol::{block, transaction};
 use consilium_testkit::Organization;
+use consilium_testkit::recorded::{Recording, as_delivered};
 use prost::Message;
-use std::path::{Path, PathBuf};
 use support::{CHANNEL, Consortium, ask};
 
 /// Blocks that deploy `kv` and `kv2`: two approvals and a commit each.
 const DEPLOYMENT: u64 = 6;
-
-fn recording() -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fabric-chain");
-    if path.exists() {
-        return Some(path);
-    }
-    println!("skipped: {} is not here", path.display());
-    None
-}
-
-fn recorded_block(recording: &Path, number: u64) -> common::Block {
-    let bytes =
-        std::fs::read(recording.join(format!("blocks/{number:05}.block"))).expect("a block");
-    common::Block::decode(Bytes::from(bytes)).expect("a block")
-}
 
 /// The arguments and the results of the one transaction of a block.
 fn arguments_and_results(block: &common::Block) -> (Vec<Bytes>, Bytes) {
@@ -59,15 +44,17 @@ fn arguments_and_results(block: &common::Block) -> (Vec<Bytes>, Bytes) {
 
 #[tokio::test]
 async fn deploying_on_a_recorded_fabric_channel_gives_the_recorded_bytes() {
-    let Some(recording) = recording() else { return };
-    let genesis = recorded_block(&recording, 0);
+    let Some(recording) = Recording::open() else {
+        return;
+    };
+    let genesis = recording.block(0);
     let organizations = vec![
         Organization::new("Org1MSP", "org1.example.com"),
         Organization::new("Org2MSP", "org2.example.com"),
     ];
     let consortium = Consortium::of(organizations, &genesis, |options| options);
     for number in 1..=DEPLOYMENT {
-        let recorded = recorded_block(&recording, number);
+        let recorded = recording.block(number);
         let (args, results) = arguments_and_results(&recorded);
         let mut call = ask(lifecycle::NAMESPACE, &[]);
         call.args = args;
@@ -93,12 +80,12 @@ async fn deploying_on_a_recorded_fabric_channel_gives_the_recorded_bytes() {
             assert_eq!(simulated.public, results, "block {number}");
         }
         for peer in &consortium.peers {
-            let mut delivered = recorded.clone();
-            block::set_flags(&mut delivered, Bytes::new());
-            block::set_commit_hash(&mut delivered, &[]);
             let committed = peer
                 .ledger()
-                .commit(delivered, vec![TxValidationCode::Valid])
+                .commit(
+                    as_delivered(recorded.clone()),
+                    vec![TxValidationCode::Valid],
+                )
                 .expect("commit");
             assert_eq!(committed.codes, [TxValidationCode::Valid]);
         }

@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use consilium_msp::{Certificate, SignedData};
 use consilium_proto::msp::SerializedIdentity;
-use prost::Message;
 
 use crate::engine::PolicyChooser;
 use crate::source::BlockSource;
@@ -70,7 +69,7 @@ impl Access {
 }
 
 fn not_after(signed: &SignedData) -> Option<SystemTime> {
-    let identity = SerializedIdentity::decode(signed.identity.clone()).ok()?;
+    let identity = consilium_proto::decode::<SerializedIdentity>(&signed.identity).ok()?;
     let certificate = Certificate::from_pem(&identity.id_bytes).ok()?;
     let distance = Duration::from_secs(certificate.not_after().unsigned_abs());
     // A time that the clock cannot show is no end.

@@ -43,9 +43,12 @@ pub(crate) fn members(
         // Other organizations' internal endpoints are not known here.
         (member.identity.msp_id(), member.endpoint.clone())
     });
-    let mut seen = BTreeSet::from([own_address.to_owned(), String::new()]);
+    // By organization too: gossip's endpoints are what a peer says of itself, and nobody shall hide another
+    // organization's peer by claiming its address.
+    let mut seen = BTreeSet::new();
     for (msp_id, address) in anchors.chain(told) {
-        if !seen.insert(address.clone()) {
+        let is_nowhere = address.is_empty() || address == own_address;
+        if is_nowhere || !seen.insert((msp_id, address.clone())) {
             continue;
         }
         let member = Member {
@@ -115,5 +118,71 @@ impl Endorsers {
             .await
             .map(tonic::Response::into_inner)
             .map_err(|status| answer::remote_refusal(&status))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use consilium_msp::Signer as _;
+    use consilium_testkit::{NodeOu, Organization, network};
+
+    const OWN: &str = "peer0.org1.example.com:7051";
+
+    #[test]
+    fn nobody_hides_a_peer_of_another_organization_by_claiming_its_address() {
+        let organizations = [1, 2, 3]
+            .map(|n| Organization::new(&format!("Org{n}MSP"), &format!("org{n}.example.com")));
+        let [org1, org2, org3] = &organizations;
+        let config = network::config("mychannel", &[org1, org2, org3]);
+        let tells = |organization: &Organization, endpoint: &str| {
+            let signer = organization.signer("peer", NodeOu::Peer);
+            let identity = organization.msp().deserialize(signer.serialized());
+            consilium_gossip::Member {
+                pki_id: bytes::Bytes::new(),
+                identity: Arc::new(identity.unwrap()),
+                endpoint: endpoint.to_owned(),
+                external_endpoint: endpoint.to_owned(),
+                height: 1,
+                chaincodes: Vec::new(),
+            }
+        };
+        let told = [
+            tells(org3, "peer0.org2.example.com:7051"),
+            tells(org2, "peer0.org2.example.com:7051"),
+            tells(org2, "peer0.org2.example.com:7051"),
+            tells(org3, OWN),
+            tells(org2, ""),
+            tells(org1, "peer1.org1.example.com:7051"),
+        ];
+        let members = members(&config, &told, "Org1MSP", OWN);
+        let listed = |members: &[Member]| {
+            let listed = members.iter();
+            let mut listed: Vec<_> = listed
+                .map(|member| {
+                    (
+                        member.msp_id.clone(),
+                        member.address.clone(),
+                        member.is_local,
+                    )
+                })
+                .collect();
+            listed.sort();
+            listed
+        };
+        let expected = |msp_id: &str, address: &str, is_local| {
+            (msp_id.to_owned(), address.to_owned(), is_local)
+        };
+        assert_eq!(
+            listed(&members),
+            [
+                expected("Org1MSP", OWN, true),
+                expected("Org1MSP", "peer1.org1.example.com:7051", false),
+                expected("Org2MSP", "peer0.org2.example.com:7051", false),
+                expected("Org3MSP", "peer0.org2.example.com:7051", false),
+            ]
+        );
+        assert!(members[0].is_local);
+        assert_eq!(members[1].msp_id, "Org1MSP", "the own organization first");
     }
 }

@@ -7,9 +7,8 @@
 
 use bytes::Bytes;
 use consilium_proto::protos::collection_config::Payload;
-use consilium_proto::{common, lifecycle, msp, protos};
+use consilium_proto::{common, decode, lifecycle, msp, protos};
 use consilium_protocol::names::implicit_collection_org;
-use prost::Message;
 
 use crate::error::LedgerError;
 
@@ -72,7 +71,7 @@ pub(crate) fn defined(
     let Some(metadata) = state.lookup(LIFECYCLE, &metadata_key)? else {
         return legacy(state, chaincode);
     };
-    let metadata = lifecycle::StateMetadata::decode(metadata).map_err(unreadable)?;
+    let metadata: lifecycle::StateMetadata = decode(&metadata).map_err(unreadable)?;
     if metadata.datatype != "ChaincodeDefinition" {
         return Err(LedgerError::Refused(format!(
             "not a chaincode type: {}",
@@ -89,9 +88,9 @@ pub(crate) fn defined(
         let key = format!("namespaces/fields/{chaincode}/{field}");
         let value = state.lookup(LIFECYCLE, &key)?.unwrap_or_default();
         if field == "Collections" {
-            let data = lifecycle::StateData::decode(value).map_err(unreadable)?;
+            let data: lifecycle::StateData = decode(&value).map_err(unreadable)?;
             if let Some(lifecycle::state_data::Type::Bytes(package)) = data.r#type {
-                explicit = protos::CollectionConfigPackage::decode(package).map_err(unreadable)?;
+                explicit = decode(&package).map_err(unreadable)?;
             }
         }
     }
@@ -110,7 +109,7 @@ fn legacy(
     }
     let explicit = match state.lookup(LEGACY, &format!("{chaincode}~collection"))? {
         None => return Ok(None),
-        Some(package) => protos::CollectionConfigPackage::decode(package).map_err(|error| {
+        Some(package) => decode(&package).map_err(|error| {
             LedgerError::Refused(format!(
                 "collections of chaincode [{chaincode}] are unreadable: {error}"
             ))
@@ -130,7 +129,7 @@ pub(crate) fn is_implicit_of_member(config: &Bytes, collection: &str) -> bool {
 }
 
 fn application_msp_ids(config: &Bytes) -> Vec<String> {
-    let application = common::ConfigEnvelope::decode(config.clone())
+    let application = decode::<common::ConfigEnvelope>(config)
         .ok()
         .and_then(|envelope| envelope.config)
         .and_then(|config| config.channel_group)
@@ -143,8 +142,8 @@ fn application_msp_ids(config: &Bytes) -> Vec<String> {
         .into_values()
         .filter_map(|mut organization| {
             let value = organization.values.remove("MSP")?.value;
-            let config = msp::MspConfig::decode(value).ok()?.config;
-            Some(msp::FabricMspConfig::decode(config).ok()?.name)
+            let config = decode::<msp::MspConfig>(&value).ok()?.config;
+            Some(decode::<msp::FabricMspConfig>(&config).ok()?.name)
         })
         .collect()
 }

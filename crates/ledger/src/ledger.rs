@@ -8,7 +8,6 @@ use bytes::Bytes;
 use consilium_proto::{common, protos};
 use consilium_protocol::{block, envelope, rwset::TxRwSet};
 use parking_lot::{Mutex, RwLock};
-use prost::Message;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
@@ -27,6 +26,8 @@ use crate::state::StateReader;
 use crate::tx_index::{self, TxStatus};
 
 pub(crate) const CHANNEL: &[u8] = b"channel";
+/// Bytes of values that are fetched before a block is validated.
+const PRELOADED: usize = 64 << 20;
 
 /// A channel's ledger at a peer.
 ///
@@ -243,7 +244,7 @@ impl Ledger {
         let location = chain::location(&self.database, status.block)?;
         let files = &self.database.files;
         let bytes = chain::transaction(files, location, status.block, status.index)?;
-        let envelope = common::Envelope::decode(bytes).map_err(|error| {
+        let envelope = consilium_proto::decode(&bytes).map_err(|error| {
             LedgerError::Refused(format!("transaction {tx_id} is no envelope: {error}"))
         })?;
         Ok(Some(protos::ProcessedTransaction {
@@ -281,14 +282,15 @@ impl Ledger {
         StateReader::new(self.database.snapshot())
     }
 
-    /// The same, with every key that these transactions read or write fetched in one go: for
-    /// validating their block, and for [`commit_from`](Self::commit_from).
+    /// The same, with the keys that these transactions read or write fetched beforehand, as far as
+    /// that takes no more than 64 MiB: for validating their block, and for
+    /// [`commit_from`](Self::commit_from).
     pub fn reader_for<'a>(
         &self,
         rwsets: impl IntoIterator<Item = &'a TxRwSet>,
     ) -> Result<StateReader, LedgerError> {
         let mut reader = self.reader()?;
-        reader.preload(rwsets)?;
+        reader.preload(rwsets, PRELOADED)?;
         Ok(reader)
     }
 

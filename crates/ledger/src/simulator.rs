@@ -16,7 +16,6 @@ use std::sync::atomic::AtomicBool;
 use bytes::Bytes;
 use consilium_proto::{kvrwset, rwset};
 use consilium_protocol::rwset::Version;
-use prost::Message;
 
 use crate::error::LedgerError;
 use crate::indexes::Known;
@@ -310,7 +309,7 @@ fn entries(value: Option<&VersionedValue>) -> Result<BTreeMap<String, Bytes>, Le
     let Some(metadata) = value.and_then(|value| value.metadata.as_ref()) else {
         return Ok(BTreeMap::new());
     };
-    let metadata = kvrwset::KvMetadataWrite::decode(metadata.clone())
+    let metadata = consilium_proto::decode::<kvrwset::KvMetadataWrite>(metadata)
         .map_err(|error| LedgerError::damaged(format!("state metadata: {error}")))?;
     Ok(metadata
         .entries

@@ -7,11 +7,10 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use consilium_proto::{protos, queryresult};
+use consilium_proto::{kvrwset, protos, queryresult};
 use consilium_protocol::hash::sha256;
 use consilium_protocol::names::{hashed_namespace, private_namespace};
 use consilium_protocol::rwset::{NsRwSet, TxRwSet, Version};
-use prost::Message;
 
 use crate::chain;
 use crate::collections::{self, CollectionSet, StateLookup};
@@ -37,7 +36,7 @@ impl VersionedValue {
         let Some(metadata) = &self.metadata else {
             return Ok(None);
         };
-        let metadata = consilium_proto::kvrwset::KvMetadataWrite::decode(metadata.clone())
+        let metadata = consilium_proto::decode::<kvrwset::KvMetadataWrite>(metadata)
             .map_err(|error| LedgerError::damaged(format!("state metadata: {error}")))?;
         Ok(metadata
             .entries
@@ -216,11 +215,13 @@ impl StateReader {
         })
     }
 
-    /// Reads in one go what validation and commit of a block will ask for: every key that its
-    /// transactions read or write.
+    /// Reads in few steps what validation and commit of a block will ask for: every key that its
+    /// transactions read or write, up to `most` bytes of values. Nobody has judged these
+    /// transactions yet: they may name any keys. What is left out is read when it is asked for.
     pub(crate) fn preload<'a>(
         &mut self,
         rwsets: impl IntoIterator<Item = &'a TxRwSet>,
+        most: usize,
     ) -> Result<(), LedgerError> {
         let mut keys = Vec::new();
         for namespace in rwsets.into_iter().flat_map(|rwset| &rwset.namespaces) {
@@ -228,10 +229,16 @@ impl StateReader {
         }
         keys.sort_unstable();
         keys.dedup();
-        let records = self.snapshot.get_many(Family::State, &keys)?;
-        for (key, record) in keys.into_iter().zip(records) {
-            let value = record.map(VersionedValue::decode).transpose()?;
-            self.preloaded.insert(key, value);
+        let mut loaded = 0;
+        let mut keys = keys.into_iter().peekable();
+        while keys.peek().is_some() && loaded < most {
+            let step: Vec<_> = keys.by_ref().take(SCAN_STEP).collect();
+            let records = self.snapshot.get_many(Family::State, &step)?;
+            for (key, record) in step.into_iter().zip(records) {
+                loaded += record.as_ref().map_or(0, Vec::len);
+                let value = record.map(VersionedValue::decode).transpose()?;
+                self.preloaded.insert(key, value);
+            }
         }
         Ok(())
     }
@@ -394,7 +401,51 @@ fn shown(version: Option<Version>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::database::Database;
+    use crate::error::Owner;
+    use crate::options::StoreOptions;
+    use consilium_protocol::rwset::KvRead;
     use proptest::prelude::*;
+
+    #[test]
+    fn what_is_fetched_beforehand_is_bounded_and_the_rest_is_read_when_asked_for() {
+        const KEYS: usize = 500;
+        let folder = tempfile::tempdir().unwrap();
+        let options = StoreOptions::default();
+        let database = Database::open(folder.path(), Owner::Peer, &options).unwrap();
+        let name = |n: usize| format!("k{n:03}");
+        let mut batch = database.batch();
+        for n in 0..KEYS {
+            let value = VersionedValue {
+                value: vec![7; 1000].into(),
+                metadata: None,
+                version: Version::new(1, n as u64),
+            };
+            let key = key("cc", name(n).as_bytes());
+            batch.put(Family::State, &key, &value.encode()).unwrap();
+        }
+        batch.write(false).unwrap();
+        let reads = (0..KEYS).map(|n| KvRead {
+            key: name(n),
+            version: None,
+        });
+        let rwset = TxRwSet {
+            namespaces: vec![NsRwSet {
+                name: "cc".to_owned(),
+                reads: reads.collect(),
+                ..Default::default()
+            }],
+        };
+        for (most, fetched) in [(usize::MAX, KEYS), (100_000, 2 * SCAN_STEP), (0, 0)] {
+            let mut reader = StateReader::new(database.snapshot()).unwrap();
+            reader.preload([&rwset], most).unwrap();
+            assert_eq!(reader.preloaded.len(), fetched);
+            for n in 0..KEYS {
+                let found = reader.get("cc", &name(n)).unwrap().unwrap();
+                assert_eq!(found.version.tx, n as u64);
+            }
+        }
+    }
 
     proptest! {
         #[test]

@@ -7,10 +7,9 @@
 //! fabric: common/ledger/blkstorage/block_serialization.go, blockindex.go
 
 use bytes::Bytes;
-use consilium_proto::{common, protos::TxValidationCode};
+use consilium_proto::{common, decode, protos::TxValidationCode};
 use consilium_protocol::hash::sha256;
 use consilium_protocol::proposal;
-use prost::Message;
 
 use crate::database::{Batch, Family};
 use crate::error::LedgerError;
@@ -32,13 +31,13 @@ pub(crate) fn id_of(envelope: &Bytes) -> String {
 }
 
 fn claimed_or_computed(envelope: &Bytes) -> Option<String> {
-    let envelope = common::Envelope::decode(envelope.clone()).ok()?;
-    let header = common::Payload::decode(envelope.payload).ok()?.header?;
-    let channel_header = common::ChannelHeader::decode(header.channel_header).ok()?;
+    let envelope: common::Envelope = decode(envelope).ok()?;
+    let header = decode::<common::Payload>(&envelope.payload).ok()?.header?;
+    let channel_header: common::ChannelHeader = decode(&header.channel_header).ok()?;
     if !channel_header.tx_id.is_empty() {
         return Some(channel_header.tx_id);
     }
-    let signature_header = common::SignatureHeader::decode(header.signature_header).ok()?;
+    let signature_header: common::SignatureHeader = decode(&header.signature_header).ok()?;
     Some(proposal::transaction_id(
         &signature_header.nonce,
         &signature_header.creator,

@@ -15,7 +15,7 @@ use consilium_ledger::{Ledger, StoreOptions};
 use consilium_proto::common;
 use consilium_proto::protos::TxValidationCode;
 use consilium_protocol::block;
-use prost::Message;
+use consilium_testkit::recorded::{self, Recording, as_delivered};
 use support::{genesis, results, transaction, write};
 
 const FOLDER: &str = "LEDGER_CRASH_FOLDER";
@@ -72,28 +72,15 @@ const MAINTENANCE_STEPS: &[(&str, Point, u64)] = &[
 /// Blocks of one channel, as an orderer delivers them, and the codes that validation gives them: a
 /// channel that Fabric peers recorded, if it is here, else one of our own.
 fn chain() -> Vec<(common::Block, Vec<TxValidationCode>)> {
-    let recording = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fabric-chain");
-    if !recording.exists() {
-        println!("{} is not here: a chain of our own", recording.display());
+    let Some(recording) = Recording::open() else {
+        println!("a chain of our own");
         return own_chain();
-    }
-    (0..67)
+    };
+    (0..recording.height())
         .map(|number| {
-            let path = recording.join(format!("blocks/{number:05}.block"));
-            let mut block =
-                common::Block::decode(Bytes::from(std::fs::read(path).unwrap())).unwrap();
-            let codes = block::flags(&block).iter().map(|flag| {
-                match TxValidationCode::try_from(i32::from(*flag)).unwrap() {
-                    TxValidationCode::MvccReadConflict | TxValidationCode::PhantomReadConflict => {
-                        TxValidationCode::Valid
-                    }
-                    code => code,
-                }
-            });
-            let codes = codes.collect();
-            block::set_flags(&mut block, Bytes::new());
-            block::set_commit_hash(&mut block, &[]);
-            (block, codes)
+            let block = recording.block(number);
+            let codes = recorded::codes_before_mvcc(&block);
+            (as_delivered(block), codes)
         })
         .collect()
 }

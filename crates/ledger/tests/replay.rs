@@ -3,7 +3,6 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,61 +12,27 @@ use consilium_proto::protos::TxValidationCode;
 use consilium_proto::{common, privacyenabledstate};
 use consilium_protocol::rwset::{TxRwSet, Version};
 use consilium_protocol::{block, transaction};
+use consilium_testkit::recorded::{self, Recording, as_delivered};
 use prost::Message;
-
-fn recording() -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fabric-chain");
-    if path.exists() {
-        return Some(path);
-    }
-    println!("skipped: {} is not here", path.display());
-    None
-}
-
-fn recorded_block(recording: &Path, number: u64) -> common::Block {
-    let bytes = std::fs::read(recording.join(format!("blocks/{number:05}.block"))).unwrap();
-    common::Block::decode(Bytes::from(bytes)).unwrap()
-}
-
-fn codes_of(block: &common::Block) -> Vec<TxValidationCode> {
-    block::flags(block)
-        .iter()
-        .map(|flag| TxValidationCode::try_from(i32::from(*flag)).unwrap())
-        .collect()
-}
-
-/// What validation had decided before MVCC.
-fn before_mvcc(codes: &[TxValidationCode]) -> Vec<TxValidationCode> {
-    codes
-        .iter()
-        .map(|code| match code {
-            TxValidationCode::MvccReadConflict | TxValidationCode::PhantomReadConflict => {
-                TxValidationCode::Valid
-            }
-            code => *code,
-        })
-        .collect()
-}
 
 /// Commits the recording block by block; `before` sees each block before it is committed.
 fn replay(
-    recording: &Path,
+    recording: &Recording,
     mut before: impl FnMut(&Ledger, &common::Block),
 ) -> (tempfile::TempDir, Arc<Ledger>) {
-    let manifest = std::fs::read(recording.join("manifest.json")).unwrap();
-    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&recording.manifest()).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let ledger = Ledger::create(folder.path(), &recorded_block(recording, 0)).unwrap();
+    let ledger = Ledger::create(folder.path(), &recording.block(0)).unwrap();
     let blocks = manifest.as_array().unwrap().len() as u64;
     assert_eq!(blocks, 67);
     for number in 1..blocks {
-        let recorded = recorded_block(recording, number);
+        let recorded = recording.block(number);
         before(&ledger, &recorded);
-        let codes = codes_of(&recorded);
-        let mut delivered = recorded.clone();
-        block::set_flags(&mut delivered, Bytes::new());
-        block::set_commit_hash(&mut delivered, &[]);
-        let committed = ledger.commit(delivered, before_mvcc(&codes)).unwrap();
+        let codes = recorded::codes(&recorded);
+        let before = recorded::codes_before_mvcc(&recorded);
+        let committed = ledger
+            .commit(as_delivered(recorded.clone()), before)
+            .unwrap();
 
         for (index, (got, want)) in committed.codes.iter().zip(&codes).enumerate() {
             let case = &manifest[number as usize]["transactions"][index]["case"];
@@ -85,13 +50,17 @@ fn replay(
 
 #[test]
 fn a_recorded_fabric_channel_gets_the_flags_and_commit_hashes_that_fabric_gave_it() {
-    let Some(recording) = recording() else { return };
+    let Some(recording) = Recording::open() else {
+        return;
+    };
     replay(&recording, |_, _| {});
 }
 
 #[test]
 fn state_after_the_replay_is_the_state_in_the_snapshot_that_fabric_took() {
-    let Some(recording) = recording() else { return };
+    let Some(recording) = Recording::open() else {
+        return;
+    };
     let (_folder, ledger) = replay(&recording, |_, _| {});
     let state = ledger.reader().unwrap();
     let mut compared = 0;
@@ -135,19 +104,21 @@ fn state_after_the_replay_is_the_state_in_the_snapshot_that_fabric_took() {
 }
 
 /// A file of a snapshot, after its format byte.
-fn framed(recording: &Path, file: &str) -> Bytes {
-    let mut bytes = Bytes::from(std::fs::read(recording.join("snapshot/66").join(file)).unwrap());
+fn framed(recording: &Recording, file: &str) -> Bytes {
+    let mut bytes = Bytes::from(std::fs::read(recording.path("snapshot/66").join(file)).unwrap());
     assert_eq!(bytes.split_to(1)[0], 1, "format of {file}");
     bytes
 }
 
 #[test]
 fn simulating_recorded_transactions_gives_the_bytes_that_fabric_peers_signed() {
-    let Some(recording) = recording() else { return };
+    let Some(recording) = Recording::open() else {
+        return;
+    };
     let mut simulated = 0;
     let mut merkle = 0;
     replay(&recording, |ledger, block| {
-        for (envelope, code) in block::envelopes(block).iter().zip(codes_of(block)) {
+        for (envelope, code) in block::envelopes(block).iter().zip(recorded::codes(block)) {
             // What a valid transaction read did not change within its block, so the state before
             // the block gives the versions that it recorded.
             if code != TxValidationCode::Valid {

@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use consilium_ledger::{Ledger, Membership, MissingKind, StoreOptions};
 use consilium_proto::common;
-use consilium_proto::protos::{StaticCollectionConfig, TxValidationCode};
-use consilium_protocol::block;
+use consilium_proto::protos::StaticCollectionConfig;
+use consilium_testkit::recorded::{self, Recording, as_delivered};
 use prost::Message;
 use support::{commit, genesis, results, transaction, write};
 
@@ -28,15 +27,6 @@ impl Membership for Org1 {
     }
 }
 
-fn recording() -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fabric-chain");
-    if path.exists() {
-        return Some(path);
-    }
-    println!("skipped: {} is not here", path.display());
-    None
-}
-
 fn options(snapshots: &Path) -> StoreOptions {
     StoreOptions {
         snapshots: Some(snapshots.to_owned()),
@@ -44,29 +34,13 @@ fn options(snapshots: &Path) -> StoreOptions {
     }
 }
 
-fn recorded(recording: &Path, number: u64) -> common::Block {
-    let bytes = std::fs::read(recording.join(format!("blocks/{number:05}.block"))).unwrap();
-    common::Block::decode(Bytes::from(bytes)).unwrap()
-}
-
 /// Commits recorded blocks up to and with `last`; flags and commit hashes have to be the recorded.
-fn follow(ledger: &Ledger, recording: &Path, last: u64) {
+fn follow(ledger: &Ledger, recording: &Recording, last: u64) {
     while ledger.height() <= last {
-        let recorded = recorded(recording, ledger.height());
-        let codes: Vec<_> = block::flags(&recorded)
-            .iter()
-            .map(|flag| TxValidationCode::try_from(i32::from(*flag)).unwrap())
-            .collect();
-        let before = codes.iter().map(|code| match code {
-            TxValidationCode::MvccReadConflict | TxValidationCode::PhantomReadConflict => {
-                TxValidationCode::Valid
-            }
-            code => *code,
-        });
-        let mut delivered = recorded.clone();
-        block::set_flags(&mut delivered, Bytes::new());
-        block::set_commit_hash(&mut delivered, &[]);
-        let committed = ledger.commit(delivered, before.collect()).unwrap();
+        let recorded = recording.block(ledger.height());
+        let before = recorded::codes_before_mvcc(&recorded);
+        let delivered = as_delivered(recorded.clone());
+        let committed = ledger.commit(delivered, before).unwrap();
         let stored = common::Block::decode(committed.block_bytes).unwrap();
         assert_eq!(stored, recorded);
     }
@@ -106,12 +80,14 @@ fn assert_same(ours: &Path, theirs: &Path) {
 
 #[test]
 fn the_files_are_those_that_fabric_peers_wrote() {
-    let Some(recording) = recording() else { return };
+    let Some(recording) = Recording::open() else {
+        return;
+    };
     let folder = support::folder();
     let root = folder.path().join("snapshots");
     let ledger = Ledger::create_with(
         folder.path().join("ledger"),
-        &recorded(&recording, 0),
+        &recording.block(0),
         &options(&root),
     )
     .unwrap();
@@ -119,7 +95,7 @@ fn the_files_are_those_that_fabric_peers_wrote() {
     ledger.request_snapshot(66).unwrap();
     assert_eq!(ledger.pending_snapshots(), [40, 66]);
     follow(&ledger, &recording, 66);
-    let fabric = recording.join("snapshot/66");
+    let fabric = recording.path("snapshot/66");
     assert_same(&finished(&ledger, &root, 66), &fabric);
 
     // A ledger that begins at block 40 comes to the same end.
@@ -136,13 +112,15 @@ fn the_files_are_those_that_fabric_peers_wrote() {
 
 #[test]
 fn a_ledger_begins_with_a_snapshot_of_fabric() {
-    let Some(recording) = recording() else { return };
+    let Some(recording) = Recording::open() else {
+        return;
+    };
     let folder = support::folder();
-    let fabric = recording.join("snapshot/66");
+    let fabric = recording.path("snapshot/66");
     let path = folder.path().join("ledger");
     let root = folder.path().join("snapshots");
     let ledger = Ledger::create_from_snapshot(&path, &fabric, &Org1, &options(&root)).unwrap();
-    let from_blocks = Ledger::create(folder.path().join("blocks"), &recorded(&recording, 0));
+    let from_blocks = Ledger::create(folder.path().join("blocks"), &recording.block(0));
     let from_blocks = from_blocks.unwrap();
     follow(&from_blocks, &recording, 66);
 
@@ -163,7 +141,7 @@ fn a_ledger_begins_with_a_snapshot_of_fabric() {
         66
     );
 
-    let manifest = std::fs::read(recording.join("manifest.json")).unwrap();
+    let manifest = std::fs::read(recording.path("manifest.json")).unwrap();
     let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
     let id = manifest[7]["transactions"][0]["tx_id"].as_str();
     let id = id

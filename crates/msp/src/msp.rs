@@ -169,7 +169,7 @@ impl Msp {
     /// # Errors
     /// [`MspError`] when the bytes are none, of another MSP, or lead nowhere.
     pub fn deserialize(&self, serialized: &Bytes) -> Result<Identity, MspError> {
-        let identity = SerializedIdentity::decode(serialized.clone())
+        let identity = consilium_proto::decode::<SerializedIdentity>(serialized)
             .map_err(|error| MspError::NotAnIdentity(error.to_string()))?;
         if identity.mspid != *self.name {
             return Err(MspError::OtherMsp {

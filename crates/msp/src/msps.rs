@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use consilium_proto::msp::SerializedIdentity;
-use prost::Message as _;
 
 use crate::cache::GenerationCache;
 use crate::error::MspError;
@@ -78,7 +77,7 @@ impl MspManager {
         if let Some(identity) = self.shared.identities.get(serialized) {
             return Ok(identity);
         }
-        let msp_id = SerializedIdentity::decode(serialized.clone())
+        let msp_id = consilium_proto::decode::<SerializedIdentity>(serialized)
             .map_err(|error| MspError::NotAnIdentity(error.to_string()))?
             .mspid;
         let msp = self.msp(&msp_id).ok_or(MspError::UnknownMsp(msp_id))?;

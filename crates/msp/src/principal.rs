@@ -7,6 +7,7 @@ use consilium_proto::common::msp_role::MspRoleType;
 use consilium_proto::common::{
     CombinedPrincipal, MspIdentityAnonymity, MspPrincipal, MspRole, OrganizationUnit,
 };
+use consilium_proto::decode;
 use prost::Message as _;
 
 use crate::error::MspError;
@@ -29,7 +30,7 @@ pub(crate) enum Principal {
 
 impl Principal {
     pub fn decode(principal: &MspPrincipal) -> Result<Self, MspError> {
-        let bytes = principal.principal.clone();
+        let bytes = &principal.principal;
         let unreadable = |what: &str, error: prost::DecodeError| {
             MspError::principal(format!(
                 "could not unmarshal {what} from principal: {error}"
@@ -37,22 +38,25 @@ impl Principal {
         };
         match Classification::try_from(principal.principal_classification) {
             Ok(Classification::Role) => {
-                let role = MspRole::decode(bytes).map_err(|error| unreadable("MSPRole", error))?;
+                let role =
+                    decode::<MspRole>(bytes).map_err(|error| unreadable("MSPRole", error))?;
                 Ok(Principal::Role {
                     msp_id: role.msp_identifier,
                     role: role.role,
                 })
             }
-            Ok(Classification::OrganizationUnit) => OrganizationUnit::decode(bytes)
+            Ok(Classification::OrganizationUnit) => decode(bytes)
                 .map(Principal::Unit)
                 .map_err(|error| unreadable("OrganizationUnit", error)),
-            Ok(Classification::Identity) => Ok(Principal::Identity(bytes)),
-            Ok(Classification::Anonymity) => MspIdentityAnonymity::decode(bytes)
-                .map(|anonymity| Principal::Anonymous(anonymity.anonymity_type))
+            Ok(Classification::Identity) => Ok(Principal::Identity(bytes.clone())),
+            Ok(Classification::Anonymity) => decode(bytes)
+                .map(|anonymity: MspIdentityAnonymity| {
+                    Principal::Anonymous(anonymity.anonymity_type)
+                })
                 .map_err(|error| unreadable("MSPIdentityAnonymity", error)),
             Ok(Classification::Combined) => {
-                let combined = CombinedPrincipal::decode(bytes)
-                    .map_err(|error| unreadable("CombinedPrincipal", error))?;
+                let combined: CombinedPrincipal =
+                    decode(bytes).map_err(|error| unreadable("CombinedPrincipal", error))?;
                 let mut flat = Vec::new();
                 for inner in &combined.principals {
                     match Principal::decode(inner)? {

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use consilium_proto::msp::{FabricMspConfig, FabricNodeOUs, FabricOuIdentifier, MspConfig};
-use prost::Message as _;
 
 use crate::certificate::Certificate;
 use crate::chain::Authorities;
@@ -63,7 +62,7 @@ impl Msp {
         if config.r#type != 0 {
             return Err(MspError::UnsupportedType(config.r#type));
         }
-        let config = FabricMspConfig::decode(config.config.clone()).map_err(|error| {
+        let config: FabricMspConfig = consilium_proto::decode(&config.config).map_err(|error| {
             MspError::setup(format!("failed unmarshalling fabric msp config: {error}"))
         })?;
         Msp::new(&config, version)

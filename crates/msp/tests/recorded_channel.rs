@@ -1,7 +1,6 @@
 //! The MSPs and policies of a channel that Fabric made. Runs only where the recording lies beside the
 //! workspace.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,22 +11,10 @@ use consilium_proto::common::{
     Block, ConfigEnvelope, ConfigGroup, Envelope, Payload, SignatureHeader,
 };
 use consilium_proto::msp::MspConfig;
+use consilium_testkit::recorded::Recording;
 use p256::ecdsa::signature::Verifier as _;
 use p256::ecdsa::{Signature, VerifyingKey};
 use prost::Message as _;
-
-fn block(number: u64) -> Option<Block> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!(
-        "../../../shared/fabric-chain/blocks/{number:05}.block"
-    ));
-    match std::fs::read(&path) {
-        Ok(bytes) => Some(Block::decode(Bytes::from(bytes)).expect("a block")),
-        Err(_) => {
-            println!("skipped: no recorded channel beside the workspace");
-            None
-        }
-    }
-}
 
 fn payload(envelope: &Bytes) -> (Envelope, Payload) {
     let envelope = Envelope::decode(envelope.clone()).expect("an envelope");
@@ -62,7 +49,10 @@ fn msps(group: &ConfigGroup) -> MspManager {
 
 #[test]
 fn the_genesis_of_a_fabric_channel_sets_up_and_its_policies_compile() {
-    let Some(genesis) = block(0) else { return };
+    let Some(recording) = Recording::open() else {
+        return;
+    };
+    let genesis = recording.block(0);
     let group = channel_group(&genesis);
     let msps = msps(&group);
     assert!(msps.msps().count() >= 2);
@@ -90,13 +80,16 @@ fn the_genesis_of_a_fabric_channel_sets_up_and_its_policies_compile() {
 
 #[test]
 fn every_creator_in_the_first_blocks_verifies_with_two_implementations() {
-    let Some(genesis) = block(0) else { return };
+    let Some(recording) = Recording::open() else {
+        return;
+    };
+    let genesis = recording.block(0);
     let group = channel_group(&genesis);
     let msps = Arc::new(msps(&group));
     let policies = PolicyManager::new(&group, msps.clone()).expect("policies");
     let mut verified = 0;
     for number in 1..=12 {
-        let block = block(number).expect("a recorded block");
+        let block = recording.block(number);
         for bytes in &block.data.as_ref().expect("data").data {
             let (envelope, payload) = payload(bytes);
             let header = payload.header.expect("a header");

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use consilium_msp::Signer;
-use consilium_proto::{common, etcdraft};
+use consilium_proto::{common, decode, etcdraft};
 use consilium_protocol::config::consenters::{self, TlsAuthorities};
 use consilium_protocol::config::{ChannelConfig, ConfigError, check_maintenance};
 use consilium_protocol::envelope::{self, HeaderSpec, ParsedEnvelope};
@@ -79,7 +79,7 @@ pub fn process(
 
 /// The CONFIG_UPDATE inside a CONFIG message, to run it through [`process`] again.
 pub fn last_update(config_message: &ParsedEnvelope) -> Result<common::Envelope, Refusal> {
-    let wrapped = common::ConfigEnvelope::decode(config_message.data.clone())
+    let wrapped: common::ConfigEnvelope = decode(&config_message.data)
         .map_err(|error| Refusal::bad_request(format!("malformed config message: {error}")))?;
     wrapped
         .last_update
@@ -100,7 +100,8 @@ pub fn apply(current: &Configuration, message: &Bytes) -> Result<Configuration, 
             parsed.channel_header.channel_id
         ));
     }
-    let wrapped = common::ConfigEnvelope::decode(parsed.data).map_err(|error| error.to_string())?;
+    let wrapped: common::ConfigEnvelope =
+        decode(&parsed.data).map_err(|error| error.to_string())?;
     let next = config
         .validate(&wrapped)
         .map_err(|error| error.to_string())?;
@@ -116,10 +117,10 @@ fn maintenance(
     submitted: &common::Envelope,
 ) -> Result<(), String> {
     let parsed = envelope::parse(submitted).map_err(|error| error.to_string())?;
-    let update =
-        common::ConfigUpdateEnvelope::decode(parsed.data).map_err(|error| error.to_string())?;
-    let update =
-        common::ConfigUpdate::decode(update.config_update).map_err(|error| error.to_string())?;
+    let update: common::ConfigUpdateEnvelope =
+        decode(&parsed.data).map_err(|error| error.to_string())?;
+    let update: common::ConfigUpdate =
+        decode(&update.config_update).map_err(|error| error.to_string())?;
     check_maintenance(current, next, &update).map_err(|error| error.to_string())?;
     let (from, to) = (&current.consensus().r#type, &next.consensus().r#type);
     if from == to {

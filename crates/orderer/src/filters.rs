@@ -12,7 +12,6 @@ use consilium_proto::common::{self, HeaderType};
 use consilium_proto::msp::SerializedIdentity;
 use consilium_protocol::config::ChannelConfig;
 use consilium_protocol::envelope::{self, ParseError, ParsedEnvelope};
-use prost::Message;
 
 use crate::refusal::Refusal;
 
@@ -130,8 +129,8 @@ pub fn size(message: &ParsedEnvelope) -> usize {
 
 /// An identity that cannot be read does not count as expired here; it fails the policy.
 fn check_expiration(message: &ParsedEnvelope, now: i64) -> Result<(), Refusal> {
-    let creator = message.signature_header.creator.clone();
-    let Ok(identity) = SerializedIdentity::decode(creator) else {
+    let creator = &message.signature_header.creator;
+    let Ok(identity) = consilium_proto::decode::<SerializedIdentity>(creator) else {
         return Ok(());
     };
     match Certificate::from_pem(&identity.id_bytes) {

@@ -331,15 +331,18 @@ impl PeerChannel {
         } = prepared;
         let may_define = validate::may_define(&transactions);
         let mut told = told(&transactions);
-        let sources: Vec<Source> = transactions.iter().map(|tx| tx.endorsers()).collect();
+        let exchange = self.private.get().map(|private| {
+            let sources: Vec<Source> = transactions.iter().map(|tx| tx.endorsers()).collect();
+            (private, sources)
+        });
         let contents: Vec<_> = block::envelopes(&block)
             .iter()
             .zip(transactions)
             .map(|(envelope, transaction)| transaction.into_commit(envelope))
             .collect();
         let state = state.into_reader();
-        let private = match self.private.get() {
-            Some(private) => private
+        let private = match exchange {
+            Some((private, sources)) => private
                 .gather(self, number, &contents, &decision.codes, &sources)
                 .map_err(failed)?,
             None => PrivateBlock::default(),

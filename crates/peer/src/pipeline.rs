@@ -129,8 +129,6 @@ fn commit_blocks(
         match channel.commit_on(ready, Some(pool)) {
             Ok(committed) => {
                 let elapsed = started.elapsed();
-                metrics::gauge!("ledger_blockchain_height", "channel" => channel.name().to_owned())
-                    .set(committed.number as f64 + 1.0);
                 tracing::info!(
                     channel = channel.name(),
                     block = committed.number,

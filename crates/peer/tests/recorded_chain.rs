@@ -1,44 +1,15 @@
 //! A channel that real Fabric peers recorded, replayed through our whole path of a block: every
 //! validation code and every commit hash has to come out the same.
 
-use std::{fs, path::PathBuf};
-
 use bytes::Bytes;
 use consilium_ledger::Ledger;
 use consilium_peer::{PeerChannel, SignatureMemory, VerifyError, validate, verify};
-use consilium_proto::common::{self, BlockMetadataIndex};
+use consilium_proto::common;
 use consilium_protocol::{block, config::ChannelConfig};
-use prost::Message;
+use consilium_testkit::recorded::{Recording, as_delivered};
 
-/// The recording lies beside the repository; it is not part of it.
-fn recording() -> Option<PathBuf> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fabric-chain");
-    if folder.join("manifest.json").exists() {
-        return Some(folder);
-    }
-    println!("skipped: no recorded channel at {}", folder.display());
-    None
-}
-
-fn read_block(folder: &std::path::Path, number: u64) -> common::Block {
-    let bytes = fs::read(folder.join(format!("blocks/{number:05}.block"))).unwrap();
-    common::Block::decode(Bytes::from(bytes)).unwrap()
-}
-
-/// The block as the orderer delivered it.
-fn as_delivered(mut block: common::Block) -> common::Block {
-    let metadata = block.metadata.as_mut().unwrap();
-    for slot in [
-        BlockMetadataIndex::TransactionsFilter,
-        BlockMetadataIndex::CommitHash,
-    ] {
-        metadata.metadata[slot as usize] = Bytes::new();
-    }
-    block
-}
-
-fn open(folder: &std::path::Path, data: &std::path::Path) -> std::sync::Arc<PeerChannel> {
-    let genesis = as_delivered(read_block(folder, 0));
+fn open(recording: &Recording, data: &std::path::Path) -> std::sync::Arc<PeerChannel> {
+    let genesis = recording.delivered(0);
     let config = ChannelConfig::from_block(&genesis).unwrap();
     let local_msp = config.msps().msp("Org1MSP").unwrap().clone();
     let ledger = Ledger::create(data, &genesis).unwrap();
@@ -47,17 +18,18 @@ fn open(folder: &std::path::Path, data: &std::path::Path) -> std::sync::Arc<Peer
 
 #[test]
 fn a_channel_recorded_by_fabric_gets_the_same_codes_and_commit_hashes() {
-    let Some(folder) = recording() else { return };
-    let manifest: serde_json::Value =
-        serde_json::from_slice(&fs::read(folder.join("manifest.json")).unwrap()).unwrap();
+    let Some(recording) = Recording::open() else {
+        return;
+    };
+    let manifest: serde_json::Value = serde_json::from_slice(&recording.manifest()).unwrap();
     let data = tempfile::tempdir().unwrap();
-    let channel = open(&folder, data.path());
+    let channel = open(&recording, data.path());
     let memory = SignatureMemory::new(10);
     let mut differences = Vec::new();
     let mut transactions = 0;
     for entry in manifest.as_array().unwrap().iter().skip(1) {
         let number = entry["number"].as_u64().unwrap();
-        let recorded = read_block(&folder, number);
+        let recorded = recording.block(number);
         let info = channel.ledger().info();
         let verified = verify(
             as_delivered(recorded.clone()),
@@ -98,17 +70,15 @@ fn a_channel_recorded_by_fabric_gets_the_same_codes_and_commit_hashes() {
 
 #[test]
 fn a_ledger_that_is_opened_again_goes_on_with_the_configuration_in_force() {
-    let Some(folder) = recording() else { return };
+    let Some(recording) = Recording::open() else {
+        return;
+    };
     let data = tempfile::tempdir().unwrap();
-    let channel = open(&folder, data.path());
+    let channel = open(&recording, data.path());
     let local_msp = channel.config().msps().msp("Org1MSP").unwrap().clone();
     let memory = SignatureMemory::new(10);
     for number in 1..=45 {
-        let prepared = validate::prepare(
-            as_delivered(read_block(&folder, number)),
-            &channel.config(),
-            &memory,
-        );
+        let prepared = validate::prepare(recording.delivered(number), &channel.config(), &memory);
         channel.commit(prepared).unwrap();
     }
     let sequence = channel.config().sequence();
@@ -120,11 +90,13 @@ fn a_ledger_that_is_opened_again_goes_on_with_the_configuration_in_force() {
 
 #[test]
 fn a_block_that_is_not_the_next_one_or_was_tampered_with_is_refused() {
-    let Some(folder) = recording() else { return };
-    let genesis = read_block(&folder, 0);
+    let Some(recording) = Recording::open() else {
+        return;
+    };
+    let genesis = recording.block(0);
     let config = ChannelConfig::from_block(&genesis).unwrap();
     let previous = block::header_hash(genesis.header.as_ref().unwrap());
-    let good = as_delivered(read_block(&folder, 1));
+    let good = recording.delivered(1);
     assert!(verify(good.clone(), 1, &previous, &config).is_ok());
 
     let refused = |block: common::Block| verify(block, 1, &previous, &config).err().unwrap();
@@ -165,7 +137,7 @@ fn a_block_that_is_not_the_next_one_or_was_tampered_with_is_refused() {
     ));
     // Another block's signature does not fit.
     let mut foreign = good.clone();
-    let other = as_delivered(read_block(&folder, 2));
+    let other = recording.delivered(2);
     foreign.metadata.as_mut().unwrap().metadata[0] = other.metadata.unwrap().metadata[0].clone();
     assert!(matches!(refused(foreign), VerifyError::Signature { .. }));
     // What a peer should have decided itself is not taken from an orderer.

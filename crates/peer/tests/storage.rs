@@ -1,8 +1,12 @@
 //! A peer's channel on a full disk, and its ledgers while it is down.
 
-use std::{fs, path::PathBuf, sync::Arc, thread, time::Duration};
+use std::{
+    fs,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
-use bytes::Bytes;
 use consilium_ledger::{
     Ledger, StoreOptions,
     failpoint::{Action, Point},
@@ -12,73 +16,50 @@ use consilium_peer::{
     maintenance::{self, LedgersLock, MaintenanceError},
     validate,
 };
-use consilium_proto::common::{self, BlockMetadataIndex};
 use consilium_protocol::{block, config::ChannelConfig};
-use prost::Message;
+use consilium_testkit::recorded::{self, Recording};
 
-/// The recording lies beside the repository; it is not part of it.
-fn recording() -> Option<PathBuf> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fabric-chain");
-    if folder.join("manifest.json").exists() {
-        return Some(folder);
-    }
-    println!("skipped: no recorded channel at {}", folder.display());
-    None
-}
+/// No test waits so long for one thing unless it fails.
+const PATIENCE: Duration = Duration::from_secs(60);
 
-fn delivered(folder: &std::path::Path, number: u64) -> common::Block {
-    let bytes = fs::read(folder.join(format!("blocks/{number:05}.block"))).unwrap();
-    let mut block = common::Block::decode(Bytes::from(bytes)).unwrap();
-    let metadata = block.metadata.as_mut().unwrap();
-    for slot in [
-        BlockMetadataIndex::TransactionsFilter,
-        BlockMetadataIndex::CommitHash,
-    ] {
-        metadata.metadata[slot as usize] = Bytes::new();
-    }
-    block
-}
-
-fn open(
-    folder: &std::path::Path,
-    data: &std::path::Path,
-    options: &StoreOptions,
-) -> Arc<PeerChannel> {
-    let genesis = delivered(folder, 0);
+fn open(recording: &Recording, data: &std::path::Path, options: &StoreOptions) -> Arc<PeerChannel> {
+    let genesis = recording.delivered(0);
     let config = ChannelConfig::from_block(&genesis).unwrap();
     let local_msp = config.msps().msp("Org1MSP").unwrap().clone();
     let ledger = Ledger::create_with(data, &genesis, options).unwrap();
     PeerChannel::open(ledger, local_msp).unwrap()
 }
 
-fn commit(channel: &PeerChannel, folder: &std::path::Path, number: u64) {
+fn commit(channel: &PeerChannel, recording: &Recording, number: u64) {
     let memory = SignatureMemory::new(10);
-    let prepared = validate::prepare(delivered(folder, number), &channel.config(), &memory);
+    let prepared = validate::prepare(recording.delivered(number), &channel.config(), &memory);
     channel.commit(prepared).unwrap();
-}
-
-fn recorded_hash(folder: &std::path::Path, number: u64) -> Vec<u8> {
-    let bytes = fs::read(folder.join(format!("blocks/{number:05}.block"))).unwrap();
-    let block = common::Block::decode(Bytes::from(bytes)).unwrap();
-    block::commit_hash(&block).unwrap().to_vec()
 }
 
 #[test]
 fn a_channel_waits_for_room_tells_why_serves_meanwhile_and_goes_on_by_itself() {
-    let Some(folder) = recording() else { return };
+    let Some(recording) = Recording::open() else {
+        return;
+    };
     for point in [Point::RecordWrite, Point::BatchWrite] {
         let data = tempfile::tempdir().unwrap();
         let options = StoreOptions::default();
-        let channel = open(&folder, data.path(), &options);
+        let channel = open(&recording, data.path(), &options);
         for number in 1..=5 {
-            commit(&channel, &folder, number);
+            commit(&channel, &recording, number);
         }
         assert_eq!(channel.stalled(), None);
         options.failpoints.set(point, Action::Full);
         thread::scope(|scope| {
-            let waiting = scope.spawn(|| commit(&channel, &folder, 6));
+            let waiting = scope.spawn(|| commit(&channel, &recording, 6));
+            let deadline = Instant::now() + PATIENCE;
             while channel.stalled().is_none() {
                 assert!(!waiting.is_finished(), "block 6 did not wait");
+                if Instant::now() > deadline {
+                    // So that the other thread ends, and the test with it.
+                    options.failpoints.clear(point);
+                    panic!("nothing says that block 6 waits");
+                }
                 thread::sleep(Duration::from_millis(5));
             }
             assert!(channel.stalled().unwrap().contains("no room on the disk"));
@@ -90,10 +71,10 @@ fn a_channel_waits_for_room_tells_why_serves_meanwhile_and_goes_on_by_itself() {
         });
         assert_eq!(channel.stalled(), None);
         for number in 7..=10 {
-            commit(&channel, &folder, number);
+            commit(&channel, &recording, number);
         }
         let hash = channel.ledger().commit_hash().unwrap();
-        assert_eq!(hash[..], recorded_hash(&folder, 10));
+        assert_eq!(block::commit_hash(&recording.block(10)).unwrap(), hash[..]);
     }
 }
 
@@ -115,14 +96,16 @@ fn ledgers_are_worked_on_by_one_process_at_a_time() {
 
 #[test]
 fn a_recorded_channel_verifies_with_its_orderers_signatures_and_survives_maintenance() {
-    let Some(folder) = recording() else { return };
+    let Some(recording) = Recording::open() else {
+        return;
+    };
     let data = tempfile::tempdir().unwrap();
     let ledgers = data.path().join("ledgers");
     fs::create_dir(&ledgers).unwrap();
     let name = "recorded";
-    let channel = open(&folder, &ledgers.join(name), &StoreOptions::default());
+    let channel = open(&recording, &ledgers.join(name), &StoreOptions::default());
     for number in 1..67 {
-        commit(&channel, &folder, number);
+        commit(&channel, &recording, number);
     }
     let state = channel.ledger().state_fingerprint().unwrap();
     let hash = channel.ledger().commit_hash();
@@ -150,16 +133,10 @@ fn a_recorded_channel_verifies_with_its_orderers_signatures_and_survives_mainten
         (ledger.height(), ledger.height_before_reset()),
         (66, Some(67))
     );
-    let mut forged = delivered(&folder, 66);
-    let other = delivered(&folder, 65).metadata.unwrap().metadata[0].clone();
+    let mut forged = recording.delivered(66);
+    let other = recording.delivered(65).metadata.unwrap().metadata[0].clone();
     forged.metadata.as_mut().unwrap().metadata[0] = other;
-    let codes = block::flags(&{
-        let bytes = fs::read(folder.join("blocks/00066.block")).unwrap();
-        common::Block::decode(Bytes::from(bytes)).unwrap()
-    })
-    .iter()
-    .map(|flag| i32::from(*flag).try_into().unwrap())
-    .collect();
+    let codes = recorded::codes(&recording.block(66));
     ledger.commit(forged, codes).unwrap();
     drop(ledger);
     let faults = verified().faults;

@@ -7,7 +7,13 @@
 //! Modules are named after protobuf packages: [`common`], [`protos`] (peer messages), [`msp`],
 //! [`orderer`], [`gateway`] and so on. Byte fields are [`bytes::Bytes`], maps are `BTreeMap`.
 //! Unknown fields are dropped on decoding, so whatever was hashed or signed must be kept as bytes.
+//! [`decode`] reads what others wrote as Go's decoder does.
 #![allow(missing_docs, clippy::all, rustdoc::all)]
+
+mod tolerant;
+pub mod wire;
+
+pub use tolerant::decode;
 
 include!(concat!(env!("OUT_DIR"), "/all.rs"));
 

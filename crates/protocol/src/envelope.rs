@@ -3,7 +3,6 @@
 //! `Envelope{payload, signature}`; the signature covers `payload`, which holds the two headers and
 //! the data (hashing-and-signing, section 5).
 
-use crate::unknown::decode_without_unexpected;
 use bytes::Bytes;
 use consilium_msp::{SignError, SignedData, Signer};
 use consilium_proto::{common, orderer};
@@ -79,11 +78,9 @@ pub enum ParseError {
 }
 
 /// Decodes `bytes` as `M`, naming the message in the error. Byte fields of the result are slices of
-/// `bytes`. As Go does, a field of an unexpected wire type is passed over.
+/// `bytes`. As Go does, a field of an unexpected wire type is passed over ([`consilium_proto::decode`]).
 pub fn decode<M: Message + Default>(message: &'static str, bytes: &Bytes) -> Result<M, ParseError> {
-    M::decode(bytes.clone()).or_else(|source| {
-        decode_without_unexpected(bytes, &source).ok_or(ParseError::Unmarshal { message, source })
-    })
+    consilium_proto::decode(bytes).map_err(|source| ParseError::Unmarshal { message, source })
 }
 
 /// What the headers of a new envelope say. Epoch is always 0.

@@ -23,7 +23,6 @@ pub mod names;
 pub mod proposal;
 pub mod rwset;
 pub mod transaction;
-mod unknown;
 mod wire;
 
 pub use envelope::ParseError;

@@ -1,9 +1,10 @@
 //! Identities and fixtures for tests, made at run time: nothing here is a key that somebody else knows.
 //!
 //! Owns: in-memory organizations with their authorities, certificates of every (also flawed) form, their
-//! folders on disk, genesis blocks of channels over them ([`network`]), and random chains with a reference
-//! implementation of validation ([`validation`]). Must not be used outside of tests and demonstrations: it panics where a test
-//! would fail anyway, and guards no key.
+//! folders on disk, genesis blocks of channels over them ([`network`]), random chains with a reference
+//! implementation of validation ([`validation`]), and the way to a channel that Fabric recorded ([`recorded`]).
+//! Must not be used outside of tests and demonstrations: it panics where a test would fail anyway, and guards
+//! no key.
 //!
 //! Start reading at [`Organization`]; tests about certificates themselves use [`Authority`] and
 //! [`Template`].
@@ -15,6 +16,7 @@ mod key;
 pub mod network;
 mod organization;
 mod pem;
+pub mod recorded;
 pub mod validation;
 
 pub use authority::{

@@ -84,6 +84,15 @@ pub async fn connect(
         let dialer = dialer.clone();
         async move { dialer.dial().await }
     }));
+    settle(endpoint, timeout, connecting).await
+}
+
+/// Waits for a connection that was begun to `endpoint`.
+async fn settle(
+    endpoint: &str,
+    timeout: Duration,
+    connecting: impl Future<Output = Result<Channel, tonic::transport::Error>>,
+) -> Result<Channel, ConnectError> {
     // `dial` keeps the deadline for TCP and TLS; this one also covers the HTTP/2 preface.
     match tokio::time::timeout(timeout + Duration::from_millis(250), connecting).await {
         Ok(Ok(channel)) => Ok(channel),
@@ -112,32 +121,17 @@ pub async fn connect_once(
     let seen = Arc::new(Mutex::new(None));
     dialer.seen = Some(seen.clone());
     let mut once = Some(dialer);
+    let called = endpoint.to_owned();
     let connecting = settings.connect_with_connector(tower::service_fn(move |_: Uri| {
-        let dialer = once.take();
-        async move {
-            match dialer {
-                Some(dialer) => dialer.dial().await,
-                None => Err(ConnectError::Http {
-                    endpoint: String::new(),
-                    reason: "the connection is gone".to_owned(),
-                }),
-            }
-        }
+        let dialer = once.take().ok_or_else(|| ConnectError::Http {
+            endpoint: called.clone(),
+            reason: "the connection is gone".to_owned(),
+        });
+        async move { dialer?.dial().await }
     }));
-    match tokio::time::timeout(timeout + Duration::from_millis(250), connecting).await {
-        Ok(Ok(channel)) => {
-            let certificate = seen.lock().take();
-            Ok((channel, certificate))
-        }
-        Ok(Err(error)) => Err(reason(&error).unwrap_or_else(|| ConnectError::Http {
-            endpoint: endpoint.to_owned(),
-            reason: chain(&error),
-        })),
-        Err(_) => Err(ConnectError::TimedOut {
-            endpoint: endpoint.to_owned(),
-            after: timeout,
-        }),
-    }
+    let channel = settle(endpoint, timeout, connecting).await?;
+    let certificate = seen.lock().take();
+    Ok((channel, certificate))
 }
 
 /// A channel to `host:port` that connects at its first call, and again whenever it must. Calls

@@ -144,23 +144,35 @@ func (c *Client) Deliver(ctx context.Context, channel string, seek *orderer.Seek
 	if err := stream.Send(request); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
+	return receiveBlocks(stream.Recv, receive)
+}
+
+// delivered is an answer of an orderer's or a peer's Deliver.
+type delivered interface {
+	GetBlock() *common.Block
+	GetStatus() common.Status
+}
+
+// receiveBlocks hands the blocks of a stream to receive, until the node says that it was the last one.
+func receiveBlocks[R delivered](next func() (R, error), receive func(*common.Block) error) error {
 	for {
-		response, err := stream.Recv()
+		response, err := next()
 		if err != nil {
 			return err
 		}
-		switch kind := response.Type.(type) {
-		case *orderer.DeliverResponse_Block:
-			if err := receive(kind.Block); err != nil {
+		if block := response.GetBlock(); block != nil {
+			if err := receive(block); err != nil {
 				return err
 			}
-		case *orderer.DeliverResponse_Status:
-			if kind.Status == common.Status_SUCCESS {
-				return nil
-			}
-			return &StatusError{kind.Status}
+			continue
+		}
+		switch status := response.GetStatus(); status {
+		case common.Status_SUCCESS:
+			return nil
+		case common.Status_UNKNOWN:
+			return fmt.Errorf("unexpected answer %v", response)
 		default:
-			return fmt.Errorf("unexpected answer %T", kind)
+			return &StatusError{status}
 		}
 	}
 }

@@ -129,23 +129,5 @@ func (p *Peer) Deliver(ctx context.Context, channel string, first, last uint64, 
 	if err := stream.Send(request); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
-	for {
-		response, err := stream.Recv()
-		if err != nil {
-			return err
-		}
-		switch kind := response.Type.(type) {
-		case *peer.DeliverResponse_Block:
-			if err := receive(kind.Block); err != nil {
-				return err
-			}
-		case *peer.DeliverResponse_Status:
-			if kind.Status == common.Status_SUCCESS {
-				return nil
-			}
-			return &StatusError{kind.Status}
-		default:
-			return fmt.Errorf("unexpected answer %T", kind)
-		}
-	}
+	return receiveBlocks(stream.Recv, receive)
 }

@@ -8,11 +8,11 @@ use consilium_proto::common::{
     MspPrincipal, MspRole, OrganizationUnit, SignaturePolicy, SignaturePolicyEnvelope,
     msp_principal, signature_policy,
 };
+use consilium_proto::decode;
 use consilium_proto::msp::SerializedIdentity;
 use consilium_proto::protos::{StaticCollectionConfig, collection_policy_config};
 use consilium_protocol::config::ChannelConfig;
 use consilium_protocol::names::{self, NameError};
-use prost::Message;
 use std::collections::BTreeSet;
 
 /// Checks name, version and collections of `proposed`, the latter also against the committed
@@ -162,17 +162,17 @@ fn check_or_gates(rule: &SignaturePolicy, policy: &SignaturePolicyEnvelope) -> R
 /// The MSP that a principal names.
 fn msp_of(principal: &MspPrincipal) -> Result<String, String> {
     use msp_principal::Classification;
-    let bytes = principal.principal.clone();
+    let bytes = &principal.principal;
     let failed = |error: prost::DecodeError| format!("could not parse principal: {error}");
     match Classification::try_from(principal.principal_classification) {
-        Ok(Classification::Role) => MspRole::decode(bytes)
-            .map(|role| role.msp_identifier)
+        Ok(Classification::Role) => decode(bytes)
+            .map(|role: MspRole| role.msp_identifier)
             .map_err(failed),
-        Ok(Classification::OrganizationUnit) => OrganizationUnit::decode(bytes)
-            .map(|unit| unit.msp_identifier)
+        Ok(Classification::OrganizationUnit) => decode(bytes)
+            .map(|unit: OrganizationUnit| unit.msp_identifier)
             .map_err(failed),
-        Ok(Classification::Identity) => SerializedIdentity::decode(bytes)
-            .map(|identity| identity.mspid)
+        Ok(Classification::Identity) => decode(bytes)
+            .map(|identity: SerializedIdentity| identity.mspid)
             .map_err(failed),
         _ => Err(format!(
             "unexpected principal type {}",

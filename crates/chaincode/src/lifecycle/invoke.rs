@@ -380,7 +380,7 @@ impl Call<'_> {
 type References = BTreeMap<String, BTreeMap<String, Vec<(String, String)>>>;
 
 fn decode<M: Message + Default>(argument: Bytes) -> Result<M, LifecycleError> {
-    M::decode(argument)
+    consilium_proto::decode(&argument)
         .map_err(|error| LifecycleError::Argument(format!("could not decode input arg: {error}")))
 }
 

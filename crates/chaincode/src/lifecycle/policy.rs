@@ -50,11 +50,12 @@ pub fn validation(
     let Some(legacy) = state.get(LEGACY_NAMESPACE, namespace)? else {
         return Ok(None);
     };
-    let legacy =
-        ChaincodeData::decode(legacy.value).map_err(|error| LifecycleError::Unreadable {
+    let legacy = consilium_proto::decode::<ChaincodeData>(&legacy.value).map_err(|error| {
+        LifecycleError::Unreadable {
             name: namespace.to_owned(),
             cause: error.to_string(),
-        })?;
+        }
+    })?;
     let policy = ApplicationPolicy {
         r#type: legacy.policy.map(application_policy::Type::SignaturePolicy),
     };

@@ -174,7 +174,7 @@ impl Stored {
     /// A field that holds an encoded message.
     pub(super) fn message<M: Message + Default>(&self, field: &str) -> Result<M, LifecycleError> {
         match self.field(field)? {
-            state_data::Type::Bytes(value) => M::decode(value)
+            state_data::Type::Bytes(value) => consilium_proto::decode(&value)
                 .map_err(|error| unreadable(&self.name, format!("field {field}: {error}"))),
             _ => Err(unreadable(
                 &self.name,
@@ -191,7 +191,7 @@ pub(super) fn read_metadata(
 ) -> Result<Option<StateMetadata>, LifecycleError> {
     match state.get(&metadata_key(area, name))? {
         None => Ok(None),
-        Some(value) => StateMetadata::decode(value)
+        Some(value) => consilium_proto::decode(&value)
             .map(Some)
             .map_err(|error| unreadable(name, format!("metadata: {error}"))),
     }
@@ -211,7 +211,7 @@ pub(super) fn read_integer(
 }
 
 fn decode(name: &str, field: &str, value: &Bytes) -> Result<state_data::Type, LifecycleError> {
-    StateData::decode(value.clone())
+    consilium_proto::decode::<StateData>(value)
         .map_err(|error| unreadable(name, format!("field {field}: {error}")))?
         .r#type
         .ok_or_else(|| unreadable(name, format!("field {field} is empty")))

@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use consilium_proto::{lifecycle, protos};
-use prost::Message;
 
 use super::keys;
 use crate::database::{Batch, Family, Snapshot};
@@ -67,7 +66,7 @@ pub(crate) fn collection_history(
             let damaged = || LedgerError::damaged("record of collections");
             let (chaincode, block) = keys::parse_collections_key(&key).ok_or_else(damaged)?;
             let package = Bytes::from(package.into_vec());
-            let package = protos::CollectionConfigPackage::decode(package);
+            let package = consilium_proto::decode(&package);
             history.push((chaincode, block, package.map_err(|_| damaged())?));
         }
     }
@@ -85,7 +84,10 @@ fn defined_by(key: &[u8]) -> Option<&str> {
 }
 
 fn package_of(value: Bytes) -> Option<Bytes> {
-    match lifecycle::StateData::decode(value).ok()?.r#type? {
+    match consilium_proto::decode::<lifecycle::StateData>(&value)
+        .ok()?
+        .r#type?
+    {
         lifecycle::state_data::Type::Bytes(package) => Some(package),
         _ => None,
     }
@@ -113,7 +115,7 @@ impl Ledger {
         let Some((_, package)) = found.into_iter().next() else {
             return Ok(None);
         };
-        protos::CollectionConfigPackage::decode(Bytes::from(package.into_vec()))
+        consilium_proto::decode(&Bytes::from(package.into_vec()))
             .map(Some)
             .map_err(|error| {
                 LedgerError::Refused(format!(

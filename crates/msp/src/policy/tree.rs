@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use consilium_proto::common::policy::PolicyType;
 use consilium_proto::common::{ConfigGroup, ImplicitMetaPolicy, SignaturePolicyEnvelope};
-use prost::Message as _;
+use consilium_proto::decode;
 
 use super::implicit_meta::{ImplicitMeta, threshold};
 use super::{Missing, Policy, PolicyError, signature_policy};
@@ -89,7 +89,7 @@ fn compile_group(
             source: Box::new(source),
         };
         let compiled: Arc<dyn Policy> = match PolicyType::try_from(policy.r#type) {
-            Ok(PolicyType::Signature) => SignaturePolicyEnvelope::decode(policy.value.clone())
+            Ok(PolicyType::Signature) => decode::<SignaturePolicyEnvelope>(&policy.value)
                 .map_err(|error| {
                     PolicyError::Malformed(format!(
                         "Error unmarshalling to SignaturePolicy: {error}"
@@ -121,7 +121,7 @@ fn implicit_meta(
     msps: &Arc<MspManager>,
     policies: &BTreeMap<String, Arc<dyn Policy>>,
 ) -> Result<ImplicitMeta, PolicyError> {
-    let definition = ImplicitMetaPolicy::decode(value.clone()).map_err(|error| {
+    let definition: ImplicitMetaPolicy = decode(value).map_err(|error| {
         PolicyError::Malformed(format!(
             "error unmarshalling to ImplicitMetaPolicy: {error}"
         ))

@@ -79,7 +79,7 @@ impl Machine {
         }
         // The chain may cover a snapshot that was taken, or whose blocks were pulled, after the
         // last block was written.
-        if let Some(snapshot) = machine.stored_snapshot()?
+        if let Some(snapshot) = stored_snapshot(&machine.log)?
             && machine.covers(&snapshot)?
         {
             machine.take_position(&snapshot)?;
@@ -97,15 +97,6 @@ impl Machine {
             self.get_snapshot_builder().await.build_snapshot().await?;
         }
         Ok(())
-    }
-
-    fn stored_snapshot(&self) -> io::Result<Option<wire::Snapshot>> {
-        let Some(bytes) = self.log.snapshot()? else {
-            return Ok(None);
-        };
-        Ok(Some(
-            wire::Snapshot::decode(bytes).map_err(CodecError::from)?,
-        ))
     }
 
     /// Whether the chain holds all blocks of the snapshot, the same ones.
@@ -347,8 +338,20 @@ impl RaftStateMachine<TypeConfig> for Machine {
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<RaftSnapshot>> {
-        self.stored_snapshot()?.map(to_raft).transpose()
+        let log = self.log.clone();
+        let stored = rt::blocking(move || stored_snapshot(&log)).await??;
+        stored.map(to_raft).transpose()
     }
+}
+
+/// The newest snapshot on disk.
+fn stored_snapshot(log: &ChannelLog) -> io::Result<Option<wire::Snapshot>> {
+    let Some(bytes) = log.snapshot()? else {
+        return Ok(None);
+    };
+    Ok(Some(
+        wire::Snapshot::decode(bytes).map_err(CodecError::from)?,
+    ))
 }
 
 /// Fixes a position of the chain as a snapshot.

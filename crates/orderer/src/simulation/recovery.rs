@@ -19,7 +19,7 @@ impl World {
     /// what is wrong.
     pub(super) async fn end(self: Arc<Self>, quiet: impl Future<Output = ()>) -> Vec<String> {
         self.recover();
-        let wrong = match rt::timeout(RECOVERY, self.clone().settle()).await {
+        let mut wrong = match rt::timeout(RECOVERY, self.clone().settle()).await {
             Some(()) => Vec::new(),
             None => vec![format!(
                 "no recovery in a whole cluster: {}",
@@ -29,13 +29,13 @@ impl World {
         self.calm.store(true, Ordering::Relaxed);
         quiet.await;
         // What the last messages made of the chains.
-        match rt::timeout(RECOVERY, self.clone().settle()).await {
-            Some(()) => wrong,
-            None => vec![format!(
+        if rt::timeout(RECOVERY, self.clone().settle()).await.is_none() {
+            wrong.push(format!(
                 "the chains do not become equal: {}",
                 self.standing()
-            )],
+            ));
         }
+        wrong
     }
 
     /// Everything that was broken is mended.

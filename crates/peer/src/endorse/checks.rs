@@ -8,13 +8,12 @@ use std::{
 
 use bytes::Bytes;
 use consilium_msp::{Certificate, Identity, Msp};
-use consilium_proto::{common, msp, protos};
+use consilium_proto::{common, decode, msp, protos};
 use consilium_protocol::{
     ParseError,
     config::ChannelConfig,
     proposal::{self, ParsedProposal},
 };
-use prost::Message;
 
 use super::EndorseError;
 
@@ -32,9 +31,9 @@ pub(super) fn malformed(signed: &protos::SignedProposal, error: &ParseError) -> 
         _ => return EndorseError::refused(error.to_string()),
     };
     // The expiry filter reads the signature header before anything reads the channel header.
-    let signature_header = protos::Proposal::decode(signed.proposal_bytes.clone())
-        .and_then(|proposal| common::Header::decode(proposal.header))
-        .map(|header| common::SignatureHeader::decode(header.signature_header));
+    let signature_header = decode::<protos::Proposal>(&signed.proposal_bytes)
+        .and_then(|proposal| decode::<common::Header>(&proposal.header))
+        .map(|header| decode::<common::SignatureHeader>(&header.signature_header));
     match signature_header {
         Ok(Err(unreadable)) => EndorseError::filtered(format!(
             "failed parsing signature header: error unmarshalling SignatureHeader: {unreadable}"
@@ -75,7 +74,7 @@ pub(super) fn time_window(
 /// The creator's certificate must not have expired. One that cannot be read does not count as
 /// expired here; it is refused later.
 pub(super) fn expiry(creator: &Bytes, now: SystemTime) -> Result<(), EndorseError> {
-    let not_after = msp::SerializedIdentity::decode(creator.clone())
+    let not_after = decode::<msp::SerializedIdentity>(creator)
         .ok()
         .and_then(|identity| Certificate::from_pem(&identity.id_bytes).ok())
         .map(|certificate| certificate.not_after());

@@ -4,7 +4,6 @@
 use bytes::Bytes;
 use consilium_ledger::{SimulationResults, TouchedNamespace};
 use consilium_proto::{common, protos};
-use prost::Message;
 
 /// The interest of a simulation; system chaincodes are planned for without one.
 pub(super) fn of(
@@ -50,7 +49,7 @@ fn calls(namespace: &TouchedNamespace) -> Vec<protos::ChaincodeCall> {
 fn policies(encoded: &[Bytes]) -> Vec<common::SignaturePolicyEnvelope> {
     encoded
         .iter()
-        .filter_map(|policy| common::SignaturePolicyEnvelope::decode(policy.clone()).ok())
+        .filter_map(|policy| consilium_proto::decode(policy).ok())
         .collect()
 }
 
@@ -58,6 +57,7 @@ fn policies(encoded: &[Bytes]) -> Vec<common::SignaturePolicyEnvelope> {
 mod tests {
     use super::*;
     use consilium_ledger::TouchedCollection;
+    use prost::Message as _;
 
     fn results(namespaces: Vec<TouchedNamespace>) -> SimulationResults {
         SimulationResults {

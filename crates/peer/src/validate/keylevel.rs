@@ -279,7 +279,7 @@ impl<'a> Judge<'a> {
 /// Metadata that does not parse fails the transaction. Fabric stops the channel on it, which lets
 /// whoever may set a key's policy stop everybody.
 fn key_policy(stored: Bytes) -> Result<Option<Bytes>, Failure> {
-    let metadata = kvrwset::KvMetadataWrite::decode(stored)
+    let metadata = consilium_proto::decode::<kvrwset::KvMetadataWrite>(&stored)
         .map_err(|error| Failure::Policy(format!("metadata of key is unreadable: {error}")))?;
     Ok(metadata
         .entries

@@ -20,7 +20,6 @@ use std::collections::HashSet;
 use consilium_proto::{common, protos::TxValidationCode};
 use consilium_protocol::config::ChannelConfig;
 use keylevel::ChangedMetadata;
-use prost::Message;
 use rayon::prelude::*;
 
 pub use policies::Policies;
@@ -153,7 +152,7 @@ fn sets_metadata(transaction: &PreparedTransaction) -> bool {
         })
 }
 
-/// Whether a block writes where chaincode definitions are, so that remembered ones may be stale.
+/// Whether a block writes where chaincode definitions and approvals are, so that remembered ones may be stale.
 pub(crate) fn may_define(transactions: &[PreparedTransaction]) -> bool {
     transactions.iter().any(|transaction| match transaction {
         PreparedTransaction::Endorser {
@@ -165,8 +164,11 @@ pub(crate) fn may_define(transactions: &[PreparedTransaction]) -> bool {
             .namespaces
             .iter()
             .any(|namespace| {
+                // Approvals are in collections, and a collection without a name is the public part.
+                let collections = &namespace.collections;
                 matches!(namespace.name.as_str(), "_lifecycle" | "lscc")
-                    && !namespace.writes.is_empty()
+                    && (!namespace.writes.is_empty()
+                        || collections.iter().any(|c| !c.hashed_writes.is_empty()))
             }),
         _ => false,
     })
@@ -178,8 +180,8 @@ fn apply_config(
     index: usize,
 ) -> Result<ChannelConfig, Terminal> {
     let invalid = |reason: String| Terminal::Config { index, reason };
-    let envelope = common::ConfigEnvelope::decode(envelope.clone())
-        .map_err(|error| invalid(error.to_string()))?;
+    let envelope: common::ConfigEnvelope =
+        consilium_proto::decode(envelope).map_err(|error| invalid(error.to_string()))?;
     current
         .validate(&envelope)
         .map_err(|error| invalid(error.to_string()))

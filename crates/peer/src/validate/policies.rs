@@ -11,7 +11,6 @@ use consilium_proto::{
 };
 use consilium_protocol::config::ChannelConfig;
 use moka::sync::Cache;
-use prost::Message;
 
 /// Compiled policies kept per configuration.
 const COMPILED: u64 = 10_000;
@@ -21,9 +20,10 @@ type Compiled = Result<Arc<dyn Policy>, String>;
 /// The policies that endorsements are judged by, under one channel configuration.
 pub struct Policies {
     config: Arc<ChannelConfig>,
-    /// By the encoded `SignaturePolicyEnvelope`.
+    /// By the encoded `SignaturePolicyEnvelope`; copies, since what is asked with is a slice of a whole record
+    /// that must not live on with it.
     signature: Cache<Bytes, Compiled>,
-    /// By the encoded `ApplicationPolicy`.
+    /// By the encoded `ApplicationPolicy`; copies too.
     application: Cache<Bytes, Compiled>,
     /// Of implicit collections, by the organization's MSP id.
     implicit: BTreeMap<String, Compiled>,
@@ -72,10 +72,11 @@ impl Policies {
         if let Some(compiled) = self.application.get(policy) {
             return compiled;
         }
-        let compiled = protos::ApplicationPolicy::decode(policy.clone())
+        let compiled = consilium_proto::decode(policy)
             .map_err(|error| format!("failed to unmarshal ApplicationPolicy bytes: {error}"))
             .and_then(|parsed| self.compile(&parsed));
-        self.application.insert(policy.clone(), compiled.clone());
+        self.application
+            .insert(Bytes::copy_from_slice(policy), compiled.clone());
         compiled
     }
 
@@ -87,10 +88,11 @@ impl Policies {
         if let Some(compiled) = self.signature.get(policy) {
             return evaluate(&compiled, by);
         }
-        let compiled = common::SignaturePolicyEnvelope::decode(policy.clone())
+        let compiled = consilium_proto::decode(policy)
             .map_err(|error| format!("could not translate policy: {error}"))
             .and_then(|envelope| self.compile_signature(&envelope));
-        self.signature.insert(policy.clone(), compiled.clone());
+        self.signature
+            .insert(Bytes::copy_from_slice(policy), compiled.clone());
         evaluate(&compiled, by)
     }
 

@@ -119,7 +119,7 @@ fn prepare_transaction(
         }
     };
     let tx_id = checked.parsed.channel_header.tx_id.clone();
-    if !is_signed_by_creator(&checked, config, memory) {
+    if !is_signed_by_creator(&checked, config) {
         return PreparedTransaction::Rejected {
             tx_id,
             code: TxValidationCode::BadCreatorSignature,
@@ -156,11 +156,7 @@ fn prepare_transaction(
 /// Whether the creator is a valid identity of the channel and signed the payload.
 ///
 /// An envelope for another channel fails as well: its MSPs are not ours to ask.
-fn is_signed_by_creator(
-    checked: &CheckedEnvelope,
-    config: &ChannelConfig,
-    memory: &SignatureMemory,
-) -> bool {
+fn is_signed_by_creator(checked: &CheckedEnvelope, config: &ChannelConfig) -> bool {
     let envelope = &checked.parsed;
     if envelope.channel_header.channel_id != config.channel_id() {
         return false;
@@ -169,13 +165,12 @@ fn is_signed_by_creator(
     let Ok(creator) = msps.deserialize(&envelope.signature_header.creator) else {
         return false;
     };
+    // Not through the memory: nobody signs the same envelope twice, and what is remembered of creators would
+    // crowd out endorsements, which come twice at every endorser.
     msps.validate(&creator).is_ok()
-        && memory.verify(
-            &creator,
-            &Payload::new(&envelope.payload),
-            &[],
-            &envelope.signature,
-        )
+        && creator
+            .verify(&envelope.payload, &envelope.signature)
+            .is_ok()
 }
 
 /// The identities that validly signed, in the order of the endorsements and each once.

@@ -230,7 +230,7 @@ fn from_definition(definition: Definition) -> ChaincodePolicy {
 
 /// A chaincode deployed before the V2 lifecycle: its bare signature policy is wrapped.
 fn from_legacy(name: &str, stored: Bytes) -> Option<ChaincodePolicy> {
-    let data = match protos::ChaincodeData::decode(stored) {
+    let data: protos::ChaincodeData = match consilium_proto::decode(&stored) {
         Ok(data) => data,
         Err(error) => {
             tracing::warn!(chaincode = name, %error, "legacy chaincode definition is unreadable");

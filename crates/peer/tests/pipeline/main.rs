@@ -11,7 +11,6 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use consilium_msp::{Msp, Signer};
 use consilium_peer::{Peer, PeerChannel, PeerOptions};
-use consilium_proto::common::Block;
 
 /// No test waits so long for one thing unless it fails.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -55,14 +54,4 @@ async fn let_go(peer: Arc<Peer>, channel: Arc<PeerChannel>) {
     tokio::time::timeout(PATIENCE, released)
         .await
         .expect("the ledger is let go");
-}
-
-/// A block as an orderer sends it: without what peers write into it.
-fn as_delivered(mut block: Block) -> Block {
-    use consilium_proto::common::BlockMetadataIndex::{CommitHash, TransactionsFilter};
-    let metadata = block.metadata.get_or_insert_default();
-    for slot in [TransactionsFilter, CommitHash] {
-        metadata.metadata[slot as usize].clear();
-    }
-    block
 }

@@ -1,33 +1,25 @@
 //! The channel that real Fabric peers recorded, pulled by a running peer.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use consilium_msp::Signer;
 use consilium_proto::common::Block;
 use consilium_protocol::{block, config::ChannelConfig};
-use consilium_testkit::{NodeOu, Organization};
-use prost::Message;
+use consilium_testkit::{
+    NodeOu, Organization,
+    recorded::{Recording, as_delivered},
+};
 
-use crate::{as_delivered, orderer::Orderer, reach, start_peer};
-
-/// The recording lies beside the repository; it is not part of it.
-fn recording() -> Option<Vec<Block>> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fabric-chain");
-    if !folder.join("manifest.json").exists() {
-        println!("skipped: no recorded channel at {}", folder.display());
-        return None;
-    }
-    let mut blocks = Vec::new();
-    while let Ok(bytes) = fs::read(folder.join(format!("blocks/{:05}.block", blocks.len()))) {
-        blocks.push(Block::decode(Bytes::from(bytes)).unwrap());
-    }
-    Some(blocks)
-}
+use crate::{orderer::Orderer, reach, start_peer};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_peer_reproduces_every_flag_and_commit_hash_of_a_recorded_channel() {
-    let Some(recorded) = recording() else { return };
+    let Some(recording) = Recording::open() else {
+        return;
+    };
+    let recorded: Vec<Block> = (0..recording.height())
+        .map(|n| recording.block(n))
+        .collect();
     let delivered: Vec<Block> = recorded.iter().cloned().map(as_delivered).collect();
     let orderer = Orderer::start(Arc::new(delivered[1..].to_vec())).await;
     let config = ChannelConfig::from_block(&delivered[0]).unwrap();

@@ -3,9 +3,8 @@
 use bytes::Bytes;
 use consilium_proto::common;
 use consilium_protocol::block;
-use prost::Message;
+use consilium_testkit::recorded::Recording;
 use serde_json::Value;
-use std::path::PathBuf;
 
 /// A recorded block with what the manifest says about it.
 pub struct Recorded {
@@ -23,30 +22,21 @@ pub struct RecordedTransaction {
 
 /// The blocks, or `None` (with a line saying so) where the recording is absent.
 pub fn read() -> Option<Vec<Recorded>> {
-    let folder = PathBuf::from(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../../shared/fabric-chain"
-    ));
-    let Ok(manifest) = std::fs::read_to_string(folder.join("manifest.json")) else {
-        println!("skipped: no recorded chain at ../shared/fabric-chain");
-        return None;
-    };
+    let recording = Recording::open()?;
     let manifest: Vec<Value> =
-        serde_json::from_str(&manifest).expect("the manifest is a JSON list");
+        serde_json::from_slice(&recording.manifest()).expect("the manifest is a JSON list");
     Some(
         manifest
             .iter()
-            .map(|entry| read_block(&folder, entry))
+            .map(|entry| read_block(&recording, entry))
             .collect(),
     )
 }
 
-fn read_block(folder: &std::path::Path, entry: &Value) -> Recorded {
+fn read_block(recording: &Recording, entry: &Value) -> Recorded {
     let text = |value: &Value, key: &str| value[key].as_str().expect(key).to_owned();
     let number = entry["number"].as_u64().expect("number");
-    let bytes =
-        std::fs::read(folder.join(format!("blocks/{number:05}.block"))).expect("block file");
-    let block = common::Block::decode(Bytes::from(bytes)).expect("a block");
+    let block = recording.block(number);
     let transactions = entry["transactions"].as_array().expect("transactions");
     let transactions = transactions
         .iter()

@@ -15,6 +15,23 @@ pub const CHANNEL: &str = "validated";
 /// Bytes that are no message of any kind.
 const GARBAGE: &[u8] = b"\xff\xff\xff\xff";
 
+/// Field 2 as a number. In identities and policies it is declared as bytes, text or a message: Go's decoder
+/// passes it over. None of ours begins so by itself.
+const UNEXPECTED: &[u8] = b"\x10\x7f";
+
+/// An encoded message behind a field that Go's decoder passes over.
+pub(super) fn with_unexpected(message: &[u8]) -> Bytes {
+    [UNEXPECTED, message].concat().into()
+}
+
+/// The message without that field.
+pub(super) fn without_unexpected(message: &Bytes) -> Bytes {
+    match message.strip_prefix(UNEXPECTED) {
+        Some(known) => message.slice_ref(known),
+        None => message.clone(),
+    }
+}
+
 fn encode(message: &impl prost::Message) -> Bytes {
     message.encode_to_vec().into()
 }
@@ -23,7 +40,7 @@ fn encode(message: &impl prost::Message) -> Bytes {
 pub(super) fn tx_id(people: &People, creator: usize, nonce: u64) -> String {
     hex(&sha256(&[
         &nonce.to_be_bytes(),
-        &people.serialized(creator),
+        &people.creator(creator, nonce),
     ]))
 }
 
@@ -54,7 +71,7 @@ fn payload(plan: &Plan, people: &People, claimed: &str) -> common::Payload {
         _ => Bytes::copy_from_slice(&plan.nonce.to_be_bytes()),
     };
     let signature_header = encode(&common::SignatureHeader {
-        creator: people.serialized(plan.creator),
+        creator: people.creator(plan.creator, plan.nonce),
         nonce,
     });
     let kind = match fault {
@@ -204,6 +221,7 @@ fn endorsement(endorsing: Endorsing, people: &People, response: &Bytes) -> proto
     match endorsing {
         Endorsing::By(person) => sign(person, people.serialized(person)),
         Endorsing::Recoded(person) => sign(person, people.recoded(person)),
+        Endorsing::Padded(person) => sign(person, people.padded(person)),
         Endorsing::Forged(person) => protos::Endorsement {
             endorser: people.serialized(person),
             signature: people.sign(person, response),

@@ -10,6 +10,7 @@ use consilium_proto::common::{
 use consilium_proto::protos::{ApplicationPolicy, application_policy};
 use prost::Message as _;
 
+use super::encode::without_unexpected;
 use super::people::People;
 use super::plan::Endorsing;
 use crate::NodeOu;
@@ -31,7 +32,8 @@ pub(super) fn signers(
 ) -> Vec<usize> {
     let mut signers = Vec::new();
     for endorsing in endorsements {
-        if let Endorsing::By(person) | Endorsing::Recoded(person) = endorsing
+        if let Endorsing::By(person) | Endorsing::Recoded(person) | Endorsing::Padded(person) =
+            endorsing
             && channel
                 .organizations
                 .contains(&people.person(*person).msp_id)
@@ -46,7 +48,7 @@ pub(super) fn signers(
 impl Channel {
     /// An encoded `ApplicationPolicy`.
     pub(super) fn application(&self, people: &People, policy: &Bytes, signers: &[usize]) -> bool {
-        let Ok(policy) = ApplicationPolicy::decode(policy.clone()) else {
+        let Ok(policy) = ApplicationPolicy::decode(without_unexpected(policy)) else {
             return false;
         };
         match policy.r#type {

@@ -436,6 +436,7 @@ impl World<'_> {
                         0 => Endorsing::Forged(person),
                         1..3 => Endorsing::Recoded(person),
                         3 => Endorsing::Nobody,
+                        4 => Endorsing::Padded(person),
                         _ => Endorsing::By(person),
                     }
                 })
@@ -468,6 +469,7 @@ impl World<'_> {
             validation_plugin: plugin.to_owned(),
             validation_parameter: policy,
         };
+        let validation = self.padded(validation.encode_to_vec());
         let collections = self.collections();
         let data = |value| {
             let data = lifecycle::StateData {
@@ -482,22 +484,39 @@ impl World<'_> {
                 "EndorsementInfo",
                 bytes(lifecycle::ChaincodeEndorsementInfo::default().encode_to_vec()),
             ),
-            ("ValidationInfo", bytes(validation.encode_to_vec())),
+            ("ValidationInfo", bytes(validation.into())),
             ("Collections", bytes(collections.encode_to_vec())),
         ];
         let metadata = lifecycle::StateMetadata {
             datatype: "ChaincodeDefinition".to_owned(),
             fields: fields.iter().map(|(name, _)| (*name).to_owned()).collect(),
         };
-        let mut namespace = encode::namespace("_lifecycle");
-        namespace.writes = fields
+        let writes = fields
             .into_iter()
-            .map(|(field, value)| write(format!("namespaces/fields/{name}/{field}"), value))
-            .chain([write(
+            .map(|(field, value)| (format!("namespaces/fields/{name}/{field}"), value))
+            .chain([(
                 format!("namespaces/metadata/{name}"),
                 metadata.encode_to_vec().into(),
-            )])
-            .collect();
+            )]);
+        let mut namespace = encode::namespace("_lifecycle");
+        // No name is the public part, so this defines as well.
+        if self.chance(30) {
+            let unnamed = CollectionRwSet {
+                pvt_rwset_hash: Bytes::copy_from_slice(&sha256(&[&plan.nonce.to_be_bytes()])),
+                hashed_writes: writes
+                    .map(|(key, value)| KvWriteHash {
+                        key_hash: key.into(),
+                        is_delete: false,
+                        value_hash: value,
+                        is_purge: false,
+                    })
+                    .collect(),
+                ..Default::default()
+            };
+            namespace.collections.push(unnamed);
+        } else {
+            namespace.writes = writes.map(|(key, value)| write(key, value)).collect();
+        }
         self.push(&mut plan, namespace, Vec::new());
         plan
     }
@@ -534,11 +553,18 @@ impl World<'_> {
             ),
             _ => application_policy::Type::SignaturePolicy(self.signature_policy()),
         };
-        ApplicationPolicy {
+        let policy = ApplicationPolicy {
             r#type: Some(policy),
+        };
+        self.padded(policy.encode_to_vec())
+    }
+
+    /// Sometimes with a field that Go's decoder passes over.
+    fn padded(&mut self, message: Vec<u8>) -> Bytes {
+        match self.chance(10) {
+            true => encode::with_unexpected(&message),
+            false => message.into(),
         }
-        .encode_to_vec()
-        .into()
     }
 
     fn collections(&mut self) -> CollectionConfigPackage {
@@ -646,6 +672,20 @@ impl World<'_> {
                     .push(KvMetadataWrite { key, entries });
             }
         }
+        // No simulation names a key twice, but a forger can.
+        if self.chance(4)
+            && let Some(again) = namespace.writes.first().cloned()
+        {
+            namespace.writes.push(KvWrite {
+                is_delete: self.chance(50),
+                ..again
+            });
+        }
+        if self.chance(10)
+            && let Some(again) = namespace.metadata_writes.first().cloned()
+        {
+            namespace.metadata_writes.push(again);
+        }
         if self.chance(40) {
             let collection = self.pick(&COLLECTIONS);
             if collection.is_empty() || self.chance(30) {
@@ -693,6 +733,11 @@ impl World<'_> {
                 is_purge,
             });
         }
+        if self.chance(4)
+            && let Some(again) = results.hashed_writes.first().cloned()
+        {
+            results.hashed_writes.push(again);
+        }
         if self.chance(40) {
             for key in self.few_keys() {
                 let entries = self.metadata();
@@ -738,19 +783,20 @@ impl World<'_> {
     }
 
     fn metadata(&mut self) -> Vec<KvMetadataEntry> {
-        let entry = |name: &str, value: Vec<u8>| KvMetadataEntry {
+        let entry = |name: &str, value: &[u8]| KvMetadataEntry {
             name: name.to_owned(),
-            value: value.into(),
+            value: Bytes::copy_from_slice(value),
         };
         let name = "VALIDATION_PARAMETER";
         let policy = self.signature_policy().encode_to_vec();
+        let policy = self.padded(policy);
         match self.below(10) {
             0..3 => Vec::new(),
-            3 => vec![entry("OTHER", b"x".to_vec())],
-            4 => vec![entry(name, Vec::new())],
-            5 => vec![entry(name, b"\xff\xff".to_vec())],
-            6 => vec![entry(name, Vec::new()), entry(name, policy)],
-            _ => vec![entry(name, policy)],
+            3 => vec![entry("OTHER", b"x")],
+            4 => vec![entry(name, b"")],
+            5 => vec![entry(name, b"\xff\xff")],
+            6 => vec![entry(name, b""), entry(name, &policy)],
+            _ => vec![entry(name, &policy)],
         }
     }
 

@@ -2,8 +2,9 @@
 //!
 //! [`Reference`] is validation, MVCC and commit hash written down from the rules
 //! (`fabric: core/committer/txvalidator/v20`, `core/ledger/kvledger/txmgmt/validation`) as plainly as
-//! possible: one transaction after the other, maps, no cache, nothing shared with the product but the
-//! generated messages. [`Generator`] makes chains from a seed that meet every rule often: [`Plan`]s of
+//! possible: one transaction after the other, maps, no cache. Of the product it shares the generated messages
+//! and the form of read-write sets (`consilium_protocol::rwset`); decoding, endorsement, conflicts and hashes
+//! are its own. [`Generator`] makes chains from a seed that meet every rule often: [`Plan`]s of
 //! transactions, encoded and signed. A test feeds the chain to a peer and compares flags, commit hashes
 //! and state.
 

@@ -7,6 +7,7 @@ use consilium_msp::{Signer as _, SoftwareSigner};
 use consilium_proto::msp::SerializedIdentity;
 use prost::Message as _;
 
+use super::encode::with_unexpected;
 use crate::{NodeOu, Organization};
 
 /// Members of the channel's organizations, and one stranger.
@@ -74,6 +75,19 @@ impl People {
         pem.push(b'\n');
         identity.id_bytes = pem.into();
         identity.encode_to_vec().into()
+    }
+
+    /// The same identity and a field that Go's decoder passes over.
+    pub(super) fn padded(&self, id: usize) -> Bytes {
+        with_unexpected(&self.serialized(id))
+    }
+
+    /// The creator's bytes in the transaction with this nonce; sometimes padded.
+    pub(super) fn creator(&self, id: usize, nonce: u64) -> Bytes {
+        match nonce.is_multiple_of(11) {
+            true => self.padded(id),
+            false => self.serialized(id),
+        }
     }
 
     pub(super) fn sign(&self, id: usize, message: &[u8]) -> Bytes {

@@ -33,6 +33,8 @@ pub enum Endorsing {
     Forged(usize),
     /// A good one by the same certificate in other bytes.
     Recoded(usize),
+    /// A good one by the same identity with a field that Go's decoder passes over.
+    Padded(usize),
     /// By bytes that are no identity.
     Nobody,
 }

@@ -14,6 +14,7 @@ use consilium_proto::{common, txmgr};
 use consilium_protocol::rwset::{NsRwSet, Version};
 use prost::Message as _;
 
+use super::encode::without_unexpected;
 use super::endorsement::{Channel, signers};
 use super::people::{MEMBERS, People};
 use super::plan::{Change, Plan, Stage};
@@ -261,7 +262,8 @@ impl Reference {
         let Some(state_data::Type::Int64(_)) = field("Sequence") else {
             return None;
         };
-        let validation = ChaincodeValidationInfo::decode(bytes("ValidationInfo")?).ok()?;
+        let validation = without_unexpected(&bytes("ValidationInfo")?);
+        let validation = ChaincodeValidationInfo::decode(validation).ok()?;
         bytes("EndorsementInfo")?;
         Some(Definition {
             plugin: validation.validation_plugin,
@@ -327,57 +329,87 @@ impl Reference {
 
     /// Adds a valid transaction's writes in one namespace.
     fn write(&self, namespace: &NsRwSet, version: Version, changes: &mut Changes) {
-        let mut writes: BTreeMap<StateKey, Option<Bytes>> = BTreeMap::new();
-        let mut metadata: BTreeMap<StateKey, &[KvMetadataEntry]> = BTreeMap::new();
-        for write in &namespace.writes {
-            let value = (!write.is_delete && !write.value.is_empty()).then(|| write.value.clone());
-            writes.insert(place(&namespace.name, "", write.key.as_bytes()), value);
+        // Fabric adds up what happens to a key (tx_ops.go), so one that is named twice has the fate that
+        // the sum stands for.
+        const VALUE: u8 = 1;
+        const METADATA: u8 = 2;
+        const NO_METADATA: u8 = 4;
+        const DELETION: u8 = 8;
+        #[derive(Default)]
+        struct Operation {
+            sum: u8,
+            value: Option<Bytes>,
+            metadata: Option<Bytes>,
         }
-        for write in &namespace.metadata_writes {
-            let key = place(&namespace.name, "", write.key.as_bytes());
-            metadata.insert(key, &write.entries);
+        let mut operations: BTreeMap<StateKey, Operation> = BTreeMap::new();
+        let mut write = |key: StateKey, value: Option<Bytes>| {
+            let operation = operations.entry(key).or_default();
+            operation.sum += if value.is_some() { VALUE } else { DELETION };
+            operation.value = value.or(operation.value.take());
+        };
+        for one in &namespace.writes {
+            let value = (!one.is_delete && !one.value.is_empty()).then(|| one.value.clone());
+            write(place(&namespace.name, "", one.key.as_bytes()), value);
         }
         for collection in &namespace.collections {
-            for write in &collection.hashed_writes {
+            for one in &collection.hashed_writes {
                 let empty = sha256(&[]);
-                let hash = &write.value_hash;
-                let deletes = write.is_delete || hash.is_empty() || hash[..] == empty[..];
-                let key = place(&namespace.name, &collection.name, &write.key_hash);
-                writes.insert(key, (!deletes).then(|| hash.clone()));
-            }
-            for write in &collection.metadata_writes {
-                let key = place(&namespace.name, &collection.name, &write.key_hash);
-                metadata.insert(key, &write.entries);
+                let hash = &one.value_hash;
+                let deletes = one.is_delete || hash.is_empty() || hash[..] == empty[..];
+                let key = place(&namespace.name, &collection.name, &one.key_hash);
+                write(key, (!deletes).then(|| hash.clone()));
             }
         }
-        let keys: Vec<StateKey> = writes.keys().chain(metadata.keys()).cloned().collect();
-        for key in keys {
+        let mut label = |key: StateKey, entries: &[KvMetadataEntry]| {
+            let operation = operations.entry(key).or_default();
+            let metadata = stored(entries);
+            operation.sum += if metadata.is_some() {
+                METADATA
+            } else {
+                NO_METADATA
+            };
+            operation.metadata = metadata.or(operation.metadata.take());
+        };
+        for one in &namespace.metadata_writes {
+            label(place(&namespace.name, "", one.key.as_bytes()), &one.entries);
+        }
+        for collection in &namespace.collections {
+            for one in &collection.metadata_writes {
+                let key = place(&namespace.name, &collection.name, &one.key_hash);
+                label(key, &one.entries);
+            }
+        }
+        for (
+            key,
+            Operation {
+                sum,
+                value,
+                metadata,
+            },
+        ) in operations
+        {
             let before = match changes.get(&key) {
                 Some((entry, _)) => entry.clone(),
                 None => self.state.get(&key).cloned(),
             };
-            let entry = match (writes.get(&key), metadata.get(&key)) {
-                (Some(None), _) => None,
-                (Some(Some(value)), Some(entries)) => Some(Entry {
-                    value: value.clone(),
-                    metadata: stored(entries),
+            let has = |flag: u8| sum & flag != 0;
+            let entry = if has(DELETION) {
+                None
+            } else if has(VALUE) && (sum == VALUE || has(METADATA) || has(NO_METADATA)) {
+                let kept = || before.and_then(|entry| entry.metadata);
+                Some(Entry {
+                    value: value.expect("an odd sum has a value"),
+                    metadata: if sum == VALUE { kept() } else { metadata },
                     version,
-                }),
-                (Some(Some(value)), None) => Some(Entry {
-                    value: value.clone(),
-                    metadata: before.and_then(|entry| entry.metadata),
+                })
+            } else {
+                // Nothing to set metadata of: nothing happens.
+                let Some(before) = before else { continue };
+                Some(Entry {
+                    value: before.value,
+                    metadata,
                     version,
-                }),
-                (None, Some(entries)) => match before {
-                    // Nothing to set metadata of.
-                    None => continue,
-                    Some(before) => Some(Entry {
-                        value: before.value,
-                        metadata: stored(entries),
-                        version,
-                    }),
-                },
-                (None, None) => continue,
+                })
             };
             changes.insert(key, (entry, version));
         }
@@ -507,7 +539,7 @@ impl Endorsement<'_> {
         });
         match policy {
             Some(policy) if !policy.is_empty() && self.is_collection(collection) => {
-                let policy = common::SignaturePolicyEnvelope::decode(policy);
+                let policy = common::SignaturePolicyEnvelope::decode(without_unexpected(&policy));
                 policy.is_ok_and(|policy| self.signature(&policy))
             }
             _ if collection.is_empty() => self.chaincode(),
