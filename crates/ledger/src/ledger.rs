@@ -104,7 +104,7 @@ impl Ledger {
                 String::from_utf8(channel).map_err(|_| LedgerError::damaged("channel record"))?
             }
             // A database that was lost is made again, as block 0 says what it is of.
-            None => match recovery::first_block(&database)? {
+            None => match recovery::first_block(&database.files)? {
                 Some(genesis) => channel_of(&genesis)?,
                 None => return Err(LedgerError::Missing(path.into())),
             },

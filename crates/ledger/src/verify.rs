@@ -12,7 +12,7 @@ use std::sync::Arc;
 use consilium_proto::common;
 use consilium_protocol::block;
 
-use crate::blockfile::{Appended, Found, Kind, Location, Position, Record, Scan};
+use crate::blockfile::{Appended, Fault, Found, Kind, Location, Position, Record, Scan};
 use crate::chain;
 use crate::commit::Reapply;
 use crate::compare;
@@ -176,9 +176,12 @@ impl Pass {
         let total = files.distance(begin, self.taken)?;
         let mut scan = Scan::new(&files, begin)?;
         let mut next = chain::Base::load(&self.database)?.first;
-        if files.last_file()?.is_some() && files.first_block(0).is_err() {
+        let height = chain::height(&self.database)?;
+        let mut done = 0;
+        // A scan looks at the first bytes of those files only that it comes to from others.
+        if files.length_if_there(0)?.is_some() && files.first_block(0).is_err() {
             let at = Position { file: 0, offset: 0 };
-            self.fault(at, None, None, "the first bytes of the file are damaged");
+            self.fault(at, None, None, Fault::FileHeader);
         }
         loop {
             match scan.step()? {
@@ -197,10 +200,12 @@ impl Pass {
                         continue;
                     }
                     if record.kind == Kind::Block {
+                        // Where some are missing, those behind are not all wrong.
+                        let behind = record.number.saturating_add(1);
                         self.block(next, location, record, check)?;
-                        next += 1;
+                        next = behind;
                     }
-                    let done = files.distance(begin, location.end())?;
+                    done += u64::from(location.length);
                     progress(Progress { done, total });
                 }
                 // It is being written, or a crash tore it: opening cuts it off.
@@ -214,11 +219,14 @@ impl Pass {
                     }
                     self.again = None;
                     self.previous = None;
-                    let Some(behind) = files.next_record_after(at)? else {
+                    let Some(behind) = files.next_record_after(at, next..=height)? else {
                         return Ok(());
                     };
-                    let read = files.record_at(behind)?;
-                    next = read.map_or(next + 1, |(_, record)| record.number);
+                    let read = match files.length_if_there(behind.file)? {
+                        Some(_) => files.record_at(behind)?,
+                        None => Err(Fault::Missing),
+                    };
+                    next = read.map_or(next.saturating_add(1), |(_, record)| record.number);
                     scan.skip_to(behind);
                 }
             }
