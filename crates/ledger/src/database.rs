@@ -147,7 +147,8 @@ impl Database {
         let mut options = database_options();
         options.create_if_missing(false);
         options.create_missing_column_families(false);
-        // Files that the other process deletes stay readable as long as they are open.
+        // Files that the other process deletes stay readable as long as they are open; RocksDB
+        // supports no bound here.
         options.set_max_open_files(-1);
         // What is in memory says nothing about the disk.
         let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
@@ -168,13 +169,11 @@ impl Database {
             opened = open();
         }
         let db = opened.map_err(|source| LedgerError::database("opening", &path, owner, source))?;
-        let options = StoreOptions::default();
-        let files = BlockFiles::open_read_only(&folder.join(BLOCKS), owner, &options);
         Ok(Arc::new(Self {
             db,
             owner,
-            files: Arc::new(files),
-            options,
+            files: Arc::new(Self::files_of(folder, owner)),
+            options: StoreOptions::default(),
         }))
     }
 
@@ -197,6 +196,16 @@ impl Database {
             files,
             options: options.clone(),
         }))
+    }
+
+    /// The block files of a chain, for reading, without its database.
+    pub(crate) fn files_of(folder: &Path, owner: Owner) -> BlockFiles {
+        BlockFiles::open_read_only(&folder.join(BLOCKS), owner, &StoreOptions::default())
+    }
+
+    /// Folder of RocksDB within a channel's.
+    pub(crate) fn path_in(folder: &Path) -> PathBuf {
+        folder.join(DATABASE)
     }
 
     /// Whether a folder holds a chain.
