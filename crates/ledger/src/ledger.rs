@@ -42,7 +42,8 @@ pub struct Ledger {
     pub(crate) before_reset: AtomicU64,
     pub(crate) database: Arc<Database>,
     pub(crate) tip: RwLock<Tip>,
-    /// Held through a commit: commits are serial by nature, and nobody else takes it.
+    /// Held through a commit: commits are serial by nature. Requests for snapshots take it, too: the
+    /// height stays while they are decided.
     pub(crate) committing: Mutex<()>,
     pub(crate) height: watch::Sender<u64>,
     pub(crate) private: PrivateStore,
@@ -320,7 +321,8 @@ impl Ledger {
 
 impl Drop for Ledger {
     fn drop(&mut self) {
-        self.snapshots.close();
+        // Whoever drops the last one may be unable to wait.
+        self.snapshots.give_up();
     }
 }
 

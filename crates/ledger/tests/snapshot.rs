@@ -306,6 +306,7 @@ fn requests_last_until_their_block_and_can_be_taken_back() {
         refused(ledger.request_snapshot(9)),
         "duplicate snapshot request for block number 9"
     );
+    ledger.close();
     drop(ledger);
     let path = folder.path().join("ledger");
     let ledger = Ledger::open_with(&path, &options(&root), &mut |_| {}).unwrap();
@@ -326,4 +327,54 @@ fn requests_last_until_their_block_and_can_be_taken_back() {
 
     let without = Ledger::create(folder.path().join("without"), &genesis(&[])).unwrap();
     assert!(refused(without.request_snapshot(0)).contains("ledger.snapshots.rootDir"));
+}
+
+#[test]
+fn a_request_survives_whoever_opens_the_ledger_without_a_folder_for_snapshots() {
+    let folder = support::folder();
+    let (ledger, _) = small(folder.path());
+    let root = folder.path().join("snapshots");
+    ledger.request_snapshot(5).unwrap();
+    ledger.close();
+    drop(ledger);
+    let path = folder.path().join("ledger");
+    let without = StoreOptions::default();
+    let ledger = Ledger::open(&path).unwrap();
+    let results = results("cc", |set| set.writes = vec![write("late", b"1")]);
+    commit(&ledger, vec![transaction(9, "cc", &results)]);
+    assert_eq!(ledger.pending_snapshots(), [5]);
+    ledger.close();
+    drop(ledger);
+    let rebuilt = Ledger::rebuild(&path, &without, &mut |_| {}).unwrap();
+    assert_eq!(rebuilt.ledger.height(), 6);
+    assert_eq!(rebuilt.ledger.pending_snapshots(), [5]);
+    rebuilt.ledger.close();
+    drop(rebuilt);
+    for name in ["temp", "completed"] {
+        assert!(!Path::new(name).exists(), "{name} in the current folder");
+    }
+    // Whoever has a folder makes it.
+    let ledger = Ledger::open_with(&path, &options(&root), &mut |_| {}).unwrap();
+    let metadata = finished(&ledger, &root, 5).join("_snapshot_signable_metadata.json");
+    assert!(metadata.exists(), "{} is not there", metadata.display());
+}
+
+#[test]
+fn a_request_that_was_waiting_for_the_last_block_is_met_after_a_rebuild() {
+    let folder = support::folder();
+    let (ledger, _) = small(folder.path());
+    let root = folder.path().join("snapshots");
+    ledger.request_snapshot(5).unwrap();
+    ledger.close();
+    drop(ledger);
+    let path = folder.path().join("ledger");
+    let ledger = Ledger::open(&path).unwrap();
+    let results = results("cc", |set| set.writes = vec![write("late", b"1")]);
+    commit(&ledger, vec![transaction(9, "cc", &results)]);
+    drop(ledger);
+    let rebuilt = Ledger::rebuild(&path, &options(&root), &mut |_| {}).unwrap();
+    let at = finished(&rebuilt.ledger, &root, 5);
+    let metadata = at.join("_snapshot_signable_metadata.json");
+    assert!(metadata.exists(), "{} is not there", metadata.display());
+    assert_eq!(std::fs::read_dir(root.join("temp")).unwrap().count(), 0);
 }

@@ -308,6 +308,15 @@ impl Peer {
         if let Some(gossip) = self.core.private.gossip() {
             gossip.shutdown().await;
         }
+        let channels = self.core.running();
+        let closed = tokio::task::spawn_blocking(move || {
+            for channel in channels {
+                channel.ledger().close();
+            }
+        });
+        if let Err(error) = closed.await {
+            tracing::error!(%error, "closing a ledger panicked");
+        }
     }
 }
 
