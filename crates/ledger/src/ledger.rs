@@ -28,6 +28,17 @@ use crate::tx_index::{self, TxStatus};
 
 pub(crate) const CHANNEL: &[u8] = b"channel";
 
+/// Prefix of the name of a ledger's folder while the ledger is made. No channel's name begins so.
+pub const UNFINISHED: &str = ".joining-";
+
+/// Where the ledger of `path` is made before it is moved there, so that a crash leaves either a whole
+/// ledger or none.
+pub fn unfinished(path: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(UNFINISHED);
+    name.push(path.file_name().unwrap_or_default());
+    path.with_file_name(name)
+}
+
 /// A channel's ledger at a peer.
 ///
 /// Queries may run at any time, beside a commit; they see whole blocks only. Commits follow one

@@ -269,7 +269,7 @@ fn a_changed_file_is_refused_and_leaves_no_ledger() {
             "{name}: {error}"
         );
         assert!(!path.exists());
-        assert!(!folder.path().join("none.importing").exists());
+        assert!(!folder.path().join(".joining-none").exists());
     }
     let nowhere = Ledger::create_from_snapshot(
         folder.path().join("none"),

@@ -18,8 +18,6 @@ const LEDGERS: &str = "ledgers";
 const LOCK: &str = "lock";
 /// In the folder of a paused channel.
 const PAUSED: &str = "paused";
-/// Prefix of a ledger folder whose making has not finished.
-pub(crate) const UNFINISHED: &str = ".joining-";
 /// Prefix of a ledger folder whose removal has not finished.
 pub(crate) const LEAVING: &str = ".unjoining-";
 
