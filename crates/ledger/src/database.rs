@@ -318,7 +318,7 @@ impl Database {
             .map_err(self.failed("reading"))
     }
 
-    /// The first record at or after `start` and before `end`.
+    /// The first records at or after `start` and before `end`, however large.
     pub(crate) fn scan(
         &self,
         family: Family,
@@ -333,6 +333,20 @@ impl Database {
             IteratorMode::From(start, rocksdb::Direction::Forward),
         );
         take(self, iterator, limit, usize::MAX)
+    }
+
+    /// Up to `limit` records at or after `start`; fewer if they are large. An empty answer means that
+    /// there are no more.
+    pub(crate) fn step(
+        &self,
+        family: Family,
+        start: &[u8],
+        limit: usize,
+    ) -> Result<Vec<Record>, LedgerError> {
+        let cf = self.family(family)?;
+        let from = IteratorMode::From(start, rocksdb::Direction::Forward);
+        let iterator = self.db.iterator_cf_opt(&cf, bounded(None), from);
+        take(self, iterator, limit, SCAN_STEP_BYTES)
     }
 
     pub(crate) fn batch(&self) -> Batch<'_> {
@@ -418,7 +432,7 @@ fn take(
     let mut bytes = 0;
     for record in iterator.take(limit) {
         let record = record.map_err(database.failed("scanning"))?;
-        bytes += record.1.len();
+        bytes += record.0.len() + record.1.len();
         records.push(record);
         if bytes >= byte_limit {
             break;

@@ -378,3 +378,37 @@ fn a_request_that_was_waiting_for_the_last_block_is_met_after_a_rebuild() {
     assert!(metadata.exists(), "{} is not there", metadata.display());
     assert_eq!(std::fs::read_dir(root.join("temp")).unwrap().count(), 0);
 }
+
+#[test]
+fn transaction_ids_come_by_length_and_then_in_their_order() {
+    let folder = support::folder();
+    let root = folder.path().join("snapshots");
+    let ledger =
+        Ledger::create_with(folder.path().join("ledger"), &genesis(&[]), &options(&root)).unwrap();
+    let claimed = [
+        ("b", 1),
+        ("a", 2),
+        ("a", 1),
+        ("z", 2),
+        ("q", 64),
+        ("y", 70),
+        ("x", 70),
+    ];
+    let longest = [("w", 65), ("v", 300), ("u", 70)];
+    let ids = claimed.into_iter().chain(longest);
+    let mut ids: Vec<String> = ids.map(|(id, times)| id.repeat(times)).collect();
+    let data = ids.iter().map(|id| support::claiming(id)).collect();
+    commit(&ledger, data);
+    ledger.request_snapshot(0).unwrap();
+    let at = finished(&ledger, &root, 1);
+    let data = std::fs::read(at.join("txids.data")).unwrap();
+    // Block 0 has one, too.
+    ids.push(support::tx_id(0));
+    ids.sort_by_key(|id| (id.len(), id.clone()));
+    let mut wanted = vec![1];
+    for id in ids {
+        prost::encoding::encode_varint(id.len() as u64, &mut wanted);
+        wanted.extend_from_slice(id.as_bytes());
+    }
+    assert_eq!(data, wanted);
+}
