@@ -177,6 +177,26 @@ impl LedgerError {
         matches!(self, LedgerError::DiskFull { .. })
     }
 
+    /// Whether files of the database in the folder `path` are damaged or missing; anything else that
+    /// fails (no rights, too many open files) says nothing about what is stored.
+    pub(crate) fn is_damaged_database(&self, path: &Path) -> bool {
+        match self {
+            LedgerError::CorruptDatabase { .. } => true,
+            LedgerError::Storage { source, .. } => {
+                // RocksDB passes the system's words and the file's name on, and nothing else.
+                let text = source.to_string();
+                let is_missing = match source.kind() {
+                    rocksdb::ErrorKind::IOError => text.contains("No such file or directory"),
+                    rocksdb::ErrorKind::InvalidArgument => text.contains("does not exist"),
+                    _ => false,
+                };
+                let is_incomplete = text.contains("Column family not found");
+                is_incomplete || is_missing && text.contains(&*path.to_string_lossy())
+            }
+            _ => false,
+        }
+    }
+
     pub(crate) fn damaged(what: impl Into<String>) -> LedgerError {
         LedgerError::Damaged(what.into())
     }

@@ -69,6 +69,8 @@ pub struct Verified {
     pub behind: u64,
     /// Everything that is wrong.
     pub faults: Vec<LedgerFault>,
+    /// What could not be compared with anything, in words, with the reason.
+    pub unchecked: Vec<String>,
 }
 
 /// A check of a block that needs to know more than this crate: who may sign it.
@@ -89,7 +91,7 @@ pub fn verify(
         return Err(LedgerError::Missing(path.into()));
     }
     match verify_readable(path, scratch, check, progress) {
-        Err(error @ (LedgerError::CorruptDatabase { .. } | LedgerError::Storage { .. })) => {
+        Err(error) if error.is_damaged_database(&Database::path_in(path)) => {
             let fault = LedgerFault {
                 what: error.to_string(),
                 ..LedgerFault::default()
@@ -126,13 +128,22 @@ fn verify_readable(
         },
         database,
     };
-    // Of a chain that begins with a snapshot, the state before the first block is not here.
-    if chain::Base::load(&pass.database)?.first > 0 {
+    let base = chain::Base::load(&pass.database)?.first;
+    if base > 0 {
         pass.again = None;
+        pass.verified.unchecked.push(format!(
+            "state, history and index against the blocks, and commit hashes: the ledger began with a \
+             snapshot, and what came before block {base} is not here"
+        ));
     }
     if let Err(error) = pass.run(check, progress) {
         pass.database_fault(error)?;
         pass.again = None;
+    }
+    if base == 0 && pass.again.is_none() {
+        pass.verified.unchecked.push(
+            "state, history and index against the blocks: not all of these could be applied".into(),
+        );
     }
     pass.check_database()?;
     Ok(pass.verified)
@@ -327,9 +338,9 @@ impl Pass {
     }
 
     fn database_fault(&mut self, error: LedgerError) -> Result<(), LedgerError> {
-        let LedgerError::CorruptDatabase { .. } = &error else {
+        if !error.is_damaged_database(self.database.path()) {
             return Err(error);
-        };
+        }
         self.verified.faults.push(LedgerFault {
             file: Some(self.database.path().into()),
             what: error.to_string(),

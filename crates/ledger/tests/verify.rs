@@ -388,3 +388,55 @@ fn damage_behind_a_rebuild_that_died_is_not_taken_for_a_torn_end() {
     });
     assert_eq!(ledger_open(folder.path()).height(), 12);
 }
+
+#[test]
+fn a_missing_block_file_is_found_and_what_is_behind_it_is_looked_at() {
+    let folder = support::folder();
+    drop(ledger_of(folder.path(), 20));
+    let blocks = files(&folder.path().join("blocks"), |_| true);
+    assert!(blocks.len() > 3, "only {} files", blocks.len());
+    let away = folder.path().join("away");
+    for missing in 0..blocks.len() - 1 {
+        let path = &blocks[missing];
+        std::fs::rename(path, &away).unwrap();
+        let verified = verify(folder.path());
+        std::fs::rename(&away, path).unwrap();
+        let [file, gap, rest @ ..] = &verified.faults[..] else {
+            panic!("{:?}", verified.faults);
+        };
+        assert_eq!((file.file.as_ref(), file.offset), (Some(path), Some(0)));
+        assert_eq!(file.what, "the file is missing");
+        assert_eq!(gap.file.as_ref(), Some(&blocks[missing + 1]));
+        assert!(gap.what.ends_with("should be here"), "{gap}");
+        // One gap is one fault, and the blocks behind are read.
+        assert_eq!(rest, []);
+        assert!(verified.blocks >= 10, "{} blocks", verified.blocks);
+        assert!(!verified.unchecked.is_empty());
+    }
+    // The last one is what the database knows blocks in.
+    std::fs::remove_file(blocks.last().unwrap()).unwrap();
+    let faults = verify(folder.path()).faults;
+    assert!(faults[0].what.contains("ends here"), "{faults:?}");
+}
+
+#[test]
+fn what_fails_beside_the_ledger_is_no_fault_of_it() {
+    let folder = support::folder();
+    drop(ledger_of(folder.path(), 5));
+    let verify_in = |scratch: &Path| {
+        consilium_ledger::verify(folder.path(), scratch, &mut |_| Ok(()), &mut |_| {})
+    };
+    let scratch = support::folder();
+    let file = scratch.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let error = verify_in(&file).unwrap_err();
+    assert!(matches!(error, LedgerError::Storage { .. }), "{error}");
+    // A file of the database that is missing is one.
+    let database = folder.path().join("database");
+    let table = fill_tables(&database).pop().unwrap();
+    std::fs::remove_file(table).unwrap();
+    assert_ne!(verify_in(scratch.path()).unwrap().faults, []);
+    std::fs::remove_file(database.join("CURRENT")).unwrap();
+    let faults = verify_in(support::folder().path()).unwrap().faults;
+    assert_eq!(faults.len(), 1, "{faults:?}");
+}

@@ -195,24 +195,35 @@ pub fn verify(
     let path = ledger(&data_dir.join(LEDGERS), channel)?;
     let mut signatures = Signatures::default();
     let mut check = |block: &common::Block| signatures.check(block);
-    consilium_ledger::verify(&path, scratch, &mut check, progress).map_err(of(channel))
+    let mut verified =
+        consilium_ledger::verify(&path, scratch, &mut check, progress).map_err(of(channel))?;
+    if signatures.unchecked > 0 {
+        verified.unchecked.push(format!(
+            "orderers' signatures of {} blocks: no configuration block comes before them",
+            signatures.unchecked
+        ));
+    }
+    Ok(verified)
 }
 
 /// Checks block after block with the configuration that the blocks before brought.
 #[derive(Default)]
 struct Signatures {
     config: Option<ChannelConfig>,
+    /// Blocks whose configuration is not known.
+    unchecked: u64,
 }
 
 impl Signatures {
     fn check(&mut self, block: &common::Block) -> Result<(), String> {
         // Block 0 is nobody's; where it is missing, nobody is known who could have signed.
-        if block::number(block) > 0
-            && let Some(config) = &self.config
-        {
-            config
-                .verify_block_signatures(block)
-                .map_err(|error| format!("its orderer's signature: {error}"))?;
+        if block::number(block) > 0 {
+            match &self.config {
+                Some(config) => config
+                    .verify_block_signatures(block)
+                    .map_err(|error| format!("its orderer's signature: {error}"))?,
+                None => self.unchecked += 1,
+            }
         }
         let is_valid = block::flags(block).first() == Some(&(TxValidationCode::Valid as u8));
         if block::is_config(block) && is_valid {

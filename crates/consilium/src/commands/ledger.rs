@@ -231,15 +231,18 @@ fn tell(channel: &str, verified: &Verified) {
     for fault in &verified.faults {
         println!("{channel}: {fault}");
     }
-    let outcome = if verified.faults.is_empty() {
-        "everything is as it was written".to_owned()
-    } else {
-        format!("{} faults", verified.faults.len())
+    let outcome = match (verified.faults.len(), verified.unchecked.is_empty()) {
+        (0, true) => "everything is as it was written".to_owned(),
+        (0, false) => "what could be checked is as it was written".to_owned(),
+        (faults, _) => format!("{faults} faults"),
     };
     println!(
         "{channel}: {} blocks, {} transactions: {outcome}",
         verified.blocks, verified.transactions
     );
+    for what in &verified.unchecked {
+        println!("{channel}: not checked: {what}");
+    }
     if verified.behind > 0 {
         println!(
             "{channel}: {} more records are in the block files; the database takes them when the \
