@@ -150,6 +150,15 @@ pub enum LedgerError {
     /// A simulation asked for something that Fabric refuses; the text is Fabric's.
     #[error("{0}")]
     Refused(String),
+    /// A rollback to the last block or behind it. fabric: common/ledger/blkstorage/rollback.go
+    /// ValidateRollbackParams
+    #[error("target block number [{target}] should be less than the biggest block number [{last}]")]
+    NotBeforeLast {
+        /// The block asked for.
+        target: u64,
+        /// The last one.
+        last: u64,
+    },
     /// A private value is not on this peer, or not in the version that the channel agreed on.
     #[error(
         "private data matching public hash version is not available. Public hash version = {public}, Private data version = {private}"

@@ -92,7 +92,8 @@ impl Ledger {
         finish(&database)?;
         let height = chain::height(&database)?;
         if end_of(&database, block)? >= database.files.end()? {
-            return Err(not_before_last(block, block));
+            let (target, last) = (block, block);
+            return Err(LedgerError::NotBeforeLast { target, last });
         }
         let before = height.max(height_before_reset(&database)?);
         let mut batch = database.batch();
@@ -105,6 +106,20 @@ impl Ledger {
         drop(database);
         Self::open_with(path, options, progress)?;
         Ok(height)
+    }
+
+    /// Whether the ledger at `path`, which nobody needs to have open, began with a snapshot: its
+    /// block 0 is not there. Such a ledger can be neither rebuilt nor rolled back.
+    ///
+    /// # Errors
+    /// When there is no ledger, or its first block cannot be read.
+    pub fn began_with_snapshot(path: impl AsRef<Path>) -> Result<bool, LedgerError> {
+        let path = path.as_ref();
+        if !Database::exists(path) {
+            return Err(LedgerError::Missing(path.into()));
+        }
+        let files = Database::files_of(path, Owner::Peer);
+        Ok(recovery::first_block(&files)?.is_none())
     }
 }
 
@@ -214,7 +229,10 @@ fn end_of(database: &Database, block: u64) -> Result<Position, LedgerError> {
                 let next = found.map(|number| number + 1);
                 return Err(files.corrupt(at, next, fault));
             }
-            Found::End(_) => return Err(not_before_last(block, found.unwrap_or_default())),
+            Found::End(_) => {
+                let (target, last) = (block, found.unwrap_or_default());
+                return Err(LedgerError::NotBeforeLast { target, last });
+            }
         }
     }
 }

@@ -380,6 +380,48 @@ fn a_request_that_was_waiting_for_the_last_block_is_met_after_a_rebuild() {
 }
 
 #[test]
+fn a_ledger_from_a_snapshot_is_verified_as_far_as_it_can_be_and_not_rebuilt() {
+    let folder = support::folder();
+    let (ledger, at) = small(folder.path());
+    let path = folder.path().join("other-ledger");
+    let other = Ledger::create_from_snapshot(&path, &at, &Org1, &StoreOptions::default()).unwrap();
+    assert!(Ledger::began_with_snapshot(&path).unwrap());
+    assert!(!Ledger::began_with_snapshot(folder.path().join("ledger")).unwrap());
+    let results = results("cc", |set| set.writes = vec![write("late", b"1")]);
+    let content = || vec![transaction(9, "cc", &results)];
+    commit(&ledger, content());
+    commit(&other, content());
+    let hash = other.commit_hash();
+    drop(other);
+    assert!(Ledger::began_with_snapshot(&path).unwrap());
+    let scratch = support::folder();
+    let verified =
+        consilium_ledger::verify(&path, scratch.path(), &mut |_| Ok(()), &mut |_| {}).unwrap();
+    assert_eq!((verified.blocks, &verified.faults[..]), (1, &[][..]));
+    let [unchecked] = &verified.unchecked[..] else {
+        panic!("{:?}", verified.unchecked);
+    };
+    assert!(unchecked.contains("before block 5"), "{unchecked}");
+
+    // With its database lost, nobody may take block 5 for the first one of a rebuilt ledger.
+    for damaged in [false, true] {
+        if damaged {
+            std::fs::write(path.join("database/CURRENT"), "ruined").unwrap();
+        }
+        let refused = Ledger::rebuild(&path, &StoreOptions::default(), &mut |_| {});
+        let text = refused.unwrap_err().to_string();
+        assert!(text.contains("bootstrapped from a snapshot"), "{text}");
+        assert!(text.contains("join it again from the snapshot"), "{text}");
+        if !damaged {
+            let whole = Ledger::open(&path).unwrap();
+            assert_eq!((whole.height(), whole.commit_hash()), (6, hash));
+        }
+    }
+    let current = std::fs::read(path.join("database/CURRENT")).unwrap();
+    assert_eq!(current, b"ruined");
+}
+
+#[test]
 fn transaction_ids_come_by_length_and_then_in_their_order() {
     let folder = support::folder();
     let root = folder.path().join("snapshots");

@@ -102,6 +102,24 @@ impl LedgersLock {
         ledger(&self.folder, channel)
     }
 
+    /// Those of `channels` that began with a snapshot: they can be neither rebuilt nor rolled back.
+    ///
+    /// # Errors
+    /// When the first block of one cannot be read.
+    pub fn began_with_snapshot(
+        &self,
+        channels: &[String],
+    ) -> Result<Vec<String>, MaintenanceError> {
+        let mut found = Vec::new();
+        for channel in channels {
+            let path = self.ledger(channel)?;
+            if Ledger::began_with_snapshot(path).map_err(of(channel))? {
+                found.push(channel.clone());
+            }
+        }
+        Ok(found)
+    }
+
     /// Makes the database of a channel again from its block files.
     ///
     /// # Errors
