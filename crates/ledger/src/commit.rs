@@ -257,7 +257,8 @@ impl Ledger {
         let appended = self.database.files.append(&record, true)?;
         // Lost with the power, a batch is made again from the synced block; not so private data.
         let sync = batch.is_irreplaceable();
-        self.show(tip, &appended, transactions, codes, batch, sync)?;
+        self.show(tip.clone(), &appended, transactions, codes, batch, sync)?;
+        self.snapshots.committed(&tip);
         histogram!(
             "ledger_blockstorage_and_pvtdata_commit_time", "channel" => self.channel.clone()
         )
@@ -290,7 +291,6 @@ impl Ledger {
             self.before_reset.store(0, Ordering::Relaxed);
         }
         self.tip.write().clone_from(&tip);
-        self.snapshots.committed(&tip);
         self.height.send_replace(height);
         gauge!("ledger_blockchain_height", "channel" => self.channel.clone()).set(height as f64);
         Ok(())

@@ -9,7 +9,7 @@ use crate::verify::LedgerFault;
 
 /// Differences told per family: after some, the rest tells nothing new.
 const MOST: usize = 20;
-/// Records read at once.
+/// Records read at once; fewer if they are large.
 const STEP: usize = 256;
 
 /// All records of a family, in key order.
@@ -32,7 +32,7 @@ impl<'a> Records<'a> {
 
     fn next(&mut self) -> Result<Option<Record>, LedgerError> {
         if self.read.as_slice().is_empty() {
-            let read = self.database.scan(self.family, &self.next, None, STEP)?;
+            let read = self.database.step(self.family, &self.next, STEP)?;
             if let Some((last, _)) = read.last() {
                 self.next = [last, [0].as_slice()].concat();
             }

@@ -147,7 +147,8 @@ impl Database {
         let mut options = database_options();
         options.create_if_missing(false);
         options.create_missing_column_families(false);
-        // Files that the other process deletes stay readable as long as they are open.
+        // Files that the other process deletes stay readable as long as they are open; RocksDB
+        // supports no bound here.
         options.set_max_open_files(-1);
         // What is in memory says nothing about the disk.
         let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
@@ -168,13 +169,11 @@ impl Database {
             opened = open();
         }
         let db = opened.map_err(|source| LedgerError::database("opening", &path, owner, source))?;
-        let options = StoreOptions::default();
-        let files = BlockFiles::open_read_only(&folder.join(BLOCKS), owner, &options);
         Ok(Arc::new(Self {
             db,
             owner,
-            files: Arc::new(files),
-            options,
+            files: Arc::new(Self::files_of(folder, owner)),
+            options: StoreOptions::default(),
         }))
     }
 
@@ -197,6 +196,16 @@ impl Database {
             files,
             options: options.clone(),
         }))
+    }
+
+    /// The block files of a chain, for reading, without its database.
+    pub(crate) fn files_of(folder: &Path, owner: Owner) -> BlockFiles {
+        BlockFiles::open_read_only(&folder.join(BLOCKS), owner, &StoreOptions::default())
+    }
+
+    /// Folder of RocksDB within a channel's.
+    pub(crate) fn path_in(folder: &Path) -> PathBuf {
+        folder.join(DATABASE)
     }
 
     /// Whether a folder holds a chain.
@@ -309,7 +318,7 @@ impl Database {
             .map_err(self.failed("reading"))
     }
 
-    /// The first record at or after `start` and before `end`.
+    /// The first records at or after `start` and before `end`, however large.
     pub(crate) fn scan(
         &self,
         family: Family,
@@ -324,6 +333,20 @@ impl Database {
             IteratorMode::From(start, rocksdb::Direction::Forward),
         );
         take(self, iterator, limit, usize::MAX)
+    }
+
+    /// Up to `limit` records at or after `start`; fewer if they are large. An empty answer means that
+    /// there are no more.
+    pub(crate) fn step(
+        &self,
+        family: Family,
+        start: &[u8],
+        limit: usize,
+    ) -> Result<Vec<Record>, LedgerError> {
+        let cf = self.family(family)?;
+        let from = IteratorMode::From(start, rocksdb::Direction::Forward);
+        let iterator = self.db.iterator_cf_opt(&cf, bounded(None), from);
+        take(self, iterator, limit, SCAN_STEP_BYTES)
     }
 
     pub(crate) fn batch(&self) -> Batch<'_> {

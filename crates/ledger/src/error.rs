@@ -150,6 +150,15 @@ pub enum LedgerError {
     /// A simulation asked for something that Fabric refuses; the text is Fabric's.
     #[error("{0}")]
     Refused(String),
+    /// A rollback to the last block or behind it. fabric: common/ledger/blkstorage/rollback.go
+    /// ValidateRollbackParams
+    #[error("target block number [{target}] should be less than the biggest block number [{last}]")]
+    NotBeforeLast {
+        /// The block asked for.
+        target: u64,
+        /// The last one.
+        last: u64,
+    },
     /// A private value is not on this peer, or not in the version that the channel agreed on.
     #[error(
         "private data matching public hash version is not available. Public hash version = {public}, Private data version = {private}"
@@ -175,6 +184,26 @@ impl LedgerError {
     /// Whether it is worth trying again when there is room on the disk.
     pub fn is_disk_full(&self) -> bool {
         matches!(self, LedgerError::DiskFull { .. })
+    }
+
+    /// Whether files of the database in the folder `path` are damaged or missing; anything else that
+    /// fails (no rights, too many open files) says nothing about what is stored.
+    pub(crate) fn is_damaged_database(&self, path: &Path) -> bool {
+        match self {
+            LedgerError::CorruptDatabase { .. } => true,
+            LedgerError::Storage { source, .. } => {
+                // RocksDB passes the system's words and the file's name on, and nothing else.
+                let text = source.to_string();
+                let is_missing = match source.kind() {
+                    rocksdb::ErrorKind::IOError => text.contains("No such file or directory"),
+                    rocksdb::ErrorKind::InvalidArgument => text.contains("does not exist"),
+                    _ => false,
+                };
+                let is_incomplete = text.contains("Column family not found");
+                is_incomplete || is_missing && text.contains(&*path.to_string_lossy())
+            }
+            _ => false,
+        }
     }
 
     pub(crate) fn damaged(what: impl Into<String>) -> LedgerError {

@@ -29,6 +29,17 @@ pub(crate) const CHANNEL: &[u8] = b"channel";
 /// Bytes of values that are fetched before a block is validated.
 const PRELOADED: usize = 64 << 20;
 
+/// Prefix of the name of a ledger's folder while the ledger is made. No channel's name begins so.
+pub const UNFINISHED: &str = ".joining-";
+
+/// Where the ledger of `path` is made before it is moved there, so that a crash leaves either a whole
+/// ledger or none.
+pub fn unfinished(path: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(UNFINISHED);
+    name.push(path.file_name().unwrap_or_default());
+    path.with_file_name(name)
+}
+
 /// A channel's ledger at a peer.
 ///
 /// Queries may run at any time, beside a commit; they see whole blocks only. Commits follow one
@@ -43,7 +54,8 @@ pub struct Ledger {
     pub(crate) before_reset: AtomicU64,
     pub(crate) database: Arc<Database>,
     pub(crate) tip: RwLock<Tip>,
-    /// Held through a commit: commits are serial by nature, and nobody else takes it.
+    /// Held through a commit: commits are serial by nature. Requests for snapshots take it, too: the
+    /// height stays while they are decided.
     pub(crate) committing: Mutex<()>,
     pub(crate) height: watch::Sender<u64>,
     pub(crate) private: PrivateStore,
@@ -105,7 +117,7 @@ impl Ledger {
                 String::from_utf8(channel).map_err(|_| LedgerError::damaged("channel record"))?
             }
             // A database that was lost is made again, as block 0 says what it is of.
-            None => match recovery::first_block(&database)? {
+            None => match recovery::first_block(&database.files)? {
                 Some(genesis) => channel_of(&genesis)?,
                 None => return Err(LedgerError::Missing(path.into())),
             },
@@ -323,7 +335,8 @@ impl Ledger {
 
 impl Drop for Ledger {
     fn drop(&mut self) {
-        self.snapshots.close();
+        // Whoever drops the last one may be unable to wait.
+        self.snapshots.give_up();
     }
 }
 

@@ -39,7 +39,7 @@ pub use block_store::BlockStore;
 pub use commit::Committed;
 pub use error::LedgerError;
 pub use indexes::IndexFile;
-pub use ledger::Ledger;
+pub use ledger::{Ledger, UNFINISHED, unfinished};
 pub use maintenance::Rebuilt;
 pub use options::StoreOptions;
 pub use prepared::PreparedTransaction;

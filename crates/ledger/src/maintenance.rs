@@ -7,14 +7,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::blockfile::{Found, Kind, Position, Scan};
+use crate::blockfile::{BlockFiles, Found, Kind, Position, Scan};
 use crate::chain::{self, Base, be64};
+use crate::compare;
 use crate::database::{Batch, Database, Family};
 use crate::error::{LedgerError, Owner};
 use crate::failpoint::Point;
 use crate::ledger::Ledger;
 use crate::options::StoreOptions;
-use crate::recovery::Progress;
+use crate::recovery::{self, Progress};
 
 const BEFORE_RESET: &[u8] = b"before reset";
 const MARK: &[u8] = b"maintenance";
@@ -49,7 +50,9 @@ impl Ledger {
         if !Database::exists(path) {
             return Err(LedgerError::Missing(path.into()));
         }
-        let (database, set_aside) = match Database::open(path, Owner::Peer, options) {
+        // Before anything is repaired or moved: the database may be what knows the snapshot.
+        refuse_without_first_block(&Database::files_of(path, Owner::Peer))?;
+        let (database, set_aside) = match open_readable(path, options) {
             Err(LedgerError::CorruptDatabase { .. }) => open_damaged(path, options)?,
             opened => (opened?, None),
         };
@@ -89,7 +92,8 @@ impl Ledger {
         finish(&database)?;
         let height = chain::height(&database)?;
         if end_of(&database, block)? >= database.files.end()? {
-            return Err(not_before_last(block, block));
+            let (target, last) = (block, block);
+            return Err(LedgerError::NotBeforeLast { target, last });
         }
         let before = height.max(height_before_reset(&database)?);
         let mut batch = database.batch();
@@ -103,6 +107,20 @@ impl Ledger {
         Self::open_with(path, options, progress)?;
         Ok(height)
     }
+
+    /// Whether the ledger at `path`, which nobody needs to have open, began with a snapshot: its
+    /// block 0 is not there. Such a ledger can be neither rebuilt nor rolled back.
+    ///
+    /// # Errors
+    /// When there is no ledger, or its first block cannot be read.
+    pub fn began_with_snapshot(path: impl AsRef<Path>) -> Result<bool, LedgerError> {
+        let path = path.as_ref();
+        if !Database::exists(path) {
+            return Err(LedgerError::Missing(path.into()));
+        }
+        let files = Database::files_of(path, Owner::Peer);
+        Ok(recovery::first_block(&files)?.is_none())
+    }
 }
 
 fn refuse_behind_snapshot(database: &Database, doing: &str) -> Result<(), LedgerError> {
@@ -114,14 +132,27 @@ fn refuse_behind_snapshot(database: &Database, doing: &str) -> Result<(), Ledger
     Ok(())
 }
 
-/// fabric: common/ledger/blkstorage/rollback.go ValidateRollbackParams
-fn not_before_last(target: u64, last: u64) -> LedgerError {
-    LedgerError::Refused(format!(
-        "target block number [{target}] should be less than the biggest block number [{last}]"
-    ))
+/// Refuses to give up a database that no blocks are there to make again.
+fn refuse_without_first_block(files: &BlockFiles) -> Result<(), LedgerError> {
+    if recovery::first_block(files)?.is_some() {
+        return Ok(());
+    }
+    Err(LedgerError::Refused(format!(
+        "cannot rebuild databases of the channel because it was bootstrapped from a snapshot: its \
+         block 0 is not in {}. If its database is damaged, remove the channel with \
+         `consilium ledger unjoin` and join it again from the snapshot",
+        files.folder().display()
+    )))
 }
 
-/// Opens a database that RocksDB refused: as far as RocksDB can repair it, else a new one.
+/// Opens a database whose bookkeeping can be read: opening alone does not look at the records.
+fn open_readable(path: &Path, options: &StoreOptions) -> Result<Arc<Database>, LedgerError> {
+    let database = Database::open(path, Owner::Peer, options)?;
+    compare::read_all(&database, Family::Meta)?;
+    Ok(database)
+}
+
+/// Opens a damaged database: as far as RocksDB can repair it, else a new one.
 fn open_damaged(
     path: &Path,
     options: &StoreOptions,
@@ -129,7 +160,7 @@ fn open_damaged(
     if let Err(error) = Database::repair(path) {
         tracing::warn!(path = %path.display(), %error, "RocksDB cannot repair the database");
     }
-    match Database::open(path, Owner::Peer, options) {
+    match open_readable(path, options) {
         Err(LedgerError::CorruptDatabase { .. }) => {
             let aside = Database::set_aside(path)?;
             Ok((Database::open(path, Owner::Peer, options)?, Some(aside)))
@@ -163,9 +194,10 @@ fn reset(database: &Database) -> Result<Vec<&'static str>, LedgerError> {
     let mut batch = database.batch();
     chain::forget(&mut batch)?;
     batch.delete(Family::Meta, MARK)?;
-    // Whatever there is now has to be whole.
-    database.files.sync()?;
-    chain::put_synced(&mut batch, database.files.end()?)?;
+    // What was known to be on disk still is; behind it may lie what a crash tore.
+    if let Some(synced) = chain::synced(database)? {
+        chain::put_synced(&mut batch, synced.min(database.files.end()?))?;
+    }
     batch.write(true)?;
     database.point(Point::RebuildReset)?;
     Ok(lost)
@@ -197,7 +229,10 @@ fn end_of(database: &Database, block: u64) -> Result<Position, LedgerError> {
                 let next = found.map(|number| number + 1);
                 return Err(files.corrupt(at, next, fault));
             }
-            Found::End(_) => return Err(not_before_last(block, found.unwrap_or_default())),
+            Found::End(_) => {
+                let (target, last) = (block, found.unwrap_or_default());
+                return Err(LedgerError::NotBeforeLast { target, last });
+            }
         }
     }
 }

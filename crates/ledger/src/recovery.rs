@@ -7,7 +7,7 @@
 
 use consilium_proto::common;
 
-use crate::blockfile::{Appended, Fault, Found, Location, Position, Record, Scan};
+use crate::blockfile::{Appended, BlockFiles, Fault, Found, Location, Position, Record, Scan};
 use crate::chain;
 use crate::database::Database;
 use crate::error::{LedgerError, Owner};
@@ -59,9 +59,13 @@ pub(crate) fn recover(
         return Err(ends_early(database, end));
     }
     let mut scan = Scan::new(files, begin)?;
-    let mut lacking = 0u64;
+    let (mut lacking, mut done) = (0u64, 0u64);
     let stop = loop {
-        match scan.step()? {
+        let found = scan.step()?;
+        if let Found::Record(location, _) = &found {
+            done += u64::from(location.length);
+        }
+        match found {
             Found::Record(location, record) if location.end() <= taken => {
                 follower.known(location, &record);
             }
@@ -71,10 +75,11 @@ pub(crate) fn recover(
                     files.sync()?;
                 }
                 lacking += 1;
-                let synced = location.end();
+                // What is known to be on disk must not become less while blocks are applied again.
+                let known = synced.map_or(begin, |synced| synced.min(end));
+                let synced = location.end().max(known);
                 follower.take(&Appended { location, synced }, record)?;
                 database.point(Point::Reapplied)?;
-                let done = files.distance(begin, synced)?;
                 progress(Progress { done, total });
             }
             Found::End(end) => break end,
@@ -111,11 +116,11 @@ pub(crate) fn recover(
 }
 
 /// Block 0, if it is in the files.
-pub(crate) fn first_block(database: &Database) -> Result<Option<common::Block>, LedgerError> {
-    let mut scan = Scan::new(&database.files, Position::first_of(0))?;
+pub(crate) fn first_block(files: &BlockFiles) -> Result<Option<common::Block>, LedgerError> {
+    let mut scan = Scan::new(files, Position::first_of(0))?;
     match scan.step()? {
         Found::Record(_, record) if record.number == 0 => chain::decode(0, record.block).map(Some),
-        Found::Damage(at, fault) => Err(database.files.corrupt(at, Some(0), fault)),
+        Found::Damage(at, fault) => Err(files.corrupt(at, Some(0), fault)),
         _ => Ok(None),
     }
 }
@@ -128,13 +133,13 @@ fn refuse_unless_torn(
     fault: Fault,
 ) -> Result<(), LedgerError> {
     let files = &database.files;
+    let height = chain::height(database)?;
     let was_whole = match synced {
         Some(synced) => at < synced,
-        None => files.goes_on_after(at)?,
+        None => files.goes_on_after(at, height..=u64::MAX)?,
     };
     // A file gets records only after its first bytes are on disk.
     if was_whole || at.offset == 0 {
-        let height = chain::height(database)?;
         let taken = chain::taken(database)?;
         // The next block, if the database stands right before it.
         let block = (at >= taken).then_some(height);

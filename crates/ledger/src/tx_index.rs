@@ -45,24 +45,37 @@ fn claimed_or_computed(envelope: &Bytes) -> Option<String> {
 }
 
 /// Claimed ids may be of any length; the long ones, which cannot be real, are kept by their hash.
+///
+/// The length comes first: so do short ids in Fabric's index, whose order is a snapshot's.
+/// fabric: common/ledger/blkstorage/blockindex.go constructTxIDKey
 pub(crate) fn key(tx_id: &str) -> Vec<u8> {
-    const REAL: usize = 64;
-    if tx_id.len() <= REAL {
-        [b"t", tx_id.as_bytes()].concat()
-    } else {
-        [b"T".as_slice(), &sha256(tx_id.as_bytes())].concat()
+    const REAL: u8 = 64;
+    let id = tx_id.as_bytes();
+    match u8::try_from(id.len()) {
+        Ok(length) if length <= REAL => [b"t", [length].as_slice(), id].concat(),
+        _ => {
+            // No message is that long.
+            let length = u32::try_from(id.len()).unwrap_or(u32::MAX);
+            [b"T".as_slice(), &length.to_be_bytes(), &sha256(id)].concat()
+        }
     }
 }
 
 /// What stands for the place of a transaction that only a snapshot tells of.
 const BEFORE_SNAPSHOT: [u8; 13] = [0xff; 13];
 
-/// Keys of ids that are kept as they are, behind the first of these two.
+/// Keys of ids that are kept as they are, without the empty one: from the first of these up to the
+/// second.
 pub(crate) fn short_ids() -> (&'static [u8], &'static [u8]) {
-    (b"t", b"u")
+    (b"t\x01", b"u")
 }
 
-/// Keys of ids that are kept by their hash.
+/// The id in such a key.
+pub(crate) fn short_id(key: &[u8]) -> &[u8] {
+    key.get(2..).unwrap_or_default()
+}
+
+/// Keys of ids that are kept by their hash, likewise.
 pub(crate) fn long_ids() -> (&'static [u8], &'static [u8]) {
     (b"T", b"U")
 }
@@ -129,4 +142,29 @@ impl TxStatus {
 /// A validation code from the byte that stands for it in a block's transactions filter.
 pub(crate) fn code_of(byte: u8) -> Option<TxValidationCode> {
     TxValidationCode::try_from(i32::from(byte)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn short_ids_sort_by_length_and_then_as_bytes(a in ".{0,16}", b in ".{0,16}") {
+            let (x, y) = (key(&a), key(&b));
+            prop_assert_eq!(short_id(&x), a.as_bytes());
+            let order = (a.len(), a.as_bytes()).cmp(&(b.len(), b.as_bytes()));
+            prop_assert_eq!(x.cmp(&y), order);
+        }
+
+        #[test]
+        fn long_ids_sort_by_length_behind_their_own_prefix(a in 65..400usize, b in 65..400usize) {
+            let (x, y) = (key(&"x".repeat(a)), key(&"y".repeat(b)));
+            prop_assert!(a == b || x.cmp(&y) == a.cmp(&b));
+            let (start, end) = long_ids();
+            prop_assert!(x[..] >= *start && x[..] < *end);
+        }
+    }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use consilium_proto::common;
 use consilium_protocol::block;
 
-use crate::blockfile::{Appended, Found, Kind, Location, Position, Record, Scan};
+use crate::blockfile::{Appended, Fault, Found, Kind, Location, Position, Record, Scan};
 use crate::chain;
 use crate::commit::Reapply;
 use crate::compare;
@@ -69,6 +69,8 @@ pub struct Verified {
     pub behind: u64,
     /// Everything that is wrong.
     pub faults: Vec<LedgerFault>,
+    /// What could not be compared with anything, in words, with the reason.
+    pub unchecked: Vec<String>,
 }
 
 /// A check of a block that needs to know more than this crate: who may sign it.
@@ -89,7 +91,7 @@ pub fn verify(
         return Err(LedgerError::Missing(path.into()));
     }
     match verify_readable(path, scratch, check, progress) {
-        Err(error @ (LedgerError::CorruptDatabase { .. } | LedgerError::Storage { .. })) => {
+        Err(error) if error.is_damaged_database(&Database::path_in(path)) => {
             let fault = LedgerFault {
                 what: error.to_string(),
                 ..LedgerFault::default()
@@ -126,13 +128,22 @@ fn verify_readable(
         },
         database,
     };
-    // Of a chain that begins with a snapshot, the state before the first block is not here.
-    if chain::Base::load(&pass.database)?.first > 0 {
+    let base = chain::Base::load(&pass.database)?.first;
+    if base > 0 {
         pass.again = None;
+        pass.verified.unchecked.push(format!(
+            "state, history and index against the blocks, and commit hashes: the ledger began with a \
+             snapshot, and what came before block {base} is not here"
+        ));
     }
     if let Err(error) = pass.run(check, progress) {
         pass.database_fault(error)?;
         pass.again = None;
+    }
+    if base == 0 && pass.again.is_none() {
+        pass.verified.unchecked.push(
+            "state, history and index against the blocks: not all of these could be applied".into(),
+        );
     }
     pass.check_database()?;
     Ok(pass.verified)
@@ -176,9 +187,12 @@ impl Pass {
         let total = files.distance(begin, self.taken)?;
         let mut scan = Scan::new(&files, begin)?;
         let mut next = chain::Base::load(&self.database)?.first;
-        if files.last_file()?.is_some() && files.first_block(0).is_err() {
+        let height = chain::height(&self.database)?;
+        let mut done = 0;
+        // A scan looks at the first bytes of those files only that it comes to from others.
+        if files.length_if_there(0)?.is_some() && files.first_block(0).is_err() {
             let at = Position { file: 0, offset: 0 };
-            self.fault(at, None, None, "the first bytes of the file are damaged");
+            self.fault(at, None, None, Fault::FileHeader);
         }
         loop {
             match scan.step()? {
@@ -197,10 +211,12 @@ impl Pass {
                         continue;
                     }
                     if record.kind == Kind::Block {
+                        // Where some are missing, those behind are not all wrong.
+                        let behind = record.number.saturating_add(1);
                         self.block(next, location, record, check)?;
-                        next += 1;
+                        next = behind;
                     }
-                    let done = files.distance(begin, location.end())?;
+                    done += u64::from(location.length);
                     progress(Progress { done, total });
                 }
                 // It is being written, or a crash tore it: opening cuts it off.
@@ -214,11 +230,14 @@ impl Pass {
                     }
                     self.again = None;
                     self.previous = None;
-                    let Some(behind) = files.next_record_after(at)? else {
+                    let Some(behind) = files.next_record_after(at, next..=height)? else {
                         return Ok(());
                     };
-                    let read = files.record_at(behind)?;
-                    next = read.map_or(next + 1, |(_, record)| record.number);
+                    let read = match files.length_if_there(behind.file)? {
+                        Some(_) => files.record_at(behind)?,
+                        None => Err(Fault::Missing),
+                    };
+                    next = read.map_or(next.saturating_add(1), |(_, record)| record.number);
                     scan.skip_to(behind);
                 }
             }
@@ -319,9 +338,9 @@ impl Pass {
     }
 
     fn database_fault(&mut self, error: LedgerError) -> Result<(), LedgerError> {
-        let LedgerError::CorruptDatabase { .. } = &error else {
+        if !error.is_damaged_database(self.database.path()) {
             return Err(error);
-        };
+        }
         self.verified.faults.push(LedgerFault {
             file: Some(self.database.path().into()),
             what: error.to_string(),

@@ -247,7 +247,7 @@ fn a_changed_file_is_refused_and_leaves_no_ledger() {
             "{name}: {error}"
         );
         assert!(!path.exists());
-        assert!(!folder.path().join("none.importing").exists());
+        assert!(!folder.path().join(".joining-none").exists());
     }
     let nowhere = Ledger::create_from_snapshot(
         folder.path().join("none"),
@@ -284,6 +284,7 @@ fn requests_last_until_their_block_and_can_be_taken_back() {
         refused(ledger.request_snapshot(9)),
         "duplicate snapshot request for block number 9"
     );
+    ledger.close();
     drop(ledger);
     let path = folder.path().join("ledger");
     let ledger = Ledger::open_with(&path, &options(&root), &mut |_| {}).unwrap();
@@ -304,4 +305,130 @@ fn requests_last_until_their_block_and_can_be_taken_back() {
 
     let without = Ledger::create(folder.path().join("without"), &genesis(&[])).unwrap();
     assert!(refused(without.request_snapshot(0)).contains("ledger.snapshots.rootDir"));
+}
+
+#[test]
+fn a_request_survives_whoever_opens_the_ledger_without_a_folder_for_snapshots() {
+    let folder = support::folder();
+    let (ledger, _) = small(folder.path());
+    let root = folder.path().join("snapshots");
+    ledger.request_snapshot(5).unwrap();
+    ledger.close();
+    drop(ledger);
+    let path = folder.path().join("ledger");
+    let without = StoreOptions::default();
+    let ledger = Ledger::open(&path).unwrap();
+    let results = results("cc", |set| set.writes = vec![write("late", b"1")]);
+    commit(&ledger, vec![transaction(9, "cc", &results)]);
+    assert_eq!(ledger.pending_snapshots(), [5]);
+    ledger.close();
+    drop(ledger);
+    let rebuilt = Ledger::rebuild(&path, &without, &mut |_| {}).unwrap();
+    assert_eq!(rebuilt.ledger.height(), 6);
+    assert_eq!(rebuilt.ledger.pending_snapshots(), [5]);
+    rebuilt.ledger.close();
+    drop(rebuilt);
+    for name in ["temp", "completed"] {
+        assert!(!Path::new(name).exists(), "{name} in the current folder");
+    }
+    // Whoever has a folder makes it.
+    let ledger = Ledger::open_with(&path, &options(&root), &mut |_| {}).unwrap();
+    let metadata = finished(&ledger, &root, 5).join("_snapshot_signable_metadata.json");
+    assert!(metadata.exists(), "{} is not there", metadata.display());
+}
+
+#[test]
+fn a_request_that_was_waiting_for_the_last_block_is_met_after_a_rebuild() {
+    let folder = support::folder();
+    let (ledger, _) = small(folder.path());
+    let root = folder.path().join("snapshots");
+    ledger.request_snapshot(5).unwrap();
+    ledger.close();
+    drop(ledger);
+    let path = folder.path().join("ledger");
+    let ledger = Ledger::open(&path).unwrap();
+    let results = results("cc", |set| set.writes = vec![write("late", b"1")]);
+    commit(&ledger, vec![transaction(9, "cc", &results)]);
+    drop(ledger);
+    let rebuilt = Ledger::rebuild(&path, &options(&root), &mut |_| {}).unwrap();
+    let at = finished(&rebuilt.ledger, &root, 5);
+    let metadata = at.join("_snapshot_signable_metadata.json");
+    assert!(metadata.exists(), "{} is not there", metadata.display());
+    assert_eq!(std::fs::read_dir(root.join("temp")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_ledger_from_a_snapshot_is_verified_as_far_as_it_can_be_and_not_rebuilt() {
+    let folder = support::folder();
+    let (ledger, at) = small(folder.path());
+    let path = folder.path().join("other-ledger");
+    let other = Ledger::create_from_snapshot(&path, &at, &Org1, &StoreOptions::default()).unwrap();
+    assert!(Ledger::began_with_snapshot(&path).unwrap());
+    assert!(!Ledger::began_with_snapshot(folder.path().join("ledger")).unwrap());
+    let results = results("cc", |set| set.writes = vec![write("late", b"1")]);
+    let content = || vec![transaction(9, "cc", &results)];
+    commit(&ledger, content());
+    commit(&other, content());
+    let hash = other.commit_hash();
+    drop(other);
+    assert!(Ledger::began_with_snapshot(&path).unwrap());
+    let scratch = support::folder();
+    let verified =
+        consilium_ledger::verify(&path, scratch.path(), &mut |_| Ok(()), &mut |_| {}).unwrap();
+    assert_eq!((verified.blocks, &verified.faults[..]), (1, &[][..]));
+    let [unchecked] = &verified.unchecked[..] else {
+        panic!("{:?}", verified.unchecked);
+    };
+    assert!(unchecked.contains("before block 5"), "{unchecked}");
+
+    // With its database lost, nobody may take block 5 for the first one of a rebuilt ledger.
+    for damaged in [false, true] {
+        if damaged {
+            std::fs::write(path.join("database/CURRENT"), "ruined").unwrap();
+        }
+        let refused = Ledger::rebuild(&path, &StoreOptions::default(), &mut |_| {});
+        let text = refused.unwrap_err().to_string();
+        assert!(text.contains("bootstrapped from a snapshot"), "{text}");
+        assert!(text.contains("join it again from the snapshot"), "{text}");
+        if !damaged {
+            let whole = Ledger::open(&path).unwrap();
+            assert_eq!((whole.height(), whole.commit_hash()), (6, hash));
+        }
+    }
+    let current = std::fs::read(path.join("database/CURRENT")).unwrap();
+    assert_eq!(current, b"ruined");
+}
+
+#[test]
+fn transaction_ids_come_by_length_and_then_in_their_order() {
+    let folder = support::folder();
+    let root = folder.path().join("snapshots");
+    let ledger =
+        Ledger::create_with(folder.path().join("ledger"), &genesis(&[]), &options(&root)).unwrap();
+    let claimed = [
+        ("b", 1),
+        ("a", 2),
+        ("a", 1),
+        ("z", 2),
+        ("q", 64),
+        ("y", 70),
+        ("x", 70),
+    ];
+    let longest = [("w", 65), ("v", 300), ("u", 70)];
+    let ids = claimed.into_iter().chain(longest);
+    let mut ids: Vec<String> = ids.map(|(id, times)| id.repeat(times)).collect();
+    let data = ids.iter().map(|id| support::claiming(id)).collect();
+    commit(&ledger, data);
+    ledger.request_snapshot(0).unwrap();
+    let at = finished(&ledger, &root, 1);
+    let data = std::fs::read(at.join("txids.data")).unwrap();
+    // Block 0 has one, too.
+    ids.push(support::tx_id(0));
+    ids.sort_by_key(|id| (id.len(), id.clone()));
+    let mut wanted = vec![1];
+    for id in ids {
+        prost::encoding::encode_varint(id.len() as u64, &mut wanted);
+        wanted.extend_from_slice(id.as_bytes());
+    }
+    assert_eq!(data, wanted);
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use consilium_ledger::failpoint::{Action, Point};
 use consilium_ledger::{Ledger, LedgerError, StoreOptions, Verified};
 use consilium_proto::common;
 use support::{commit, genesis, results, transaction, write};
@@ -296,4 +297,146 @@ fn a_rebuild_repairs_whatever_is_wrong_in_the_database() {
         drop(rebuilt);
         assert_eq!(verify(folder.path()).faults, []);
     }
+}
+
+/// Moves what is in the log into tables, and reads none of them: this process keeps what it has read.
+fn fill_tables(database: &Path) -> Vec<PathBuf> {
+    let before = files(database, |name| name.ends_with(".sst"));
+    let options = rocksdb::Options::default();
+    let families = rocksdb::DB::list_cf(&options, database).unwrap();
+    drop(rocksdb::DB::open_cf(&options, database, families).unwrap());
+    let after = files(database, |name| name.ends_with(".sst"));
+    let new: Vec<_> = after
+        .into_iter()
+        .filter(|path| !before.contains(path))
+        .collect();
+    assert!(new.len() >= 4, "only {} new tables", new.len());
+    new
+}
+
+#[test]
+fn a_rebuild_repairs_a_flipped_bit_in_the_records_of_any_one_table() {
+    let folder = support::folder();
+    let ledger = ledger_of(folder.path(), 25);
+    let state = ledger.state_fingerprint().unwrap();
+    drop(ledger);
+    let database = folder.path().join("database");
+    for index in 0.. {
+        let tables = fill_tables(&database);
+        let Some(path) = tables.get(index) else {
+            break;
+        };
+        let mut bytes = std::fs::read(path).unwrap();
+        bytes[40] ^= 1;
+        std::fs::write(path, bytes).unwrap();
+        let rebuilt = Ledger::rebuild(folder.path(), &options(), &mut |_| {});
+        let rebuilt = rebuilt.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert_eq!(rebuilt.ledger.height(), 25);
+        assert_eq!(rebuilt.ledger.state_fingerprint().unwrap(), state);
+        drop(rebuilt);
+        assert_eq!(verify(folder.path()).faults, []);
+    }
+}
+
+#[test]
+fn a_rebuild_cuts_off_what_a_crash_tore_whatever_is_wrong_in_the_database() {
+    let nothing: fn(&Path) = |_| {};
+    let ruined: fn(&Path) = |database| {
+        for path in files(database, |name| {
+            name == "CURRENT" || name.starts_with("MANIFEST")
+        }) {
+            std::fs::write(path, b"ruined").unwrap();
+        }
+    };
+    let gone: fn(&Path) = |database| std::fs::remove_dir_all(database).unwrap();
+    for damage in [nothing, ruined, gone] {
+        let folder = support::folder();
+        let ledger = ledger_of(folder.path(), 12);
+        let state = ledger.state_fingerprint().unwrap();
+        drop(ledger);
+        let last = files(&folder.path().join("blocks"), |_| true)
+            .pop()
+            .unwrap();
+        let mut bytes = std::fs::read(&last).unwrap();
+        let torn = bytes[24..].to_vec();
+        bytes.extend_from_slice(&torn[..torn.len().min(300)]);
+        std::fs::write(&last, bytes).unwrap();
+        damage(&folder.path().join("database"));
+        let rebuilt = Ledger::rebuild(folder.path(), &options(), &mut |_| {}).unwrap();
+        assert_eq!(rebuilt.ledger.height(), 12);
+        assert_eq!(rebuilt.ledger.state_fingerprint().unwrap(), state);
+    }
+}
+
+#[test]
+fn damage_behind_a_rebuild_that_died_is_not_taken_for_a_torn_end() {
+    let folder = support::folder();
+    drop(ledger_of(folder.path(), 12));
+    let options = options();
+    options.failpoints.set(Point::Reapplied, Action::Full);
+    Ledger::rebuild(folder.path(), &options, &mut |_| {}).unwrap_err();
+    options.failpoints.clear(Point::Reapplied);
+    let blocks = folder.path().join("blocks");
+    let path = &files(&blocks, |_| true)[1];
+    let length = std::fs::metadata(path).unwrap().len() as usize;
+    with_flipped_bit(path, length * 4, || {
+        let error = Ledger::open_with(folder.path(), &options, &mut |_| {}).unwrap_err();
+        assert!(
+            matches!(error, LedgerError::CorruptBlockFile { .. }),
+            "{error}"
+        );
+    });
+    assert_eq!(ledger_open(folder.path()).height(), 12);
+}
+
+#[test]
+fn a_missing_block_file_is_found_and_what_is_behind_it_is_looked_at() {
+    let folder = support::folder();
+    drop(ledger_of(folder.path(), 20));
+    let blocks = files(&folder.path().join("blocks"), |_| true);
+    assert!(blocks.len() > 3, "only {} files", blocks.len());
+    let away = folder.path().join("away");
+    for missing in 0..blocks.len() - 1 {
+        let path = &blocks[missing];
+        std::fs::rename(path, &away).unwrap();
+        let verified = verify(folder.path());
+        std::fs::rename(&away, path).unwrap();
+        let [file, gap, rest @ ..] = &verified.faults[..] else {
+            panic!("{:?}", verified.faults);
+        };
+        assert_eq!((file.file.as_ref(), file.offset), (Some(path), Some(0)));
+        assert_eq!(file.what, "the file is missing");
+        assert_eq!(gap.file.as_ref(), Some(&blocks[missing + 1]));
+        assert!(gap.what.ends_with("should be here"), "{gap}");
+        // One gap is one fault, and the blocks behind are read.
+        assert_eq!(rest, []);
+        assert!(verified.blocks >= 10, "{} blocks", verified.blocks);
+        assert!(!verified.unchecked.is_empty());
+    }
+    // The last one is what the database knows blocks in.
+    std::fs::remove_file(blocks.last().unwrap()).unwrap();
+    let faults = verify(folder.path()).faults;
+    assert!(faults[0].what.contains("ends here"), "{faults:?}");
+}
+
+#[test]
+fn what_fails_beside_the_ledger_is_no_fault_of_it() {
+    let folder = support::folder();
+    drop(ledger_of(folder.path(), 5));
+    let verify_in = |scratch: &Path| {
+        consilium_ledger::verify(folder.path(), scratch, &mut |_| Ok(()), &mut |_| {})
+    };
+    let scratch = support::folder();
+    let file = scratch.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let error = verify_in(&file).unwrap_err();
+    assert!(matches!(error, LedgerError::Storage { .. }), "{error}");
+    // A file of the database that is missing is one.
+    let database = folder.path().join("database");
+    let table = fill_tables(&database).pop().unwrap();
+    std::fs::remove_file(table).unwrap();
+    assert_ne!(verify_in(scratch.path()).unwrap().faults, []);
+    std::fs::remove_file(database.join("CURRENT")).unwrap();
+    let faults = verify_in(support::folder().path()).unwrap().faults;
+    assert_eq!(faults.len(), 1, "{faults:?}");
 }

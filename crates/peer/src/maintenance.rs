@@ -18,8 +18,6 @@ const LEDGERS: &str = "ledgers";
 const LOCK: &str = "lock";
 /// In the folder of a paused channel.
 const PAUSED: &str = "paused";
-/// Prefix of a ledger folder whose making has not finished.
-pub(crate) const UNFINISHED: &str = ".joining-";
 /// Prefix of a ledger folder whose removal has not finished.
 pub(crate) const LEAVING: &str = ".unjoining-";
 
@@ -102,6 +100,24 @@ impl LedgersLock {
 
     fn ledger(&self, channel: &str) -> Result<PathBuf, MaintenanceError> {
         ledger(&self.folder, channel)
+    }
+
+    /// Those of `channels` that began with a snapshot: they can be neither rebuilt nor rolled back.
+    ///
+    /// # Errors
+    /// When the first block of one cannot be read.
+    pub fn began_with_snapshot(
+        &self,
+        channels: &[String],
+    ) -> Result<Vec<String>, MaintenanceError> {
+        let mut found = Vec::new();
+        for channel in channels {
+            let path = self.ledger(channel)?;
+            if Ledger::began_with_snapshot(path).map_err(of(channel))? {
+                found.push(channel.clone());
+            }
+        }
+        Ok(found)
     }
 
     /// Makes the database of a channel again from its block files.
@@ -197,24 +213,35 @@ pub fn verify(
     let path = ledger(&data_dir.join(LEDGERS), channel)?;
     let mut signatures = Signatures::default();
     let mut check = |block: &common::Block| signatures.check(block);
-    consilium_ledger::verify(&path, scratch, &mut check, progress).map_err(of(channel))
+    let mut verified =
+        consilium_ledger::verify(&path, scratch, &mut check, progress).map_err(of(channel))?;
+    if signatures.unchecked > 0 {
+        verified.unchecked.push(format!(
+            "orderers' signatures of {} blocks: no configuration block comes before them",
+            signatures.unchecked
+        ));
+    }
+    Ok(verified)
 }
 
 /// Checks block after block with the configuration that the blocks before brought.
 #[derive(Default)]
 struct Signatures {
     config: Option<ChannelConfig>,
+    /// Blocks whose configuration is not known.
+    unchecked: u64,
 }
 
 impl Signatures {
     fn check(&mut self, block: &common::Block) -> Result<(), String> {
         // Block 0 is nobody's; where it is missing, nobody is known who could have signed.
-        if block::number(block) > 0
-            && let Some(config) = &self.config
-        {
-            config
-                .verify_block_signatures(block)
-                .map_err(|error| format!("its orderer's signature: {error}"))?;
+        if block::number(block) > 0 {
+            match &self.config {
+                Some(config) => config
+                    .verify_block_signatures(block)
+                    .map_err(|error| format!("its orderer's signature: {error}"))?,
+                None => self.unchecked += 1,
+            }
         }
         let is_valid = block::flags(block).first() == Some(&(TxValidationCode::Valid as u8));
         if block::is_config(block) && is_valid {

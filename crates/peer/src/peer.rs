@@ -10,7 +10,7 @@ use bytes::Bytes;
 use consilium_chaincode::{ChaincodeError, Host, HostOptions, PeerSupport};
 use consilium_deliver::{BlockSource, Sources};
 use consilium_gossip::{Gossip, GossipService, Member};
-use consilium_ledger::{Ledger, LedgerError};
+use consilium_ledger::{Ledger, LedgerError, UNFINISHED, unfinished};
 use consilium_msp::{Msp, Signer};
 use consilium_proto::common;
 use consilium_protocol::{
@@ -31,7 +31,7 @@ use crate::{
     endorse::{Endorser, EndorserService},
     indexes,
     intake::Intake,
-    maintenance::{self, LEAVING, LedgersLock, MaintenanceError, UNFINISHED},
+    maintenance::{self, LEAVING, LedgersLock, MaintenanceError},
     options::PeerOptions,
     pipeline::Pipeline,
     private::{self, Private},
@@ -308,6 +308,15 @@ impl Peer {
         if let Some(gossip) = self.core.private.gossip() {
             gossip.shutdown().await;
         }
+        let channels = self.core.running();
+        let closed = tokio::task::spawn_blocking(move || {
+            for channel in channels {
+                channel.ledger().close();
+            }
+        });
+        if let Err(error) = closed.await {
+            tracing::error!(%error, "closing a ledger panicked");
+        }
     }
 }
 
@@ -375,8 +384,8 @@ impl Core {
             return Err(PeerError::Exists(name.to_owned()));
         }
         // Made aside and moved into place, so that a crash leaves either a whole ledger or none.
-        let unfinished = self.ledgers.join(format!("{UNFINISHED}{name}"));
         let path = self.ledgers.join(name);
+        let unfinished = unfinished(&path);
         if maintenance::is_paused(&path) {
             return Err(PeerError::Paused(name.to_owned()));
         }

@@ -2,14 +2,17 @@
 //!
 //! fabric: internal/peer/node (rebuild-dbs, rollback, reset, pause, resume, unjoin)
 
-use std::path::{Path, PathBuf};
+mod scratch;
+
+use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use consilium_ledger::{Progress, Verified};
-use consilium_peer::maintenance::{self, LedgersLock};
+use consilium_ledger::{LedgerError, Progress, Verified};
+use consilium_peer::maintenance::{self, LedgersLock, MaintenanceError};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use self::scratch::Scratch;
 use crate::config::{self, PeerConfig};
 
 /// Subcommands.
@@ -104,11 +107,13 @@ fn run_blocking(command: LedgerCommand) -> anyhow::Result<()> {
         LedgerCommand::Rebuild(args) => rebuild(&args),
         LedgerCommand::Rollback(args) => {
             let ledgers = lock(&args.of.peer)?;
-            rollback(&ledgers, &args.of.channel, args.block)
+            Ok(rollback(&ledgers, &args.of.channel, args.block)?)
         }
         LedgerCommand::Reset(args) => {
             let ledgers = lock(&args)?;
-            for channel in ledgers.channels()? {
+            let channels = ledgers.channels()?;
+            refuse_behind_snapshots(&ledgers, &channels, "reset")?;
+            for channel in channels {
                 reset(&ledgers, &channel)?;
             }
             Ok(())
@@ -156,12 +161,32 @@ fn lock(args: &PeerData) -> anyhow::Result<LedgersLock> {
     Ok(LedgersLock::take(&data)?)
 }
 
+/// Stops before anything is done to any channel.
+fn refuse_behind_snapshots(
+    ledgers: &LedgersLock,
+    channels: &[String],
+    doing: &str,
+) -> anyhow::Result<()> {
+    let behind = ledgers.began_with_snapshot(channels)?;
+    anyhow::ensure!(
+        behind.is_empty(),
+        "cannot {doing} all channels, as these were bootstrapped from a snapshot: {}; nothing was \
+         done to any channel",
+        behind.join(", ")
+    );
+    Ok(())
+}
+
 fn rebuild(args: &MaybeChannel) -> anyhow::Result<()> {
     let ledgers = lock(&args.peer)?;
     let channels = match &args.channel {
         Some(channel) => vec![channel.clone()],
         None => ledgers.channels()?,
     };
+    if args.channel.is_none() {
+        refuse_behind_snapshots(&ledgers, &channels, "rebuild")
+            .context("name the other channels one by one with --channel")?;
+    }
     for channel in channels {
         let bar = Bar::new(&channel, "rebuilding");
         let rebuilt = ledgers.rebuild(&channel, &mut |progress| bar.show(progress))?;
@@ -184,7 +209,7 @@ fn rebuild(args: &MaybeChannel) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn rollback(ledgers: &LedgersLock, channel: &str, block: u64) -> anyhow::Result<()> {
+fn rollback(ledgers: &LedgersLock, channel: &str, block: u64) -> Result<(), MaintenanceError> {
     let bar = Bar::new(channel, "rolling back");
     let before = ledgers.rollback(channel, block, &mut |progress| bar.show(progress))?;
     bar.end();
@@ -197,12 +222,14 @@ fn rollback(ledgers: &LedgersLock, channel: &str, block: u64) -> anyhow::Result<
 
 fn reset(ledgers: &LedgersLock, channel: &str) -> anyhow::Result<()> {
     match rollback(ledgers, channel, 0) {
-        // There is nothing but block 0.
-        Err(error) if error.to_string().ends_with("the biggest block number [0]") => {
+        Err(MaintenanceError::Ledger {
+            source: LedgerError::NotBeforeLast { .. },
+            ..
+        }) => {
             println!("{channel}: at block 0 already");
             Ok(())
         }
-        done => done,
+        done => Ok(done?),
     }
 }
 
@@ -216,7 +243,7 @@ fn verify(args: &MaybeChannel) -> anyhow::Result<()> {
     for channel in channels {
         let scratch = Scratch::new(&data)?;
         let bar = Bar::new(&channel, "verifying");
-        let verified = maintenance::verify(&data, &channel, &scratch.0, &mut |progress| {
+        let verified = maintenance::verify(&data, &channel, scratch.path(), &mut |progress| {
             bar.show(progress)
         })?;
         bar.end();
@@ -231,53 +258,24 @@ fn tell(channel: &str, verified: &Verified) {
     for fault in &verified.faults {
         println!("{channel}: {fault}");
     }
-    let outcome = if verified.faults.is_empty() {
-        "everything is as it was written".to_owned()
-    } else {
-        format!("{} faults", verified.faults.len())
+    let outcome = match (verified.faults.len(), verified.unchecked.is_empty()) {
+        (0, true) => "everything is as it was written".to_owned(),
+        (0, false) => "what could be checked is as it was written".to_owned(),
+        (faults, _) => format!("{faults} faults"),
     };
     println!(
         "{channel}: {} blocks, {} transactions: {outcome}",
         verified.blocks, verified.transactions
     );
+    for what in &verified.unchecked {
+        println!("{channel}: not checked: {what}");
+    }
     if verified.behind > 0 {
         println!(
             "{channel}: {} more records are in the block files; the database takes them when the \
              peer commits or starts",
             verified.behind
         );
-    }
-}
-
-/// A folder beside a peer's data, removed in the end.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(data: &Path) -> anyhow::Result<Self> {
-        // What a killed command left is removed by the next one.
-        for entry in std::fs::read_dir(data)
-            .with_context(|| format!("cannot read the data folder {}", data.display()))?
-        {
-            let path = entry?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if let Some(process) = name.strip_prefix("verifying-")
-                && !Path::new("/proc").join(process).exists()
-            {
-                std::fs::remove_dir_all(&path)?;
-            }
-        }
-        let path = data.join(format!("verifying-{}", std::process::id()));
-        std::fs::create_dir_all(&path)
-            .with_context(|| format!("cannot make the folder {}", path.display()))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            eprintln!("{} is left over: {error}", self.0.display());
-        }
     }
 }
 

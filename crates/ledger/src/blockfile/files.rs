@@ -116,6 +116,11 @@ impl BlockFiles {
         })
     }
 
+    /// Where the files are.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Path of a file.
     pub(crate) fn path(&self, file: u32) -> PathBuf {
         self.folder.join(format!("{PREFIX}{file:06}"))
@@ -167,9 +172,18 @@ impl BlockFiles {
     }
 
     /// Length of a file in bytes.
-    pub(crate) fn length(&self, file: u32) -> Result<u64, LedgerError> {
+    pub(super) fn length(&self, file: u32) -> Result<u64, LedgerError> {
         let metadata = std::fs::metadata(self.path(file));
         Ok(metadata.map_err(self.io("looking at", file))?.len())
+    }
+
+    /// The same; `None` if there is no such file.
+    pub(crate) fn length_if_there(&self, file: u32) -> Result<Option<u64>, LedgerError> {
+        match std::fs::metadata(self.path(file)) {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.io("looking at", file)(error)),
+        }
     }
 
     fn open_to_write(&self, file: u32, create: bool) -> Result<File, LedgerError> {
@@ -233,7 +247,11 @@ impl BlockFiles {
     }
 
     /// `None` if the file ends before.
-    fn read_at(&self, at: Position, length: usize) -> Result<Option<Bytes>, LedgerError> {
+    pub(super) fn read_at(
+        &self,
+        at: Position,
+        length: usize,
+    ) -> Result<Option<Bytes>, LedgerError> {
         let mut bytes = vec![0; length];
         match self.handle(at.file)?.read_exact_at(&mut bytes, at.offset) {
             Ok(()) => Ok(Some(bytes.into())),
@@ -332,12 +350,15 @@ impl BlockFiles {
                 io::Error::other(reason),
             ));
         }
-        let location = match tail.untaken.take() {
+        let location = match tail.untaken {
             Some(location) if self.holds(location, record)? => location,
             other => {
                 if let Some(location) = other {
+                    // Another one takes its place, and of that nothing is on disk.
                     tail.end = location.begin;
+                    tail.synced = tail.synced.min(location.begin);
                     tail.is_dirty = true;
+                    tail.untaken = None;
                 }
                 self.check_room(tail.end, record.bytes.len() as u64)?;
                 self.write(&mut tail, record)?
@@ -362,62 +383,10 @@ impl BlockFiles {
     pub(crate) fn distance(&self, from: Position, to: Position) -> Result<u64, LedgerError> {
         let mut bytes = 0;
         for file in from.file..to.file {
-            bytes += self.length(file)?;
+            // What is missing is told by a scan.
+            bytes += self.length_if_there(file)?.unwrap_or_default();
         }
         Ok((bytes + to.offset).saturating_sub(from.offset))
-    }
-
-    /// Whether a whole record lies behind a damaged place, or another file.
-    pub(crate) fn goes_on_after(&self, damage: Position) -> Result<bool, LedgerError> {
-        Ok(self.last_file()? > Some(damage.file) || self.next_in_file(damage)?.is_some())
-    }
-
-    /// Where the next whole record begins behind a damaged place.
-    pub(crate) fn next_record_after(
-        &self,
-        damage: Position,
-    ) -> Result<Option<Position>, LedgerError> {
-        if let Some(next) = self.next_in_file(damage)? {
-            return Ok(Some(next));
-        }
-        let next = damage.file + 1;
-        let is_there = self.last_file()? >= Some(next);
-        Ok(is_there.then_some(Position::first_of(next)))
-    }
-
-    fn next_in_file(&self, damage: Position) -> Result<Option<Position>, LedgerError> {
-        const STEP: usize = 1024 * 1024;
-        let length = self.length(damage.file)?;
-        let at = |offset| Position { offset, ..damage };
-        // If the header is whole, it says where the record ends.
-        if let Some(header) = self.read_at(damage, HEADER)?
-            && let Ok(header) = Header::decode(&header)
-            && let Some(end) = damage.offset.checked_add(header.length())
-            && end < length
-            && self.record_at(at(end))?.is_ok()
-        {
-            return Ok(Some(at(end)));
-        }
-        let mut offset = damage.offset + 1;
-        while offset < length {
-            let size = (length - offset).min(STEP as u64) as usize;
-            let Some(bytes) = self.read_at(at(offset), size)? else {
-                break;
-            };
-            for begin in record::begins(&bytes) {
-                let begin = at(offset + begin as u64);
-                if self.record_at(begin)?.is_ok() {
-                    return Ok(Some(begin));
-                }
-            }
-            // A beginning may straddle two steps.
-            offset += if size == STEP {
-                STEP as u64 - 3
-            } else {
-                size as u64
-            };
-        }
-        Ok(None)
     }
 
     /// Everything before `synced` is known to be on disk.

@@ -7,6 +7,7 @@
 mod files;
 mod position;
 mod record;
+mod resync;
 mod scan;
 
 pub(crate) use files::{Appended, BlockFiles, sync_folder};

@@ -72,6 +72,9 @@ pub(crate) enum Fault {
     /// The first bytes of a file are damaged.
     #[error("the first bytes of the file are not those of a block file")]
     FileHeader,
+    /// There is no such file, and there are later ones.
+    #[error("the file is missing")]
+    Missing,
     /// It is whole, and not the one that belongs there.
     #[error("another record lies here")]
     Other,

@@ -22,6 +22,8 @@ pub(crate) struct Scan<'a> {
     next: Position,
     /// The last file when the scan began.
     last: Option<u32>,
+    /// A file that is missing, and was told to be.
+    missing: Option<u32>,
 }
 
 impl<'a> Scan<'a> {
@@ -31,6 +33,7 @@ impl<'a> Scan<'a> {
             files,
             next: from,
             last: files.last_file()?,
+            missing: None,
         })
     }
 
@@ -39,14 +42,22 @@ impl<'a> Scan<'a> {
         let Some(last) = self.last else {
             return Ok(Found::End(self.next));
         };
-        if self.next.offset == self.files.length(self.next.file)? {
+        let length = match self.files.length_if_there(self.next.file)? {
+            Some(length) => length,
+            // Whoever goes on nevertheless finds nothing in it.
+            None if self.missing == Some(self.next.file) => self.next.offset,
+            None => return Ok(self.is_missing(self.next.file)),
+        };
+        if self.next.offset == length {
             if self.next.file >= last {
                 return Ok(Found::End(self.next));
             }
             let file = self.next.file + 1;
-            let begin = Position { file, offset: 0 };
-            // A file that is missing between others is damage, too.
-            if !self.files.path(file).exists() || self.files.first_block(file).is_err() {
+            if self.files.length_if_there(file)?.is_none() {
+                return Ok(self.is_missing(file));
+            }
+            if self.files.first_block(file).is_err() {
+                let begin = Position { file, offset: 0 };
                 return Ok(Found::Damage(begin, Fault::FileHeader));
             }
             self.next = Position::first_of(file);
@@ -59,6 +70,12 @@ impl<'a> Scan<'a> {
             }
             Err(fault) => Ok(Found::Damage(self.next, fault)),
         }
+    }
+
+    /// A file that is missing between others is damage, too.
+    fn is_missing(&mut self, file: u32) -> Found {
+        self.missing = Some(file);
+        Found::Damage(Position { file, offset: 0 }, Fault::Missing)
     }
 
     /// Goes on at `at`.

@@ -143,36 +143,31 @@ fn transaction_ids(
     folder: &Path,
     files: &mut Files,
 ) -> Result<(), LedgerError> {
-    let (start, end) = tx_index::short_ids();
-    let mut lengths = BTreeSet::new();
-    each(database, Family::Index, start, Some(end), |(key, _)| {
-        lengths.insert(key.len());
-        Ok(())
-    })?;
     let mut pair = Pair::new(folder, TX_IDS);
     let mut count = 0u64;
-    for length in lengths.into_iter().filter(|length| *length > start.len()) {
-        each(database, Family::Index, start, Some(end), |(key, _)| {
-            if key.len() != length {
-                return Ok(());
-            }
-            count += 1;
-            pair.write(|file| file.bytes(key.get(start.len()..).unwrap_or_default()))
-        })?;
-    }
-    // Ids that no client made; there are few, if any.
-    let mut long = Vec::new();
+    let (start, end) = tx_index::short_ids();
+    each(database, Family::Index, start, Some(end), |(key, _)| {
+        count += 1;
+        pair.write(|file| file.bytes(tx_index::short_id(&key)))
+    })?;
+    // Ids that no client made; there are few, if any. Their keys have the length first and then a
+    // hash, so those of one length are to be sorted.
+    let mut equal = BTreeSet::<Vec<u8>>::new();
+    let mut write = |equal: &mut BTreeSet<Vec<u8>>| {
+        count += equal.len() as u64;
+        let mut ids = std::mem::take(equal).into_iter();
+        ids.try_for_each(|id| pair.write(|file| file.bytes(&id)))
+    };
     let (start, end) = tx_index::long_ids();
     each(database, Family::Index, start, Some(end), |(_, record)| {
         let id = tx_index::long_id(&record)?;
-        long.push((id.len(), id.to_vec()));
+        if equal.first().is_some_and(|other| other.len() != id.len()) {
+            write(&mut equal)?;
+        }
+        equal.insert(id.to_vec());
         Ok(())
     })?;
-    long.sort();
-    for (_, id) in long {
-        count += 1;
-        pair.write(|file| file.bytes(&id))?;
-    }
+    write(&mut equal)?;
     pair.finish(files, |file| file.number(count))
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bytes::Bytes;
 use consilium_proto::privacyenabledstate::SnapshotRecord;
@@ -18,10 +18,11 @@ use prost::Message;
 use super::file::{FileReader, take_ordered};
 use super::metadata::Metadata;
 use super::{CONFIG_HISTORY, PRIVATE_HASHES, PUBLIC_STATE, TX_IDS};
+use crate::blockfile::sync_folder;
 use crate::chain::{self, Base};
 use crate::database::{Batch, Database, Family};
 use crate::error::{LedgerError, Owner};
-use crate::ledger::CHANNEL;
+use crate::ledger::{CHANNEL, unfinished};
 use crate::options::StoreOptions;
 use crate::private::{self, BootKey};
 use crate::state::{self, VersionedValue};
@@ -53,7 +54,7 @@ pub(crate) fn import(
     if Database::exists(path) {
         return Err(LedgerError::Exists(channel));
     }
-    let building = building(path);
+    let building = unfinished(path);
     let clean = |error| LedgerError::io("moving", &building, error);
     if building.exists() {
         fs::remove_dir_all(&building).map_err(clean)?;
@@ -66,17 +67,9 @@ pub(crate) fn import(
     }
     fs::rename(&building, path).map_err(clean)?;
     if let Some(parent) = path.parent() {
-        let sync = fs::File::open(parent).and_then(|parent| parent.sync_all());
-        sync.map_err(|error| LedgerError::io("syncing", parent, error))?;
+        sync_folder(parent)?;
     }
     Ok(channel)
-}
-
-/// Where the ledger of `path` is put together.
-fn building(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".importing");
-    path.with_file_name(name)
 }
 
 fn fill(

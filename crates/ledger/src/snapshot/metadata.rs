@@ -109,6 +109,18 @@ impl Metadata {
                 signable.state_db_type
             )));
         }
+        let is_first = signable.last_block_number == 0;
+        for (what, hash, may_be_none) in [
+            ("last block", &signable.last_block_hash, false),
+            ("block before", &signable.previous_block_hash, is_first),
+        ] {
+            if hash.len() != 32 && !(may_be_none && hash.is_empty()) {
+                return Err(LedgerError::Snapshot(format!(
+                    "{SIGNABLE}: the hash of the {what} has {} bytes",
+                    hash.len()
+                )));
+            }
+        }
         for (file, expected) in &signable.snapshot_files_raw_hashes {
             if file.is_empty() || file.contains(['/', '\\']) || file.starts_with('.') {
                 return Err(LedgerError::Snapshot(format!(
@@ -173,4 +185,41 @@ fn parse<T: for<'a> Deserialize<'a>>(
 ) -> Result<T, LedgerError> {
     serde_json::from_slice(json)
         .map_err(|error| LedgerError::Snapshot(format!("{}: {error}", folder.join(name).display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_of_blocks_have_the_length_of_hashes() {
+        for (last, lengths, is_right) in [
+            (7, (32, 32), true),
+            (0, (32, 0), true),
+            (0, (32, 32), true),
+            (7, (32, 0), false),
+            (7, (0, 32), false),
+            (0, (0, 0), false),
+            (7, (33, 32), false),
+            (7, (32, 300), false),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let hashes = (vec![1; lengths.0], vec![2; lengths.1]);
+            let metadata = Metadata::new(
+                "channel".into(),
+                last,
+                hashes,
+                Some([3; 32]),
+                BTreeMap::new(),
+            );
+            metadata.write(folder.path()).unwrap();
+            match Metadata::read_and_verify(folder.path()) {
+                Ok(read) => assert!(is_right && read == metadata, "{lengths:?} at {last}"),
+                Err(error) => {
+                    assert!(!is_right, "{lengths:?} at {last}: {error}");
+                    assert!(error.to_string().contains("bytes"), "{error}");
+                }
+            }
+        }
+    }
 }

@@ -16,6 +16,7 @@ use std::thread::JoinHandle;
 use parking_lot::Mutex;
 
 use super::export::export;
+use crate::blockfile::sync_folder;
 use crate::chain::Tip;
 use crate::database::{Database, Family, Snapshot};
 use crate::error::LedgerError;
@@ -125,9 +126,13 @@ impl Snapshots {
         }))
     }
 
-    /// Ends the threads; what they were writing is given up.
-    pub(crate) fn close(&self) {
+    /// Lets the threads end; what they are writing is given up.
+    pub(crate) fn give_up(&self) {
         self.closing.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits for the threads, which were let end.
+    fn close(&self) {
         for thread in std::mem::take(&mut *self.threads.lock()) {
             // One that panicked has nothing more to write.
             let _ = thread.join();
@@ -146,23 +151,26 @@ impl Snapshots {
         let mut batch = self.database.batch();
         batch.delete(Family::Meta, &request_key(block))?;
         batch.write(true)?;
-        self.state.lock().pending.remove(&block);
+        // At once: a request that waits and is not under way could be started again.
+        let mut state = self.state.lock();
+        state.pending.remove(&block);
+        state.under_way.remove(&block);
         Ok(())
     }
 
     /// To be called when the block of `tip` is the last one, before any other is committed: starts
-    /// the snapshot if it was asked for.
+    /// the snapshot if it was asked for. Not for blocks that are applied again: what waits then is
+    /// decided by [`resume`](Self::resume).
     pub(crate) fn committed(self: &Arc<Self>, tip: &Tip) {
+        if self.root.is_none() || self.closing.load(Ordering::Relaxed) {
+            return;
+        }
         let Some(block) = tip.height.checked_sub(1) else {
             return;
         };
-        {
-            let state = self.state.lock();
-            if !state.pending.contains(&block) || state.under_way.contains(&block) {
-                return;
-            }
+        if self.state.lock().pending.contains(&block) {
+            self.start(block, tip.clone());
         }
-        self.start(block, tip.clone());
     }
 
     /// Goes on with what a stop has interrupted, when the ledger was opened at `tip`.
@@ -193,10 +201,12 @@ impl Snapshots {
         Ok(())
     }
 
-    /// Holds the database as it is and has it written out.
+    /// Holds the database as it is and has it written out, unless that is under way.
     fn start(self: &Arc<Self>, block: u64, tip: Tip) {
+        if !self.state.lock().under_way.insert(block) {
+            return;
+        }
         let seen = self.database.snapshot();
-        self.state.lock().under_way.insert(block);
         let shared = self.clone();
         let spawned = std::thread::Builder::new()
             .name("snapshot".into())
@@ -228,16 +238,21 @@ impl Snapshots {
             Err(_) if is_given_up => {}
             Err(error) => tracing::error!(channel, block, %error, "failed to generate snapshot"),
         }
-        if (outcome.is_ok() || !is_given_up)
-            && let Err(error) = self.forget(block)
-        {
-            tracing::error!(channel, block, %error, "cannot remove the snapshot's request");
+        if outcome.is_err() && is_given_up {
+            // The request stays.
+            self.state.lock().under_way.remove(&block);
+            return;
         }
-        self.state.lock().under_way.remove(&block);
+        if let Err(error) = self.forget(block) {
+            tracing::error!(channel, block, %error, "cannot remove the snapshot's request");
+            self.state.lock().under_way.remove(&block);
+        }
     }
 
     fn write(&self, block: u64, tip: &Tip, seen: &Snapshot) -> Result<PathBuf, LedgerError> {
-        let root = self.root.as_deref().unwrap_or_else(|| Path::new(""));
+        let Some(root) = self.root.as_deref() else {
+            return Err(no_root());
+        };
         let temporary = temporary(root, &self.channel, block);
         let folder = finished(root, &self.channel, block);
         let parent = folder.parent().unwrap_or(root);
@@ -245,9 +260,11 @@ impl Snapshots {
         fs::create_dir_all(&temporary).map_err(fail)?;
         let written = export(&self.channel, tip, seen, &temporary, &self.closing).and_then(|()| {
             fs::create_dir_all(parent).map_err(fail)?;
-            sync_folder(&temporary).map_err(fail)?;
+            sync_folder(&temporary)?;
             fs::rename(&temporary, &folder).map_err(fail)?;
-            sync_folder(parent).map_err(fail)
+            // The folder of the channel may be new, and the one above.
+            let above = parent.ancestors().take_while(|above| *above != root);
+            above.chain([root]).try_for_each(sync_folder)
         });
         if written.is_err() {
             // The next start removes it, too.
@@ -279,11 +296,23 @@ fn clear_temporary(root: &Path, channel: &str) {
     }
 }
 
-fn sync_folder(folder: &Path) -> std::io::Result<()> {
-    fs::File::open(folder)?.sync_all()
+fn no_root() -> LedgerError {
+    LedgerError::Snapshot(
+        "this peer has no folder for snapshots: set ledger.snapshots.rootDir".into(),
+    )
 }
 
 impl Ledger {
+    /// Gives up the snapshots that are being written, and waits until nothing is: they start again
+    /// when the ledger is opened, if no block came since. Blocks the thread. Dropping a ledger gives
+    /// them up, too, without waiting, so that for a moment the ledger is still in use afterwards.
+    pub fn close(&self) {
+        self.snapshots.give_up();
+        // From the next commit on none is started.
+        drop(self.committing.lock());
+        self.snapshots.close();
+    }
+
     /// Asks for a snapshot once `block` is committed; 0 is for the last block that is committed now.
     ///
     /// # Errors
@@ -292,9 +321,7 @@ impl Ledger {
     pub fn request_snapshot(&self, block: u64) -> Result<(), LedgerError> {
         let snapshots = &self.snapshots;
         let Some(root) = &snapshots.root else {
-            return Err(LedgerError::Snapshot(
-                "this peer has no folder for snapshots: set ledger.snapshots.rootDir".into(),
-            ));
+            return Err(no_root());
         };
         let _turn = self.committing.lock();
         let tip = self.tip.read().clone();

@@ -82,6 +82,18 @@ pub fn transaction_with_results(nonce: u64, chaincode: &str, results: Bytes) -> 
     envelope(channel_header, signature_header, encode(&transaction))
 }
 
+/// A transaction whose header claims an id; it is nothing else.
+pub fn claiming(tx_id: &str) -> Bytes {
+    let channel_header = common::ChannelHeader {
+        r#type: common::HeaderType::EndorserTransaction as i32,
+        channel_id: CHANNEL.into(),
+        tx_id: tx_id.into(),
+        ..Default::default()
+    };
+    let signature_header = encode(&signature_header(0));
+    envelope(encode(&channel_header), signature_header, Bytes::new())
+}
+
 /// The id of the transaction with that nonce.
 pub fn tx_id(nonce: u64) -> String {
     let header = signature_header(nonce);
