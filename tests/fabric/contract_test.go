@@ -1,0 +1,119 @@
+package fabric_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/hyperledger/fabric-chaincode-go/v2/shim"
+	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
+)
+
+// A contract on Fabric's shim for Go that one service runs for all peers, Fabric's and ours.
+type contract struct{}
+
+func (contract) Init(shim.ChaincodeStubInterface) *peer.Response { return shim.Success(nil) }
+
+func (contract) Invoke(stub shim.ChaincodeStubInterface) *peer.Response {
+	answer, err := call(stub)
+	if err != nil {
+		return shim.Error(err.Error())
+	}
+	return shim.Success(answer)
+}
+
+func call(stub shim.ChaincodeStubInterface) ([]byte, error) {
+	function, args := stub.GetFunctionAndParameters()
+	arg := func(at int) string {
+		if at < len(args) {
+			return args[at]
+		}
+		return ""
+	}
+	switch function {
+	case "put":
+		return nil, stub.PutState(arg(0), []byte(arg(1)))
+	case "get":
+		return present(stub.GetState(arg(0)))
+	case "move": // a range that is read, and a write that depends on it
+		found, err := stub.GetStateByRange(arg(0), arg(1))
+		if err != nil {
+			return nil, err
+		}
+		defer found.Close()
+		count := 0
+		for ; found.HasNext(); count++ {
+			if _, err := found.Next(); err != nil {
+				return nil, err
+			}
+		}
+		return []byte(fmt.Sprint(count)), stub.PutState(arg(2), []byte(fmt.Sprint(count)))
+	case "putPrivate":
+		transient, err := stub.GetTransient()
+		if err != nil {
+			return nil, err
+		}
+		return nil, stub.PutPrivateData(arg(0), arg(1), transient["value"])
+	case "getPrivate":
+		return present(stub.GetPrivateData(arg(0), arg(1)))
+	case "purgePrivate":
+		return nil, stub.PurgePrivateData(arg(0), arg(1))
+	}
+	return nil, fmt.Errorf("no function %s", function)
+}
+
+func present(value []byte, err error) ([]byte, error) {
+	if err == nil && len(value) == 0 {
+		err = errors.New("nothing there")
+	}
+	return value, err
+}
+
+// A package of type ccaas whose service listens at the port.
+func packageOf(t *testing.T, label string, port int) string {
+	t.Helper()
+	encode := func(value any) []byte {
+		text, err := json.Marshal(value)
+		must(t, err)
+		return text
+	}
+	code := archive(t, map[string][]byte{"connection.json": encode(map[string]any{
+		"address": fmt.Sprintf("localhost:%d", port), "dial_timeout": "10s", "tls_required": false,
+	})})
+	file := filepath.Join(t.TempDir(), label+".tar.gz")
+	must(t, os.WriteFile(file, archive(t, map[string][]byte{
+		"metadata.json": encode(map[string]string{"path": "", "type": "ccaas", "label": label}),
+		"code.tar.gz":   code,
+	}), 0o600))
+	return file
+}
+
+func archive(t *testing.T, files map[string][]byte) []byte {
+	t.Helper()
+	var packed bytes.Buffer
+	zip := gzip.NewWriter(&packed)
+	tape := tar.NewWriter(zip)
+	for name, content := range files {
+		must(t, tape.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(content))}))
+		_, err := tape.Write(content)
+		must(t, err)
+	}
+	must(t, tape.Close())
+	must(t, zip.Close())
+	return packed.Bytes()
+}
+
+// Runs the contract as the service that the package names, until the process ends.
+func serve(packageID string, port int) error {
+	server := &shim.ChaincodeServer{
+		CCID: packageID, Address: fmt.Sprintf("127.0.0.1:%d", port), CC: contract{},
+		TLSProps: shim.TLSProperties{Disabled: true},
+	}
+	return server.Start()
+}
