@@ -134,6 +134,7 @@ impl PeerChannel {
 
     /// Lets private data come from other peers. Before the first block is committed.
     pub(crate) fn exchange_private(&self, private: Arc<Private>) {
+        self.ledger.keep_staged_for(private.transient_retention());
         let _ = self.private.set(private);
     }
 

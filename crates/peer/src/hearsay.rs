@@ -58,12 +58,12 @@ impl Host for Core {
     async fn private_data(
         &self,
         channel: &str,
-        _from: &RemotePeer,
+        from: &RemotePeer,
         payload: PrivatePayload,
     ) -> Result<(), String> {
         let channel = self.channel(channel).ok_or("channel not found")?;
-        let private = self.private().clone();
-        tokio::task::spawn_blocking(move || private.receive(&channel, payload))
+        let (private, from) = (self.private().clone(), from.clone());
+        tokio::task::spawn_blocking(move || private.receive(&channel, &from.identity, payload))
             .await
             .map_err(|error| error.to_string())?
     }

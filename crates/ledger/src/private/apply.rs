@@ -1,7 +1,6 @@
 //! At commit: taking staged clear sets whose hash stands in the block into the private state.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use consilium_proto::kvrwset;
@@ -40,8 +39,9 @@ impl Freed {
 
     /// To be called once the batch is written.
     pub(crate) fn done(self, ledger: &Ledger) {
-        let transient = &ledger.private.transient;
-        transient.fetch_sub(self.0.values().sum(), Ordering::Relaxed);
+        for (key, size) in self.0 {
+            ledger.private.transient.free(&key, size);
+        }
     }
 }
 

@@ -23,6 +23,9 @@ pub struct PrivateOptions {
     /// Whether data of invalid transactions is left to reconciliation
     /// (`skipPullingInvalidTransactionsDuringCommit`).
     pub skip_pulling_invalid: bool,
+    /// Blocks after which data is dropped whose transaction did not come
+    /// (`transientstoreMaxBlockRetention`).
+    pub transient_retention: u64,
     /// For the implicit collection of the own organization
     /// (`implicitCollectionDisseminationPolicy`).
     pub implicit: DisseminationPolicy,
@@ -48,6 +51,7 @@ impl Default for PrivateOptions {
             reconcile_sleep_interval: Duration::from_secs(60),
             deprioritized_interval: Duration::from_secs(3600),
             skip_pulling_invalid: false,
+            transient_retention: 20_000,
             implicit: DisseminationPolicy {
                 required: 0,
                 maximum: 1,

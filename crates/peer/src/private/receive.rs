@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use consilium_ledger::Origin;
+use consilium_msp::Identity;
 use consilium_proto::{
     gossip::PrivatePayload,
     kvrwset,
@@ -32,6 +33,7 @@ impl Private {
     pub(crate) fn receive(
         &self,
         channel: &Arc<PeerChannel>,
+        from: &Identity,
         payload: PrivatePayload,
     ) -> Result<(), String> {
         let (namespace, collection) = (&payload.namespace, &payload.collection_name);
@@ -85,8 +87,12 @@ impl Private {
             }),
             collection_configs: [(namespace.clone(), access::package_of(&access.config))].into(),
         };
+        let origin = Origin::Pushed {
+            by: from.msp_id(),
+            organizations: config.application_orgs().len(),
+        };
         ledger
-            .stage_private_from(&payload.tx_id, &info, Origin::Pushed)
+            .stage_private_from(&payload.tx_id, &info, origin)
             .map_err(|error| error.to_string())
     }
 }
