@@ -186,6 +186,11 @@ impl Connections {
         })
     }
 
+    /// Whether somebody waits for an answer.
+    pub(crate) fn is_awaited(&self, from: &Bytes, nonce: u64) -> bool {
+        self.awaited.lock().contains_key(&(from.clone(), nonce))
+    }
+
     /// Hands an answer to whoever awaits it; whether somebody did.
     pub(crate) fn answer(&self, from: &Bytes, message: GossipMessage) -> bool {
         let awaited = self.awaited.lock().remove(&(from.clone(), message.nonce));

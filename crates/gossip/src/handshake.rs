@@ -92,6 +92,9 @@ pub fn check(
     judge: impl FnOnce(&Bytes) -> Result<Arc<Identity>, String>,
 ) -> Result<Introduced, HandshakeError> {
     let expected = certificate_hash.ok_or(HandshakeError::NoCertificate)?;
+    if envelope.payload.len() > wire::SMALL {
+        return Err(wire::WireError::TooLarge(envelope.payload.len()).into());
+    }
     let message = wire::open(envelope)?;
     let Some(Content::Conn(conn)) = message.content else {
         return Err(HandshakeError::WrongType);
@@ -186,6 +189,12 @@ mod tests {
             super::check(&good, Some(CERTIFICATE), b"", judge(&stranger)),
             Err(HandshakeError::Identity(_))
         ));
+        let mut huge = good.clone();
+        huge.payload = vec![0; wire::SMALL + 1].into();
+        assert_eq!(
+            check(&huge, Some(CERTIFICATE)).unwrap_err(),
+            HandshakeError::Malformed(wire::WireError::TooLarge(wire::SMALL + 1))
+        );
         // Signed by somebody else.
         let mut forged = good.clone();
         forged.signature = other.sign(&forged.payload).unwrap();

@@ -241,11 +241,13 @@ impl Gossip {
         envelope: Envelope,
     ) -> Result<(), wire::WireError> {
         metrics::counter!("gossip_comm_messages_received").increment(1);
-        let message = wire::open(&envelope)?;
+        let from = connection.peer.as_ref();
+        let message = wire::open_awaited(&envelope, |nonce| {
+            self.connections.is_awaited(&from.pki_id, nonce)
+        })?;
         let Some(host) = self.host.upgrade() else {
             return Ok(());
         };
-        let from = connection.peer.as_ref();
         let channel = String::from_utf8_lossy(&message.channel).into_owned();
         let nonce = message.nonce;
         match message.content {
@@ -402,12 +404,16 @@ impl Gossip {
             table.disclosed_to(msp_id, &endpoint, Instant::now())
         };
         alive.extend(self.alive(msp_id));
-        let response = MembershipResponse {
-            alive,
-            dead: Vec::new(),
-        };
-        let answer = wire::message(Tag::Empty, "", nonce, Content::MemRes(response));
-        connection.send(wire::unsigned(&answer)).await;
+        for alive in wire::in_parts(alive) {
+            let response = MembershipResponse {
+                alive,
+                dead: Vec::new(),
+            };
+            let answer = wire::message(Tag::Empty, "", nonce, Content::MemRes(response));
+            if !connection.send(wire::unsigned(&answer)).await {
+                return;
+            }
+        }
     }
 
     async fn answer_state_pull(
@@ -433,9 +439,13 @@ impl Gossip {
             table.state_infos(&view.name, Instant::now())
         };
         elements.extend(self.state_info(&view));
-        let snapshot = Content::StateSnapshot(StateInfoSnapshot { elements });
-        let answer = wire::message(Tag::ChanOrOrg, &view.name, nonce, snapshot);
-        connection.send(wire::unsigned(&answer)).await;
+        for elements in wire::in_parts(elements) {
+            let snapshot = Content::StateSnapshot(StateInfoSnapshot { elements });
+            let answer = wire::message(Tag::ChanOrOrg, &view.name, nonce, snapshot);
+            if !connection.send(wire::unsigned(&answer)).await {
+                return;
+            }
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
     connections::Connection,
     handshake::{self, Introduced},
     node::Gossip,
+    wire,
 };
 
 /// `gossip.Gossip` over gRPC.
@@ -109,7 +110,7 @@ impl Accepted {
             }
             Ok(_) => self.closed.cancel(),
             Err(reason) => {
-                tracing::warn!(reason, "a gossip stream was refused");
+                tracing::warn!(reason = wire::brief(&reason), "a gossip stream was refused");
                 self.closed.cancel();
             }
         }
@@ -154,7 +155,7 @@ impl Gossip {
             if let Err(error) = self.handle(connection, envelope).await {
                 tracing::warn!(
                     from = connection.peer.identity.msp_id(),
-                    %error,
+                    error = wire::brief(&error.to_string()),
                     "closing a gossip stream"
                 );
                 break;
