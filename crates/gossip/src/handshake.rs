@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use consilium_msp::{Identity, SignError, SignedData, Signer};
+use consilium_msp::{Identity, SignError, Signer};
 use consilium_proto::gossip::{
     ConnEstablish, Envelope,
     gossip_message::{Content, Tag},
@@ -126,14 +126,9 @@ pub fn check(
     Ok(Introduced {
         is_probe: conn.probe,
         peer: RemotePeer {
-            // Copies: what stays must not hold the whole message.
+            // A copy: what stays must not hold the whole message.
             pki_id: Bytes::copy_from_slice(&conn.pki_id),
             identity,
-            proof: SignedData {
-                data: envelope.payload.clone(),
-                identity: Bytes::copy_from_slice(&conn.identity),
-                signature: envelope.signature.clone(),
-            },
         },
     })
 }
@@ -170,7 +165,7 @@ mod tests {
         };
         let introduced = check(&good, Some(CERTIFICATE)).unwrap();
         assert_eq!(introduced.peer.pki_id, me);
-        assert_eq!(introduced.peer.proof.identity, *signer.serialized());
+        assert_eq!(introduced.peer.identity.serialized(), signer.serialized());
         assert!(!introduced.is_probe);
 
         assert_eq!(

@@ -180,13 +180,13 @@ impl Membership {
             .collect()
     }
 
-    /// Living peers of a channel, of these organizations, that have not left it.
-    pub fn of_channel(&self, channel: &str, organizations: &[String], now: Instant) -> Vec<Member> {
+    /// Living peers that said something of a channel and have not left it. Whether it still counts
+    /// them among its members is not known here.
+    pub fn of_channel(&self, channel: &str, now: Instant) -> Vec<Member> {
         let mut members: Vec<Member> = self
             .known
             .iter()
             .filter(|(_, known)| self.lives(known, now))
-            .filter(|(_, known)| organizations.iter().any(|id| id == known.identity.msp_id()))
             .filter_map(|(id, known)| {
                 let told = known.channels.get(channel)?;
                 (!told.properties.left_channel).then(|| Member {
@@ -204,10 +204,13 @@ impl Membership {
     }
 
     /// What peers say of a channel, in their own signed words.
-    pub fn state_infos(&self, channel: &str, now: Instant) -> Vec<Envelope> {
+    pub fn state_infos(&self, channel: &str, now: Instant) -> Vec<(Arc<Identity>, Envelope)> {
         let living = self.known.values().filter(|known| self.lives(known, now));
         living
-            .filter_map(|known| Some(known.channels.get(channel)?.envelope.clone()))
+            .filter_map(|known| {
+                let told = known.channels.get(channel)?;
+                Some((known.identity.clone(), told.envelope.clone()))
+            })
             .collect()
     }
 
@@ -376,18 +379,12 @@ mod tests {
         }
         assert_eq!(one.tells(&mut table, 7, (6, 1)), Heard::News);
         assert_eq!(one.tells(&mut table, 3, (6, 1)), Heard::Stale);
-        let organizations = ["Org1MSP".to_owned()];
-        let members = table.of_channel("c", &organizations, start);
+        let members = table.of_channel("c", start);
         assert_eq!((members.len(), members[0].height), (1, 7));
         assert_eq!(members[0].endpoint, "inside:1");
-        assert!(
-            table
-                .of_channel("c", &["Org2MSP".to_owned()], start)
-                .is_empty()
-        );
-        assert!(table.of_channel("d", &organizations, start).is_empty());
+        assert!(table.of_channel("d", start).is_empty());
         let late = start + EXPIRATION;
-        assert!(table.of_channel("c", &organizations, late).is_empty());
+        assert!(table.of_channel("c", late).is_empty());
         assert!(!table.is_alive(&one.id, late));
         assert_eq!(one.says(&mut table, "", (6, 2), late), Heard::News);
         assert!(table.is_alive(&one.id, late));

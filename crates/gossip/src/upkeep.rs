@@ -121,8 +121,8 @@ impl Gossip {
                 continue;
             };
             for connection in &connections {
-                let msp_id = connection.peer.identity.msp_id();
-                if view.organizations.iter().any(|id| id == msp_id) {
+                let identity = connection.peer.identity.serialized();
+                if host.member(&view.name, identity).is_some() {
                     connection.try_send(envelope.clone());
                 }
             }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use consilium_gossip::RemotePeer;
 use consilium_ledger::{LedgerError, PrivatePlace, StateReader};
+use consilium_msp::Identity;
 use consilium_proto::gossip::{PvtDataDigest, PvtDataElement};
 
 use super::{Collections, Member, Private, access::Access};
@@ -24,13 +24,13 @@ impl Private {
     pub(crate) fn serve(
         &self,
         channel: &Arc<PeerChannel>,
-        from: &RemotePeer,
+        from: &Arc<Identity>,
         digests: Vec<PvtDataDigest>,
     ) -> Result<Vec<PvtDataElement>, LedgerError> {
         let state = channel.ledger().reader()?;
         let mut serving = Serving {
             channel,
-            asked_by: super::member(&from.identity),
+            asked_by: super::member(from),
             collections: self.collections(channel.config()),
             height: state.height(),
             state,
