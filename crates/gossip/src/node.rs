@@ -1,6 +1,7 @@
 //! The gossip of one peer: what happens to a message that comes in.
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering},
@@ -11,18 +12,19 @@ use std::{
 use bytes::Bytes;
 use consilium_msp::Identity;
 use consilium_proto::gossip::{
-    Acknowledgement, AliveMessage, Chaincode, Envelope, GossipMessage, MembershipRequest,
-    MembershipResponse, PeerTime, PrivatePayload, Properties, PvtDataDigest, PvtDataElement,
-    RemotePvtDataResponse, StateInfo, StateInfoPullRequest, StateInfoSnapshot,
+    AliveMessage, Chaincode, Envelope, GossipMessage, MembershipRequest, MembershipResponse,
+    PeerTime, PrivatePayload, Properties, PvtDataDigest, PvtDataElement, StateInfo,
+    StateInfoPullRequest, StateInfoSnapshot,
     gossip_message::{Content, Tag},
 };
 use parking_lot::Mutex;
-use tokio::{runtime::Handle, task::JoinHandle};
+use tokio::{runtime::Handle, sync::Semaphore, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     GossipOptions,
     connections::{Connection, Connections},
+    exchange,
     membership::{self, Member, Membership},
     service::GossipService,
     wire,
@@ -74,7 +76,8 @@ pub trait Host: Send + Sync + 'static {
         from: &Arc<Identity>,
         payload: PrivatePayload,
     ) -> Result<(), String>;
-    /// The private write sets that a member of a channel asks for, as far as it may have them.
+    /// The private write sets that a member of a channel asks for, as far as it may have them. Given
+    /// up when the stream ends.
     async fn private_request(
         &self,
         channel: &str,
@@ -91,6 +94,10 @@ pub struct Gossip {
     pub(crate) pki_id: Bytes,
     pub(crate) connections: Connections,
     pub(crate) membership: Mutex<Membership>,
+    /// By MSP id.
+    pub(crate) answers: Mutex<HashMap<String, Arc<Semaphore>>>,
+    /// Room for what others push.
+    pub(crate) pushed: Arc<Semaphore>,
     pub(crate) stop: CancellationToken,
     pub(crate) runtime: Handle,
     /// Nanoseconds since 1970 at the start: later lives of this peer have newer messages.
@@ -115,6 +122,8 @@ impl Gossip {
             options,
             host,
             connections: Connections::default(),
+            answers: Mutex::default(),
+            pushed: Arc::new(Semaphore::new(exchange::PUSHED)),
             stop: CancellationToken::new(),
             runtime: Handle::current(),
             incarnation: u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX),
@@ -298,43 +307,8 @@ impl Gossip {
                 self.answer_state_pull(host.as_ref(), connection, nonce, &request)
                     .await;
             }
-            Some(Content::PrivateData(data)) => {
-                let member = host.member(&channel, from.identity.serialized());
-                let stored = match (member, data.payload) {
-                    (None, _) => Err(format!("not a member of channel {channel}")),
-                    (Some(member), Some(payload)) => {
-                        host.private_data(&channel, &member, payload).await
-                    }
-                    (_, None) => {
-                        Err("malformed private data message, no payload provided".to_owned())
-                    }
-                };
-                if let Err(reason) = &stored {
-                    tracing::warn!(
-                        channel,
-                        from = from.identity.msp_id(),
-                        reason,
-                        "refused private data"
-                    );
-                }
-                let error = stored.err().unwrap_or_default();
-                let ack = Content::Ack(Acknowledgement { error });
-                // Fabric's acknowledgements name no channel and carry the tag EMPTY.
-                let answer = wire::message(Tag::Empty, "", nonce, ack);
-                connection.send(wire::unsigned(&answer)).await;
-            }
-            Some(Content::PrivateReq(request)) => {
-                let member = host.member(&channel, from.identity.serialized());
-                let elements = match member {
-                    Some(member) => {
-                        host.private_request(&channel, &member, request.digests)
-                            .await
-                    }
-                    None => Vec::new(),
-                };
-                let response = Content::PrivateRes(RemotePvtDataResponse { elements });
-                let answer = wire::message(Tag::ChanOnly, &channel, nonce, response);
-                connection.send(wire::unsigned(&answer)).await;
+            Some(content @ (Content::PrivateData(_) | Content::PrivateReq(_))) => {
+                self.take_on(connection, channel, nonce, content).await;
             }
             // Blocks come from the ordering service, and nobody is elected here.
             _ => {}

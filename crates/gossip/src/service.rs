@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
-    connections::Connection,
+    connections::{Connection, Outgoing},
     handshake::{self, Introduced},
     node::Gossip,
     wire,
@@ -65,7 +65,7 @@ impl gossip_server::Gossip for GossipService {
         let hello = handshake::introduce(self.gossip.options.signer.as_ref(), own)
             .map_err(|error| Status::internal(error.to_string()))?;
         // The queue is new: there is room.
-        let _ = outbox.try_send(hello);
+        let _ = outbox.try_send(hello.into());
         let closed = self.gossip.stop.child_token();
         let accepted = Accepted {
             gossip: self.gossip.clone(),
@@ -76,7 +76,7 @@ impl gossip_server::Gossip for GossipService {
         };
         tokio::spawn(accepted.serve(request.into_inner()));
         let outgoing = ReceiverStream::new(inbox)
-            .map(Ok)
+            .map(|outgoing| Ok(outgoing.taken()))
             .take_until(closed.cancelled_owned());
         Ok(Response::new(outgoing.boxed()))
     }
@@ -90,7 +90,7 @@ impl gossip_server::Gossip for GossipService {
 struct Accepted {
     gossip: Arc<Gossip>,
     certificate: Option<Bytes>,
-    outbox: mpsc::Sender<Envelope>,
+    outbox: mpsc::Sender<Outgoing>,
     closed: CancellationToken,
     _permit: OwnedSemaphorePermit,
 }
@@ -209,9 +209,11 @@ impl Gossip {
         let hello = handshake::introduce(options.signer.as_ref(), own)
             .map_err(|error| error.to_string())?;
         // The queue is new: there is room.
-        let _ = outbox.try_send(hello);
+        let _ = outbox.try_send(hello.into());
         let closed = self.stop.child_token();
-        let outgoing = ReceiverStream::new(inbox).take_until(closed.clone().cancelled_owned());
+        let outgoing = ReceiverStream::new(inbox)
+            .map(Outgoing::taken)
+            .take_until(closed.clone().cancelled_owned());
         let opening = client.gossip_stream(outgoing);
         let patience = options.connection_timeout + Duration::from_millis(500);
         let mut incoming = tokio::time::timeout(patience, opening)
