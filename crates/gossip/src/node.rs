@@ -322,7 +322,7 @@ impl Gossip {
         let Some(member) = &alive.membership else {
             return false;
         };
-        if member.pki_id == self.pki_id {
+        if member.pki_id == self.pki_id || self.membership.lock().has_heard(alive) {
             return false;
         }
         let identity = if alive.identity.is_empty() {
@@ -357,6 +357,9 @@ impl Gossip {
         let Some(channel) = channel_of(host, &info.pki_id, &info.channel_mac) else {
             return false;
         };
+        if self.membership.lock().was_told(&channel, info) {
+            return false;
+        }
         if let Some(member) = host.member(&channel, identity.serialized())
             && wire::verify(envelope, &member).is_ok()
         {

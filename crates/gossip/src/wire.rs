@@ -268,6 +268,22 @@ pub(crate) fn in_parts(envelopes: Vec<Envelope>) -> Vec<Vec<Envelope>> {
     parts
 }
 
+/// The same envelope in memory of its own: what stays must not hold the message that it came in.
+pub(crate) fn copied(envelope: &Envelope) -> Envelope {
+    let copy = |bytes: &Bytes| Bytes::copy_from_slice(bytes);
+    Envelope {
+        payload: copy(&envelope.payload),
+        signature: copy(&envelope.signature),
+        secret_envelope: envelope
+            .secret_envelope
+            .as_ref()
+            .map(|secret| SecretEnvelope {
+                payload: copy(&secret.payload),
+                signature: copy(&secret.signature),
+            }),
+    }
+}
+
 /// The beginning of a text that another peer may have made long.
 pub(crate) fn brief(text: &str) -> &str {
     const LONGEST: usize = 512;
