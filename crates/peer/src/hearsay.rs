@@ -14,6 +14,7 @@ use consilium_proto::{
 };
 use consilium_protocol::config::ChannelConfig;
 use prost::Message;
+use tokio_util::sync::CancellationToken;
 
 use crate::{acl::READERS, channel::PeerChannel, peer::Core};
 
@@ -176,8 +177,11 @@ impl Host for Core {
         };
         let started = std::time::Instant::now();
         let (private, from) = (self.private().clone(), from.clone());
+        // Given up when whoever awaits this does.
+        let in_vain = CancellationToken::new();
+        let _guard = in_vain.clone().drop_guard();
         let served = tokio::task::spawn_blocking(move || {
-            let served = private.serve(&channel, &from, digests);
+            let served = private.serve(&channel, &from, digests, || in_vain.is_cancelled());
             metrics::histogram!("gossip_privdata_retrieve_duration", "channel" => channel.name().to_owned())
                 .record(started.elapsed().as_secs_f64());
             served.unwrap_or_else(|error| {
