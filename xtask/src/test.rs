@@ -49,7 +49,7 @@ const STAGES: [Stage; 12] = [
     ("build", build),
     ("manifests", manifests),
     ("a network under real clients", node),
-    ("Fabric's own programs", fabric),
+    ("Fabric's own programs and its SDK for Go", fabric),
     ("faults", faults),
     ("ordering under Fabric's Go modules", ordering),
     ("faults of ordering", ordering_faults),
@@ -103,7 +103,8 @@ fn node() -> anyhow::Result<()> {
     })
 }
 
-/// Fabric's command line and a peer of Fabric's in one channel with ours, built from their source.
+/// Fabric's command line and a peer of Fabric's in one channel with ours, built from their source; an
+/// application on the gateway SDK for Go.
 fn fabric() -> anyhow::Result<()> {
     let programs = absolute("target/test/fabric")?;
     run(command(
@@ -116,11 +117,12 @@ fn fabric() -> anyhow::Result<()> {
             "github.com/hyperledger/fabric/cmd/discover",
         ],
     )
-    .current_dir("tests/fabric"))?;
+    .current_dir("tests/go"))?;
     with_network(|network| {
-        let mut tests = command("go", ["test", "-count=1", "-timeout=20m", "./..."]);
+        let mut tests = command("go", ["test", "-count=1", "-p=1", "-timeout=20m", "./..."]);
         run(tests
-            .current_dir("tests/fabric")
+            .current_dir("tests/go")
+            .env("CONSILIUM", absolute(BINARY)?)
             .env("FABRIC_BIN", &programs)
             .env("NETWORK_DIR", network))
     })

@@ -1,21 +1,25 @@
-package fabric_test
+// Package contract is a contract on Fabric's shim for Go that one service runs for all peers.
+package contract
 
 import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/hyperledger/fabric-chaincode-go/v2/shim"
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
+
+	"consilium/tests/go/network"
 )
 
-// A contract on Fabric's shim for Go that one service runs for all peers, Fabric's and ours.
 type contract struct{}
 
 func (contract) Init(shim.ChaincodeStubInterface) *peer.Response { return shim.Success(nil) }
@@ -41,19 +45,23 @@ func call(stub shim.ChaincodeStubInterface) ([]byte, error) {
 		return nil, stub.PutState(arg(0), []byte(arg(1)))
 	case "get":
 		return present(stub.GetState(arg(0)))
-	case "move": // a range that is read, and a write that depends on it
-		found, err := stub.GetStateByRange(arg(0), arg(1))
+	case "announce": // a value and its event
+		if err := stub.SetEvent("Announced", []byte(arg(1))); err != nil {
+			return nil, err
+		}
+		return []byte(stub.GetTxID()), stub.PutState(arg(0), []byte(arg(1)))
+	case "add":
+		value, err := stub.GetState(arg(0))
 		if err != nil {
 			return nil, err
 		}
-		defer found.Close()
-		count := 0
-		for ; found.HasNext(); count++ {
-			if _, err := found.Next(); err != nil {
-				return nil, err
-			}
-		}
-		return []byte(fmt.Sprint(count)), stub.PutState(arg(2), []byte(fmt.Sprint(count)))
+		return nil, stub.PutState(arg(0), append(value, arg(1)...))
+	case "count": // what a range holds, and a write so that it is submitted
+		return count(stub, arg(0), arg(1), arg(2))
+	case "differ": // what no two peers answer alike
+		return nil, stub.PutState(arg(0), []byte(rand.Text()))
+	case "sleep":
+		time.Sleep(time.Hour)
 	case "putPrivate":
 		transient, err := stub.GetTransient()
 		if err != nil {
@@ -68,6 +76,22 @@ func call(stub shim.ChaincodeStubInterface) ([]byte, error) {
 	return nil, fmt.Errorf("no function %s", function)
 }
 
+func count(stub shim.ChaincodeStubInterface, start, end, result string) ([]byte, error) {
+	found, err := stub.GetStateByRange(start, end)
+	if err != nil {
+		return nil, err
+	}
+	defer found.Close()
+	held := 0
+	for ; found.HasNext(); held++ {
+		if _, err := found.Next(); err != nil {
+			return nil, err
+		}
+	}
+	answer := []byte(fmt.Sprint(held))
+	return answer, stub.PutState(result, answer)
+}
+
 func present(value []byte, err error) ([]byte, error) {
 	if err == nil && len(value) == 0 {
 		err = errors.New("nothing there")
@@ -75,42 +99,42 @@ func present(value []byte, err error) ([]byte, error) {
 	return value, err
 }
 
-// A package of type ccaas whose service listens at the port.
-func packageOf(t *testing.T, label string, port int) string {
+// Package is a file of type ccaas whose service listens at the port.
+func Package(t testing.TB, label string, port int) string {
 	t.Helper()
 	encode := func(value any) []byte {
 		text, err := json.Marshal(value)
-		must(t, err)
+		network.Must(t, err)
 		return text
 	}
 	code := archive(t, map[string][]byte{"connection.json": encode(map[string]any{
 		"address": fmt.Sprintf("localhost:%d", port), "dial_timeout": "10s", "tls_required": false,
 	})})
 	file := filepath.Join(t.TempDir(), label+".tar.gz")
-	must(t, os.WriteFile(file, archive(t, map[string][]byte{
+	network.Must(t, os.WriteFile(file, archive(t, map[string][]byte{
 		"metadata.json": encode(map[string]string{"path": "", "type": "ccaas", "label": label}),
 		"code.tar.gz":   code,
 	}), 0o600))
 	return file
 }
 
-func archive(t *testing.T, files map[string][]byte) []byte {
+func archive(t testing.TB, files map[string][]byte) []byte {
 	t.Helper()
 	var packed bytes.Buffer
 	zip := gzip.NewWriter(&packed)
 	tape := tar.NewWriter(zip)
 	for name, content := range files {
-		must(t, tape.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(content))}))
+		network.Must(t, tape.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(content))}))
 		_, err := tape.Write(content)
-		must(t, err)
+		network.Must(t, err)
 	}
-	must(t, tape.Close())
-	must(t, zip.Close())
+	network.Must(t, tape.Close())
+	network.Must(t, zip.Close())
 	return packed.Bytes()
 }
 
-// Runs the contract as the service that the package names, until the process ends.
-func serve(packageID string, port int) error {
+// Serve runs the contract as the service that the package names, until the process ends.
+func Serve(packageID string, port int) error {
 	server := &shim.ChaincodeServer{
 		CCID: packageID, Address: fmt.Sprintf("127.0.0.1:%d", port), CC: contract{},
 		TLSProps: shim.TLSProperties{Disabled: true},

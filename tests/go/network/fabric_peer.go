@@ -1,4 +1,4 @@
-package fabric_test
+package network
 
 import (
 	"fmt"
@@ -9,48 +9,48 @@ import (
 	"testing"
 )
 
-// A peer of Fabric, a member of an organization whose other peer is ours.
-type fabricPeer struct {
-	*terminal
+// FabricPeer is a peer of Fabric, a member of an organization whose other peer is ours.
+type FabricPeer struct {
+	*Terminal
 	home    string
 	ports   [3]int
-	running *process
+	Running *Process
 }
 
-// Enrols a peer with the organization's CA and starts it.
-func newFabricPeer(t *testing.T, net *network, org organization) *fabricPeer {
+// NewFabricPeer enrols a peer with the organization's CA and starts it.
+func NewFabricPeer(t testing.TB, net *Network, org Organization) *FabricPeer {
 	t.Helper()
 	home := t.TempDir()
-	enroll := exec.Command("node", "../node/enroll-peer.mjs", org.Name, fmt.Sprintf("fabric%d", os.Getpid()), home)
+	enroll := exec.Command("node", "../../node/enroll-peer.mjs", org.Name, fmt.Sprintf("fabric%d", os.Getpid()), home)
 	if printed, err := enroll.CombinedOutput(); err != nil {
 		t.Fatalf("enrolling the peer: %v\n%s", err, printed)
 	}
-	made := &fabricPeer{home: home, ports: [3]int{freePort(t), freePort(t), freePort(t)}}
-	made.terminal = net.admin(t, org).at(made.endpoint())
-	builder, err := filepath.Abs("builder")
-	must(t, err)
-	must(t, os.Mkdir(filepath.Join(home, "config"), 0o700))
-	must(t, os.WriteFile(filepath.Join(home, "config", "core.yaml"), []byte(strings.ReplaceAll(coreYAML, "BUILDER", builder)), 0o600))
-	made.start(t)
+	made := &FabricPeer{home: home, ports: [3]int{FreePort(t), FreePort(t), FreePort(t)}}
+	made.Terminal = net.Admin(t, org).At(made.endpoint())
+	builder, err := filepath.Abs("../network/builder")
+	Must(t, err)
+	Must(t, os.Mkdir(filepath.Join(home, "config"), 0o700))
+	Must(t, os.WriteFile(filepath.Join(home, "config", "core.yaml"), []byte(strings.ReplaceAll(coreYAML, "BUILDER", builder)), 0o600))
+	made.Start(t)
 	return made
 }
 
-func (p *fabricPeer) endpoint() string { return fmt.Sprintf("localhost:%d", p.ports[0]) }
+func (p *FabricPeer) endpoint() string { return fmt.Sprintf("localhost:%d", p.ports[0]) }
 
-// Starts the process and waits until it answers.
-func (p *fabricPeer) start(t *testing.T) {
+// Start starts the process and waits until it answers.
+func (p *FabricPeer) Start(t testing.TB) {
 	t.Helper()
-	root := filepath.Join(p.net.dir, "organizations", p.org.Domain, "msp", "tlscacerts", "tlsca-cert.pem")
+	root := filepath.Join(p.Net.Dir, "organizations", p.Org.Domain, "msp", "tlscacerts", "tlsca-cert.pem")
 	environment := append(os.Environ(),
 		"FABRIC_CFG_PATH="+filepath.Join(p.home, "config"),
 		"FABRIC_LOGGING_SPEC=info:grpc=error",
-		"CORE_PEER_ID=fabric", "CORE_PEER_NETWORKID="+p.net.Channel,
+		"CORE_PEER_ID=fabric", "CORE_PEER_NETWORKID="+p.Net.Channel,
 		fmt.Sprintf("CORE_PEER_LISTENADDRESS=127.0.0.1:%d", p.ports[0]),
 		"CORE_PEER_ADDRESS="+p.endpoint(),
 		fmt.Sprintf("CORE_PEER_CHAINCODELISTENADDRESS=127.0.0.1:%d", p.ports[1]),
 		fmt.Sprintf("CORE_OPERATIONS_LISTENADDRESS=127.0.0.1:%d", p.ports[2]),
 		"CORE_PEER_GOSSIP_EXTERNALENDPOINT="+p.endpoint(), "CORE_PEER_GOSSIP_BOOTSTRAP="+p.endpoint(),
-		"CORE_PEER_LOCALMSPID="+p.org.MSPID, "CORE_PEER_MSPCONFIGPATH="+filepath.Join(p.home, "msp"),
+		"CORE_PEER_LOCALMSPID="+p.Org.MSPID, "CORE_PEER_MSPCONFIGPATH="+filepath.Join(p.home, "msp"),
 		"CORE_PEER_FILESYSTEMPATH="+filepath.Join(p.home, "data"),
 		"CORE_LEDGER_SNAPSHOTS_ROOTDIR="+filepath.Join(p.home, "snapshots"),
 		"CORE_PEER_TLS_ENABLED=true", "CORE_PEER_TLS_CLIENTAUTHREQUIRED=true",
@@ -59,15 +59,15 @@ func (p *fabricPeer) start(t *testing.T) {
 		"CORE_PEER_TLS_ROOTCERT_FILE="+root, "CORE_PEER_TLS_CLIENTROOTCAS_FILES="+root,
 	)
 	log := filepath.Join(p.home, "log")
-	p.running = start(t, log, environment, filepath.Join(programs, "peer"), "node", "start")
+	p.Running = Start(t, log, environment, filepath.Join(programs, "peer"), "node", "start")
 	t.Cleanup(func() {
 		if t.Failed() {
 			said, _ := os.ReadFile(log)
 			t.Logf("the Fabric peer said at last:\n%s", said[max(0, len(said)-6000):])
 		}
 	})
-	eventually(t, "Fabric's peer answers", func() error {
-		_, said, err := p.try(t, "channel", "list")
+	Eventually(t, "Fabric's peer answers", func() error {
+		_, said, err := p.Try(t, "channel", "list")
 		if err != nil {
 			return fmt.Errorf("%w: %s", err, said)
 		}
