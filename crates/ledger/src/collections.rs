@@ -128,10 +128,17 @@ pub(crate) fn is_implicit_of_member(config: &Bytes, collection: &str) -> bool {
         .is_some_and(|msp_id| application_msp_ids(config).iter().any(|id| id == msp_id))
 }
 
+/// The configuration in the value of [`CHANNEL_CONFIG_KEY`].
+pub(crate) fn channel_config(value: &Bytes) -> Result<common::Config, LedgerError> {
+    decode::<common::ConfigEnvelope>(value)
+        .map_err(|error| LedgerError::damaged(format!("channel configuration: {error}")))?
+        .config
+        .ok_or_else(|| LedgerError::damaged("channel configuration: it is empty"))
+}
+
 fn application_msp_ids(config: &Bytes) -> Vec<String> {
-    let application = decode::<common::ConfigEnvelope>(config)
+    let application = channel_config(config)
         .ok()
-        .and_then(|envelope| envelope.config)
         .and_then(|config| config.channel_group)
         .and_then(|mut channel| channel.groups.remove("Application"));
     let Some(application) = application else {

@@ -21,7 +21,7 @@ use crate::options::StoreOptions;
 use crate::private::PrivateStore;
 use crate::recovery::{self, Progress};
 use crate::simulator::Simulator;
-use crate::snapshot::{self, Membership, Snapshots};
+use crate::snapshot::{self, Joiner, Snapshots};
 use crate::state::StateReader;
 use crate::tx_index::{self, TxStatus};
 
@@ -134,16 +134,25 @@ impl Ledger {
     ///
     /// # Errors
     /// With Fabric's text, when a file does not have the hash that the snapshot gives for it; when
-    /// there is a ledger already; when a file cannot be read.
+    /// there is a ledger already; when a file cannot be read; when `joiner` cannot run the channel,
+    /// or gives up. Nothing is left then.
     pub fn create_from_snapshot(
         path: impl AsRef<Path>,
         folder: impl AsRef<Path>,
-        membership: &dyn Membership,
+        joiner: &dyn Joiner,
         options: &StoreOptions,
     ) -> Result<Arc<Self>, LedgerError> {
         let path = path.as_ref();
-        snapshot::import(path, folder.as_ref(), membership, options)?;
+        snapshot::import(path, folder.as_ref(), joiner, options)?;
         Self::open_with(path, options, &mut |_| {})
+    }
+
+    /// The channel that the snapshot in `folder` says it is of, unverified.
+    ///
+    /// # Errors
+    /// When its two JSON files cannot be read.
+    pub fn channel_of_snapshot(folder: impl AsRef<Path>) -> Result<String, LedgerError> {
+        snapshot::Metadata::channel(folder.as_ref())
     }
 
     /// A ledger on an open database; snapshots go to the folder given.

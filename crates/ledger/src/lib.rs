@@ -48,7 +48,7 @@ pub use private::{
 };
 pub use recovery::Progress;
 pub use simulator::{CursorId, SimulationResults, Simulator, TouchedCollection, TouchedNamespace};
-pub use snapshot::Membership;
+pub use snapshot::Joiner;
 pub use state::{StateReader, VersionedValue};
 pub use tx_index::TxStatus;
 pub use update_batch::{Content, KeyUpdates, NamespaceUpdates, Update, UpdateBatch};

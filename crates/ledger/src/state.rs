@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use consilium_proto::{kvrwset, protos, queryresult};
+use consilium_proto::{common, kvrwset, protos, queryresult};
 use consilium_protocol::hash::sha256;
 use consilium_protocol::names::{hashed_namespace, private_namespace};
 use consilium_protocol::rwset::{NsRwSet, TxRwSet, Version};
@@ -255,6 +255,14 @@ impl StateReader {
     /// A public key.
     pub fn get(&self, namespace: &str, key: &str) -> Result<Option<VersionedValue>, LedgerError> {
         self.get_raw(namespace, key.as_bytes())
+    }
+
+    /// The channel's configuration in force; `None` before the first block.
+    pub fn channel_config(&self) -> Result<Option<common::Config>, LedgerError> {
+        let stored = self.get("", collections::CHANNEL_CONFIG_KEY)?;
+        stored
+            .map(|stored| collections::channel_config(&stored.value))
+            .transpose()
     }
 
     /// A hashed key of a collection; `key_hash` is the SHA-256 of the clear key.

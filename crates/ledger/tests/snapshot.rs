@@ -5,9 +5,10 @@ mod support;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use consilium_ledger::{Ledger, Membership, MissingKind, StoreOptions};
+use consilium_ledger::{Joiner, Ledger, MissingKind, StoreOptions};
 use consilium_proto::common;
 use consilium_proto::protos::StaticCollectionConfig;
 use consilium_testkit::recorded::{self, Recording, as_delivered};
@@ -17,13 +18,25 @@ use support::{commit, genesis, results, transaction, write};
 /// Of the first organization, which is a member of every collection but none.
 struct Org1;
 
-impl Membership for Org1 {
+impl Joiner for Org1 {
     fn is_member(&self, _: &StaticCollectionConfig) -> bool {
         true
     }
 
     fn msp_id(&self) -> &str {
         "Org1MSP"
+    }
+
+    fn check_config(&self, _: &str, config: &common::Config) -> Result<(), String> {
+        config
+            .channel_group
+            .as_ref()
+            .map(drop)
+            .ok_or_else(|| "empty".into())
+    }
+
+    fn has_given_up(&self) -> bool {
+        false
     }
 }
 
@@ -261,6 +274,71 @@ fn a_changed_file_is_refused_and_leaves_no_ledger() {
             .to_string()
             .contains("_snapshot_signable_metadata.json")
     );
+}
+
+/// Cannot run the channel, or gives up after it was asked some times.
+struct Unwilling {
+    refuses: bool,
+    patience: AtomicU32,
+}
+
+impl Joiner for Unwilling {
+    fn is_member(&self, _: &StaticCollectionConfig) -> bool {
+        true
+    }
+
+    fn msp_id(&self) -> &str {
+        "Org1MSP"
+    }
+
+    fn check_config(&self, channel: &str, _: &common::Config) -> Result<(), String> {
+        match self.refuses {
+            true => Err(format!("{channel} is nothing for us")),
+            false => Ok(()),
+        }
+    }
+
+    fn has_given_up(&self) -> bool {
+        let left = self.patience.load(Ordering::Relaxed);
+        self.patience
+            .store(left.saturating_sub(1), Ordering::Relaxed);
+        left == 0
+    }
+}
+
+#[test]
+fn a_peer_that_cannot_run_the_channel_or_gives_up_has_no_ledger() {
+    let folder = support::folder();
+    let (ledger, at) = small(folder.path());
+    let channel = ledger.channel_id();
+    assert_eq!(Ledger::channel_of_snapshot(&at).unwrap(), channel);
+    for (refuses, patience, expected) in [
+        (
+            true,
+            u32::MAX,
+            format!("the snapshot's channel configuration: {channel} is nothing for us"),
+        ),
+        (
+            false,
+            0,
+            "the peer gave up to take the snapshot over".into(),
+        ),
+        (
+            false,
+            3,
+            "the peer gave up to take the snapshot over".into(),
+        ),
+    ] {
+        let joiner = Unwilling {
+            refuses,
+            patience: patience.into(),
+        };
+        let path = folder.path().join("none");
+        let error = Ledger::create_from_snapshot(&path, &at, &joiner, &StoreOptions::default());
+        assert_eq!(error.unwrap_err().to_string(), expected);
+        assert!(!path.exists());
+        assert!(!folder.path().join(".joining-none").exists());
+    }
 }
 
 #[test]

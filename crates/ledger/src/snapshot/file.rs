@@ -130,14 +130,17 @@ fn invalid(what: impl Into<String>) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, what.into())
 }
 
-/// The SHA-256 of a file.
-pub(crate) fn hash_file(path: &Path) -> io::Result<[u8; 32]> {
+/// The SHA-256 of a file; `None` if told to stop meanwhile.
+pub(crate) fn hash_file(path: &Path, stop: &dyn Fn() -> bool) -> io::Result<Option<[u8; 32]>> {
     let mut file = File::open(path)?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 16];
     loop {
+        if stop() {
+            return Ok(None);
+        }
         match file.read(&mut buffer)? {
-            0 => return Ok(hash.finalize().into()),
+            0 => return Ok(Some(hash.finalize().into())),
             read => hash.update(&buffer[..read]),
         }
     }
@@ -183,7 +186,9 @@ mod tests {
             for string in &strings {
                 writer.bytes(string).unwrap();
             }
-            prop_assert_eq!(writer.finish().unwrap(), hash_file(&path).unwrap());
+            let hash = hash_file(&path, &|| false).unwrap();
+            prop_assert_eq!(Some(writer.finish().unwrap()), hash);
+            prop_assert_eq!(hash_file(&path, &|| true).unwrap(), None);
             let mut reader = FileReader::open(&path).unwrap();
             for number in numbers {
                 prop_assert_eq!(reader.number().unwrap(), number);

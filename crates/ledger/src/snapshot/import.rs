@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use bytes::Bytes;
+use consilium_proto::common;
 use consilium_proto::privacyenabledstate::SnapshotRecord;
 use consilium_proto::protos::collection_config::Payload;
 use consilium_proto::protos::{CollectionConfigPackage, StaticCollectionConfig};
@@ -16,10 +17,11 @@ use consilium_protocol::rwset::Version;
 use prost::Message;
 
 use super::file::{FileReader, take_ordered};
-use super::metadata::Metadata;
+use super::metadata::{Metadata, given_up};
 use super::{CONFIG_HISTORY, PRIVATE_HASHES, PUBLIC_STATE, TX_IDS};
 use crate::blockfile::sync_folder;
 use crate::chain::{self, Base};
+use crate::collections::{CHANNEL_CONFIG_KEY, channel_config};
 use crate::database::{Batch, Database, Family};
 use crate::error::{LedgerError, Owner};
 use crate::ledger::{CHANNEL, unfinished};
@@ -31,12 +33,19 @@ use crate::tx_index;
 /// Bytes that are written to the database in one batch.
 const BATCH_BYTES: usize = 8 << 20;
 
-/// Which private data this peer's organization may have.
-pub trait Membership {
-    /// Whether the organization is a member of an explicit collection.
+/// The peer that takes a snapshot over, as far as this crate has to ask it.
+pub trait Joiner {
+    /// Whether its organization is a member of an explicit collection.
     fn is_member(&self, collection: &StaticCollectionConfig) -> bool;
-    /// The organization's MSP id.
+    /// Its organization's MSP id.
     fn msp_id(&self) -> &str;
+    /// Whether it can run a channel with this configuration, which is the one in the snapshot.
+    ///
+    /// # Errors
+    /// Why it cannot: then there will be no ledger.
+    fn check_config(&self, channel: &str, config: &common::Config) -> Result<(), String>;
+    /// Whether it has given up meanwhile; asked again and again.
+    fn has_given_up(&self) -> bool;
 }
 
 /// Verifies the snapshot in `folder`, puts it into a new database and moves that to `path`. Gives
@@ -44,10 +53,10 @@ pub trait Membership {
 pub(crate) fn import(
     path: &Path,
     folder: &Path,
-    membership: &dyn Membership,
+    joiner: &dyn Joiner,
     options: &StoreOptions,
 ) -> Result<String, LedgerError> {
-    let metadata = Metadata::read_and_verify(folder)?;
+    let metadata = Metadata::read_and_verify(folder, &|| joiner.has_given_up())?;
     let channel = metadata.signable.channel_name.clone();
     consilium_protocol::names::validate_channel_id(&channel)
         .map_err(|error| LedgerError::Snapshot(format!("the snapshot's channel: {error}")))?;
@@ -59,7 +68,7 @@ pub(crate) fn import(
     if building.exists() {
         fs::remove_dir_all(&building).map_err(clean)?;
     }
-    let imported = fill(&building, folder, &metadata, membership, options);
+    let imported = fill(&building, folder, &metadata, joiner, options);
     if let Err(error) = imported {
         // What was made is of no use; the next attempt would remove it, too.
         let _ = fs::remove_dir_all(&building);
@@ -76,7 +85,7 @@ fn fill(
     path: &Path,
     folder: &Path,
     metadata: &Metadata,
-    membership: &dyn Membership,
+    joiner: &dyn Joiner,
     options: &StoreOptions,
 ) -> Result<(), LedgerError> {
     let database = Database::open(path, Owner::Peer, options)?;
@@ -86,13 +95,21 @@ fn fill(
         bytes: 0,
         folder,
         metadata,
+        joiner,
     };
     import.transaction_ids()?;
     let collections = Collections {
         history: import.collections()?,
-        membership,
+        joiner,
     };
-    import.state(PUBLIC_STATE, |_, _, _, _| Ok(()))?;
+    let mut config = None;
+    import.state(PUBLIC_STATE, |namespace, key, value, _| {
+        if namespace.is_empty() && key == CHANNEL_CONFIG_KEY.as_bytes() {
+            config = Some(value.value.clone());
+        }
+        Ok(())
+    })?;
+    check_config(&metadata.signable.channel_name, config.as_ref(), joiner)?;
     import.state(PRIVATE_HASHES, |namespace, key, value, batch| {
         let (namespace, collection) =
             hashed_collection(namespace).ok_or_else(|| invalid(PRIVATE_HASHES, "namespace"))?;
@@ -110,11 +127,25 @@ fn fill(
     import.finish()
 }
 
+/// A channel that the peer cannot run is not taken over.
+fn check_config(
+    channel: &str,
+    stored: Option<&Bytes>,
+    joiner: &dyn Joiner,
+) -> Result<(), LedgerError> {
+    let refuse = |reason: String| {
+        LedgerError::Snapshot(format!("the snapshot's channel configuration: {reason}"))
+    };
+    let stored = stored.ok_or_else(|| refuse("there is none".into()))?;
+    let config = channel_config(stored).map_err(|error| refuse(error.to_string()))?;
+    joiner.check_config(channel, &config).map_err(refuse)
+}
+
 /// Collections by chaincode, and what this peer is to them.
 struct Collections<'a> {
     /// Oldest first.
     history: BTreeMap<String, Vec<(u64, CollectionConfigPackage)>>,
-    membership: &'a dyn Membership,
+    joiner: &'a dyn Joiner,
 }
 
 impl Collections<'_> {
@@ -126,7 +157,7 @@ impl Collections<'_> {
     /// says so, or any later one.
     fn is_eligible(&self, key: &BootKey<'_>) -> bool {
         if let Some(organization) = implicit_collection_org(key.collection) {
-            return organization == self.membership.msp_id();
+            return organization == self.joiner.msp_id();
         }
         let history = self.of(key.namespace);
         let in_force = history
@@ -137,7 +168,7 @@ impl Collections<'_> {
             .unwrap_or_default()
             .iter()
             .filter_map(|(_, package)| find(package, key.collection))
-            .any(|collection| self.membership.is_member(collection))
+            .any(|collection| self.joiner.is_member(collection))
     }
 
     /// As the newest definition says; 0 is for ever.
@@ -166,6 +197,7 @@ struct Import<'a> {
     bytes: usize,
     folder: &'a Path,
     metadata: &'a Metadata,
+    joiner: &'a dyn Joiner,
 }
 
 impl<'a> Import<'a> {
@@ -194,6 +226,9 @@ impl<'a> Import<'a> {
     fn added(&mut self, bytes: usize) -> Result<(), LedgerError> {
         self.bytes += bytes + 32;
         if self.bytes >= BATCH_BYTES {
+            if self.joiner.has_given_up() {
+                return Err(given_up());
+            }
             self.bytes = 0;
             let batch = std::mem::replace(&mut self.batch, self.database.batch());
             batch.write(false)?;

@@ -85,8 +85,18 @@ impl Metadata {
         create(&folder.join(ADDITIONAL), &json(&additional)?)
     }
 
-    /// Reads both files and checks every hash in them.
-    pub(crate) fn read_and_verify(folder: &Path) -> Result<Self, LedgerError> {
+    /// The channel that the snapshot in `folder` says it is of; no hash is checked.
+    pub(crate) fn channel(folder: &Path) -> Result<String, LedgerError> {
+        let signable: Signable = parse(folder, SIGNABLE, &read(folder, SIGNABLE)?)?;
+        let _: Additional = parse(folder, ADDITIONAL, &read(folder, ADDITIONAL)?)?;
+        Ok(signable.channel_name)
+    }
+
+    /// Reads both files and checks every hash in them, unless told to stop.
+    pub(crate) fn read_and_verify(
+        folder: &Path,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Self, LedgerError> {
         let signable_bytes = read(folder, SIGNABLE)?;
         let signable: Signable = parse(folder, SIGNABLE, &signable_bytes)?;
         let additional: Additional = parse(folder, ADDITIONAL, &read(folder, ADDITIONAL)?)?;
@@ -128,7 +138,8 @@ impl Metadata {
                 )));
             }
             let path = folder.join(file);
-            let actual = hash_file(&path).map_err(LedgerError::snapshot_file(&path))?;
+            let hashed = hash_file(&path, stop).map_err(LedgerError::snapshot_file(&path))?;
+            let actual = hashed.ok_or_else(given_up)?;
             if !hex::encode(actual).eq_ignore_ascii_case(expected) {
                 return Err(refuse(file, expected, &actual));
             }
@@ -152,6 +163,11 @@ impl Metadata {
     pub(crate) fn has(&self, file: &str) -> bool {
         self.signable.snapshot_files_raw_hashes.contains_key(file)
     }
+}
+
+/// The peer stops while it takes a snapshot over.
+pub(crate) fn given_up() -> LedgerError {
+    LedgerError::Snapshot("the peer gave up to take the snapshot over".into())
 }
 
 /// Indented by four spaces, fields in the order of the struct, as Go writes it.
@@ -213,7 +229,7 @@ mod tests {
                 BTreeMap::new(),
             );
             metadata.write(folder.path()).unwrap();
-            match Metadata::read_and_verify(folder.path()) {
+            match Metadata::read_and_verify(folder.path(), &|| false) {
                 Ok(read) => assert!(is_right && read == metadata, "{lengths:?} at {last}"),
                 Err(error) => {
                     assert!(!is_right, "{lengths:?} at {last}: {error}");

@@ -11,8 +11,9 @@ mod import;
 mod metadata;
 mod requests;
 
-pub use import::Membership;
+pub use import::Joiner;
 pub(crate) use import::import;
+pub(crate) use metadata::Metadata;
 pub(crate) use requests::Snapshots;
 
 /// Names of files, without what comes after the dot.
