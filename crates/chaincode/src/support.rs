@@ -20,6 +20,14 @@ pub trait PeerSupport: Send + Sync {
     /// # Errors
     /// The text that the client of `cscc` `JoinChain` gets.
     fn join(&self, genesis: common::Block) -> Result<(), String>;
+    /// Begins to join a channel by the snapshot in a folder of the peer's machine, and goes on with
+    /// that in the background.
+    ///
+    /// # Errors
+    /// The text that the client of `cscc` `JoinChainBySnapshot` gets, when it cannot begin.
+    fn join_by_snapshot(&self, folder: &str) -> Result<(), String>;
+    /// The folder of the snapshot by which the peer is joining a channel now.
+    fn joining_by_snapshot(&self) -> Option<String>;
     /// The peer's own MSP, for calls without a channel.
     fn local_msp(&self) -> &Arc<Msp>;
     /// The peer's own organization.

@@ -4,7 +4,9 @@ mod support;
 
 use consilium_chaincode::lifecycle::package_in_process;
 use consilium_proto::common::{Block, BlockchainInfo, Config};
-use consilium_proto::protos::{ChannelQueryResponse, ProcessedTransaction, Response};
+use consilium_proto::protos::{
+    ChannelQueryResponse, JoinBySnapshotStatus, ProcessedTransaction, Response,
+};
 use consilium_protocol::block;
 use consilium_testkit::network;
 use prost::Message;
@@ -161,6 +163,48 @@ async fn cscc_hands_a_genesis_block_to_the_peer_only_with_permission() {
     peer.support.refused.lock().clear();
     assert_eq!(consortium.respond(ORG1, &join).await.status, 200);
     assert_eq!(peer.support.joined.lock().len(), 1);
+}
+
+#[tokio::test]
+async fn cscc_begins_a_join_by_snapshot_only_with_permission_and_tells_its_status() {
+    let (consortium, _) = with_blocks().await;
+    let support = &consortium.peers[ORG1].support;
+    let respond = async |args: &[&str]| consortium.respond(ORG1, &ask("cscc", args).on("")).await;
+    let status = async || decoded::<JoinBySnapshotStatus>(respond(&["JoinBySnapshotStatus"]).await);
+    assert_eq!(status().await, JoinBySnapshotStatus::default());
+    for (args, message) in [
+        (
+            &["JoinChainBySnapshot"][..],
+            "Incorrect number of arguments, 1",
+        ),
+        (
+            &["JoinChainBySnapshot", ""],
+            "Cannot join the channel, no snapshot directory provided",
+        ),
+    ] {
+        assert_eq!(respond(args).await.message, message);
+    }
+    for function in ["JoinChainBySnapshot", "JoinBySnapshotStatus"] {
+        let resource = format!("cscc/{function}");
+        support.refused.lock().insert(resource);
+    }
+    assert_eq!(
+        respond(&["JoinChainBySnapshot", "/snapshots/7"])
+            .await
+            .message,
+        "access denied for [JoinChainBySnapshot]: [cscc/JoinChainBySnapshot is refused]"
+    );
+    assert_eq!(
+        respond(&["JoinBySnapshotStatus"]).await.message,
+        "access denied for [JoinBySnapshotStatus]: cscc/JoinBySnapshotStatus is refused"
+    );
+    assert_eq!(*support.joining.lock(), None);
+    support.refused.lock().clear();
+    let begun = respond(&["JoinChainBySnapshot", "/snapshots/7"]).await;
+    assert_eq!((begun.status, begun.payload.len()), (200, 0));
+    let now = status().await;
+    assert!(now.in_progress);
+    assert_eq!(now.bootstrapping_snapshot_dir, "/snapshots/7");
 }
 
 #[tokio::test]

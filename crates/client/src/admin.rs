@@ -101,6 +101,27 @@ impl Admin {
             .map(drop)
     }
 
+    /// Lets the peer begin to join a channel by the snapshot in a folder of its machine.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub async fn join_by_snapshot(&self, folder: &str) -> Result<(), ClientError> {
+        let folder = Bytes::copy_from_slice(folder.as_bytes());
+        let args = vec![Bytes::from_static(b"JoinChainBySnapshot"), folder];
+        self.query("", "cscc", args).await.map(drop)
+    }
+
+    /// Whether the peer is joining a channel by a snapshot now, and by which.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub async fn join_by_snapshot_status(
+        &self,
+    ) -> Result<protos::JoinBySnapshotStatus, ClientError> {
+        let args = vec![Bytes::from_static(b"JoinBySnapshotStatus")];
+        decode(self.query("", "cscc", args).await?)
+    }
+
     /// Height and hashes of the peer's copy of a channel.
     ///
     /// # Errors

@@ -18,6 +18,8 @@ pub enum Step {
     Events,
     /// `protos.Endorser/ProcessProposal`
     Proposal,
+    /// `protos.Snapshot`
+    Snapshot,
 }
 
 /// Failure of a call, with what the node said.

@@ -1,9 +1,16 @@
 //! Who may do what: resources, the policies that guard them, and the texts of refusals.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
-use consilium_msp::{Identity, Msp, SignedData};
-use consilium_proto::common::{self, msp_role::MspRoleType};
+use bytes::Bytes;
+use consilium_msp::{Certificate, Identity, Msp, SignedData};
+use consilium_proto::{
+    common::{self, msp_role::MspRoleType},
+    decode, msp,
+};
 use consilium_protocol::config::ChannelConfig;
 use prost::Message;
 
@@ -17,6 +24,13 @@ pub const EVENT_FILTERED_BLOCK: &str = "event/FilteredBlock";
 pub const GATEWAY_COMMIT_STATUS: &str = "gateway/CommitStatus";
 /// `gateway/ChaincodeEvents`: follow a chaincode's events.
 pub const GATEWAY_CHAINCODE_EVENTS: &str = "gateway/ChaincodeEvents";
+
+/// `snapshot/submitrequest`: ask for a snapshot.
+pub const SNAPSHOT_SUBMIT: &str = "snapshot/submitrequest";
+/// `snapshot/cancelrequest`: take a request for a snapshot back.
+pub const SNAPSHOT_CANCEL: &str = "snapshot/cancelrequest";
+/// `snapshot/listpending`: see the requests for snapshots.
+pub const SNAPSHOT_PENDING: &str = "snapshot/listpending";
 
 const WRITERS: &str = "/Channel/Application/Writers";
 pub(crate) const READERS: &str = "/Channel/Application/Readers";
@@ -50,9 +64,9 @@ pub fn guard(resource: &str, config: Option<&ChannelConfig>) -> Guard {
         | "_lifecycle/ApproveChaincodeDefinitionForMyOrg"
         | "_lifecycle/QueryApprovedChaincodeDefinition"
         | "_lifecycle/QueryApprovedChaincodeDefinitions"
-        | "snapshot/submitrequest"
-        | "snapshot/cancelrequest"
-        | "snapshot/listpending"
+        | SNAPSHOT_SUBMIT
+        | SNAPSHOT_CANCEL
+        | SNAPSHOT_PENDING
         | "lscc/Install"
         | "lscc/GetInstalledChaincodes"
         | "cscc/JoinChain"
@@ -97,7 +111,7 @@ pub enum Proof<'a> {
     /// A signature that still has to be verified.
     Signed(&'a SignedData),
     /// A serialized identity whose signature over the request was verified before.
-    Verified(&'a bytes::Bytes),
+    Verified(&'a Bytes),
 }
 
 /// Checks `resource` for a caller on a channel.
@@ -151,14 +165,21 @@ pub fn check_local(guard: &Guard, local_msp: &Msp, proof: &Proof<'_>) -> Result<
         Guard::LocalMembers => ("Members", MspRoleType::Member),
         other => return Err(format!("{other:?} needs a channel")),
     };
-    let serialized = match proof {
-        Proof::Signed(data) => &data.identity,
-        Proof::Verified(serialized) => serialized,
+    // fabric: core/policy/policy.go has other words for a proposal than for other signed data.
+    let (serialized, failed_reading, failed_satisfying) = match proof {
+        Proof::Signed(data) => (
+            &data.identity,
+            "failed deserializing signed data identity",
+            "failed verifying that the signed data identity satisfies",
+        ),
+        Proof::Verified(serialized) => (
+            *serialized,
+            "Failed deserializing proposal creator",
+            "Failed verifying that proposal's creator satisfies",
+        ),
     };
     let identity = local_msp.deserialize(serialized).map_err(|error| {
-        format!(
-            "Failed deserializing proposal creator during channelless check policy with policy [{name}]: [{error}]"
-        )
+        format!("{failed_reading} during channelless check policy with policy [{name}]: [{error}]")
     })?;
     let principal = common::MspPrincipal {
         principal_classification: common::msp_principal::Classification::Role as i32,
@@ -171,15 +192,26 @@ pub fn check_local(guard: &Guard, local_msp: &Msp, proof: &Proof<'_>) -> Result<
     };
     local_msp.satisfies(&identity, &principal).map_err(|error| {
         format!(
-            "Failed verifying that proposal's creator satisfies local MSP principal during channelless check policy with policy [{name}]: [{error}]"
+            "{failed_satisfying} local MSP principal during channelless check policy with policy [{name}]: [{error}]"
         )
     })?;
     if let Proof::Signed(data) = proof {
-        identity.verify(&data.data, &data.signature).map_err(|error| {
-            format!(
-                "Failed verifying proposal's signature during channelless check policy with policy [{name}]: [{error}]"
-            )
-        })?;
+        identity
+            .verify(&data.data, &data.signature)
+            .map_err(|error| error.to_string())?;
     }
     Ok(())
+}
+
+/// The last second of a serialized identity's certificate, if it can be read.
+pub(crate) fn not_after(serialized: &Bytes) -> Option<i64> {
+    let identity = decode::<msp::SerializedIdentity>(serialized).ok()?;
+    let certificate = Certificate::from_pem(&identity.id_bytes).ok()?;
+    Some(certificate.not_after())
+}
+
+/// Whether a certificate with that last second has expired.
+pub(crate) fn is_expired(not_after: Option<i64>, now: SystemTime) -> bool {
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    not_after.is_some_and(|last| i64::try_from(now).unwrap_or(i64::MAX) > last)
 }

@@ -206,8 +206,15 @@ impl PeerChannel {
     /// A committed block with what its transactions tell; `None` when there is no such block.
     ///
     /// # Errors
-    /// When the ledger cannot be read.
+    /// When the ledger cannot be read, or began with a snapshot of a later block.
     pub fn committed_block(&self, number: u64) -> Result<Option<CommittedBlock>, String> {
+        let first = self.ledger.first_block();
+        if number < first {
+            // fabric: common/ledger/blkstorage/blockfile_mgr.go
+            return Err(format!(
+                "cannot serve block [{number}]. The ledger is bootstrapped from a snapshot. First available block = [{first}]"
+            ));
+        }
         let Some(bytes) = BlockSource::block_bytes(self, number)? else {
             return Ok(None);
         };
@@ -412,6 +419,10 @@ impl BlockSource for PeerChannel {
         *self.applied.borrow()
     }
 
+    fn first_block(&self) -> u64 {
+        self.ledger.first_block()
+    }
+
     fn subscribe(&self) -> watch::Receiver<u64> {
         self.applied.subscribe()
     }
@@ -431,30 +442,20 @@ impl BlockSource for PeerChannel {
     }
 }
 
-/// The configuration in force: in the block that the last block names.
+/// The configuration in force, as the state has it: a chain that began with a snapshot may not have
+/// the block. fabric: core/peer/peer.go RetrievePersistedChannelConfig
 fn read_config(name: &str, ledger: &Ledger) -> Result<ChannelConfig, ChannelError> {
     let failed = |source| ChannelError::Ledger {
         channel: name.to_owned(),
         source,
     };
-    let broken = |reason: String| ChannelError::Chain {
+    let state = ledger.reader().map_err(failed)?;
+    let stored = state.channel_config().map_err(failed)?;
+    let stored = stored.ok_or_else(|| ChannelError::Chain {
         channel: name.to_owned(),
-        reason,
-    };
-    let height = ledger.height();
-    let last = height
-        .checked_sub(1)
-        .ok_or_else(|| broken("the ledger is empty".to_owned()))?;
-    let last = ledger
-        .block(last)
-        .map_err(failed)?
-        .ok_or_else(|| broken(format!("block {last} is missing")))?;
-    let number = block::last_config(&last).map_err(|error| broken(error.to_string()))?;
-    let stored = ledger
-        .block(number)
-        .map_err(failed)?
-        .ok_or_else(|| broken(format!("configuration block {number} is missing")))?;
-    ChannelConfig::from_block(&stored).map_err(|source| ChannelError::Config {
+        reason: "its state holds no configuration".to_owned(),
+    })?;
+    ChannelConfig::new(name, stored).map_err(|source| ChannelError::Config {
         channel: name.to_owned(),
         source,
     })

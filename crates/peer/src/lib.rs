@@ -3,7 +3,8 @@
 //!
 //! Owns: the path of a proposal to an endorsement ([`endorse`]), the path of a block from an orderer
 //! to the ledger ([`intake`], [`pipeline`], [`validate`]), access control on a channel's resources
-//! ([`acl`]), and the services `protos.Endorser` and `protos.Deliver`.
+//! ([`acl`]), joining channels ([`join`]), and the services `protos.Endorser`, `protos.Deliver` and
+//! `protos.Snapshot`.
 //!
 //! Must not know: how state is stored (`consilium-ledger`), how a chaincode runs
 //! (`consilium-chaincode`), how clients assemble transactions (`consilium-gateway`), where
@@ -23,12 +24,14 @@ mod events;
 mod hearsay;
 mod indexes;
 mod intake;
+mod join;
 pub mod maintenance;
 mod options;
 mod peer;
 mod pipeline;
 mod private;
 mod room;
+mod snapshots;
 pub mod validate;
 mod verify;
 
@@ -40,4 +43,5 @@ pub use events::{CommittedBlock, CommittedTransaction};
 pub use options::{PeerOptions, ReconnectBackoff};
 pub use peer::{Peer, PeerError};
 pub use private::{DisseminationPolicy, PrivateOptions};
+pub use snapshots::SnapshotService;
 pub use verify::{VerifiedBlock, VerifyError, verify};

@@ -13,6 +13,8 @@ use crate::private::PrivateOptions;
 pub struct PeerOptions {
     /// Folder for ledgers and installed chaincodes; made when it is missing.
     pub data_dir: PathBuf,
+    /// Folder for snapshots (`ledger.snapshots.rootDir`); made when it is missing.
+    pub snapshots_dir: PathBuf,
     /// The peer's identity: signs endorsements and requests to orderers.
     pub signer: Arc<dyn Signer>,
     /// The organization's own MSP; decides what needs no channel (join, install).
@@ -51,6 +53,7 @@ impl PeerOptions {
     /// Options with Fabric's defaults for everything that has one.
     pub fn new(data_dir: PathBuf, signer: Arc<dyn Signer>, local_msp: Arc<Msp>) -> Self {
         Self {
+            snapshots_dir: data_dir.join("snapshots"),
             data_dir,
             signer,
             local_msp,

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use consilium_chaincode::{ChaincodeError, Host, HostOptions, PeerSupport};
 use consilium_deliver::{BlockSource, Sources};
 use consilium_gossip::{Gossip, GossipService, Member};
-use consilium_ledger::{Ledger, LedgerError, UNFINISHED, unfinished};
+use consilium_ledger::{Ledger, LedgerError, UNFINISHED};
 use consilium_msp::{Msp, MspError, MspManager, Signer};
 use consilium_proto::common;
 use consilium_protocol::{
@@ -31,10 +31,12 @@ use crate::{
     endorse::{Endorser, EndorserService},
     indexes,
     intake::Intake,
+    join::{Joining, busy_with},
     maintenance::{self, LEAVING, LedgersLock, MaintenanceError},
     options::PeerOptions,
     pipeline::Pipeline,
     private::{self, Private},
+    snapshots::SnapshotService,
 };
 
 /// Verdicts on signatures remembered: own endorsements until their transactions come back in a block,
@@ -88,6 +90,28 @@ pub enum PeerError {
         "cannot create ledger from genesis block: ledger [{0}] already exists with state [INACTIVE]"
     )]
     Paused(String),
+    /// A channel cannot be joined now, as another one is being joined by the snapshot in this folder.
+    #[error("cannot create ledger from genesis block: {}", busy_with(.0))]
+    Joining(String),
+    /// A channel cannot be joined by a snapshot.
+    #[error("cannot create ledger from snapshot {folder}: {reason}")]
+    Snapshot {
+        /// Where the snapshot is.
+        folder: String,
+        /// Why.
+        reason: String,
+    },
+    /// Snapshots could not be written.
+    #[error(
+        "error while creating the dir: {}: {source}, ensure peer has write access to configured ledger.snapshots.rootDir directory",
+        path.display()
+    )]
+    SnapshotsDir {
+        /// The folder.
+        path: PathBuf,
+        /// What happened.
+        source: std::io::Error,
+    },
     /// Another process has the ledgers.
     #[error(transparent)]
     Maintenance(#[from] MaintenanceError),
@@ -111,9 +135,9 @@ pub(crate) struct Core {
     ledgers: PathBuf,
     _lock: LedgersLock,
     channels: RwLock<BTreeMap<String, Arc<PeerChannel>>>,
-    /// Held while a channel is made, so that it is made once.
-    joining: Mutex<()>,
-    intakes: Mutex<Vec<JoinHandle<()>>>,
+    joining: Mutex<Joining>,
+    /// What runs until the peer stops, and joins by snapshot.
+    tasks: Mutex<Vec<JoinHandle<()>>>,
     client_roots: Mutex<Vec<RootsListener>>,
     /// Who runs chaincodes on this peer; there before the first channel is.
     host: OnceLock<Weak<Host>>,
@@ -142,6 +166,11 @@ impl Peer {
         let lock = LedgersLock::take(&options.data_dir)?;
         let install_dir = options.data_dir.join("chaincodes");
         create_folder(&install_dir)?;
+        for name in ["temp", "completed"] {
+            let path = options.snapshots_dir.join(name);
+            std::fs::create_dir_all(&path)
+                .map_err(|source| PeerError::SnapshotsDir { path, source })?;
+        }
         let pool =
             VerificationPool::new(options.verification_threads).map_err(PeerError::Threads)?;
         let host_options = HostOptions {
@@ -164,8 +193,8 @@ impl Peer {
             ledgers,
             _lock: lock,
             channels: RwLock::default(),
-            joining: Mutex::new(()),
-            intakes: Mutex::default(),
+            joining: Mutex::default(),
+            tasks: Mutex::default(),
             client_roots: Mutex::default(),
             host: OnceLock::new(),
             pool: Arc::new(pool),
@@ -188,15 +217,15 @@ impl Peer {
                 tracing::warn!(ledger = %path.display(), "channel is paused and not served");
                 continue;
             }
-            let ledger =
-                Ledger::open(&path).map_err(|source| PeerError::Ledger { path, source })?;
+            let ledger = Ledger::open_with(&path, &core.store(), &mut |_| {})
+                .map_err(|source| PeerError::Ledger { path, source })?;
             core.take_up(ledger)?;
         }
         if let Some(gossip) = &core.options.gossip {
             let period = gossip.state_info_interval;
             let told = advertise::run(core.me.clone(), Arc::downgrade(&host), period);
             let stop = core.stop.clone();
-            core.intakes.lock().push(tokio::spawn(async move {
+            core.tasks.lock().push(tokio::spawn(async move {
                 tokio::select! {
                     () = stop.cancelled() => {}
                     () = told => {}
@@ -226,6 +255,21 @@ impl Peer {
     /// When the block is not a channel's first one, or the channel is joined already.
     pub fn join(&self, genesis: &common::Block) -> Result<Arc<PeerChannel>, PeerError> {
         self.core.join(genesis)
+    }
+
+    /// Begins to join a channel by the snapshot in a folder of this machine, and goes on with that in
+    /// the background. How that ends is logged; the channel is there then, or nothing is.
+    ///
+    /// # Errors
+    /// When the snapshot cannot be one, its channel is joined already, or another join by snapshot
+    /// goes on. Reads two small files, so it blocks.
+    pub fn join_by_snapshot(&self, folder: &str) -> Result<(), PeerError> {
+        self.core.join_by_snapshot(folder)
+    }
+
+    /// The folder of the snapshot by which a channel is being joined now.
+    pub fn joining_by_snapshot(&self) -> Option<String> {
+        self.core.joining_by_snapshot()
     }
 
     /// A joined channel.
@@ -289,6 +333,11 @@ impl Peer {
         )
     }
 
+    /// The `protos.Snapshot` service.
+    pub fn snapshot_service(&self) -> SnapshotService {
+        SnapshotService::new(self.core.clone())
+    }
+
     /// The `gossip.Gossip` service, if this peer gossips.
     pub fn gossip_service(&self) -> Option<GossipService> {
         Some(self.core.private.gossip()?.service())
@@ -306,10 +355,16 @@ impl Peer {
         for channel in self.core.channels.read().values() {
             channel.ledger().stop_building_indexes();
         }
-        let intakes = std::mem::take(&mut *self.core.intakes.lock());
-        for intake in intakes {
-            if let Err(error) = intake.await {
-                tracing::error!(%error, "an intake task panicked");
+        loop {
+            let tasks = std::mem::take(&mut *self.core.tasks.lock());
+            if tasks.is_empty() {
+                break;
+            }
+            // A join by snapshot may have begun some more before it saw the end.
+            for task in tasks {
+                if let Err(error) = task.await {
+                    tracing::error!(%error, "a task of the peer panicked");
+                }
             }
         }
         if let Some(gossip) = self.core.private.gossip() {
@@ -330,6 +385,32 @@ impl Peer {
 impl Core {
     pub(crate) fn options(&self) -> &PeerOptions {
         &self.options
+    }
+
+    pub(crate) fn me(&self) -> Option<Arc<Self>> {
+        self.me.upgrade()
+    }
+
+    /// Where ledgers lie, each in a folder called like its channel.
+    pub(crate) fn ledgers(&self) -> &Path {
+        &self.ledgers
+    }
+
+    pub(crate) fn joining(&self) -> &Mutex<Joining> {
+        &self.joining
+    }
+
+    /// Cancelled when the peer stops.
+    pub(crate) fn stopping(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    /// Runs what blocks on a thread of its own; the peer waits for it when it stops.
+    pub(crate) fn in_background(&self, work: impl FnOnce() + Send + 'static) {
+        let task = self.runtime.spawn_blocking(work);
+        let mut tasks = self.tasks.lock();
+        tasks.retain(|task| !task.is_finished());
+        tasks.push(task);
     }
 
     pub(crate) fn pool(&self) -> &Arc<VerificationPool> {
@@ -383,45 +464,8 @@ impl Core {
         Ok(folders)
     }
 
-    fn join(&self, genesis: &common::Block) -> Result<Arc<PeerChannel>, PeerError> {
-        let number = genesis.header.as_ref().map_or(0, |header| header.number);
-        if number != 0 {
-            return Err(PeerError::NotGenesis(number));
-        }
-        let config = ChannelConfig::from_block(genesis)?;
-        let name = config.channel_id();
-        let _once = self.joining.lock();
-        if self.channel(name).is_some() {
-            return Err(PeerError::Exists(name.to_owned()));
-        }
-        // Made aside and moved into place, so that a crash leaves either a whole ledger or none.
-        let path = self.ledgers.join(name);
-        let unfinished = unfinished(&path);
-        if maintenance::is_paused(&path) {
-            return Err(PeerError::Paused(name.to_owned()));
-        }
-        let failed = |source| PeerError::Ledger {
-            path: path.clone(),
-            source,
-        };
-        if unfinished.exists() {
-            std::fs::remove_dir_all(&unfinished).map_err(|source| PeerError::Io {
-                path: unfinished.clone(),
-                source,
-            })?;
-        }
-        drop(Ledger::create(&unfinished, genesis).map_err(failed)?);
-        std::fs::rename(&unfinished, &path).map_err(|source| PeerError::Io {
-            path: path.clone(),
-            source,
-        })?;
-        let ledger = Ledger::open(&path).map_err(failed)?;
-        tracing::info!(channel = name, "joined channel");
-        self.take_up(ledger)
-    }
-
     /// Makes an open ledger a running channel.
-    fn take_up(&self, ledger: Arc<Ledger>) -> Result<Arc<PeerChannel>, PeerError> {
+    pub(crate) fn take_up(&self, ledger: Arc<Ledger>) -> Result<Arc<PeerChannel>, PeerError> {
         if self.stop.is_cancelled() {
             return Err(PeerError::ShuttingDown);
         }
@@ -457,7 +501,7 @@ impl Core {
             "channel is running"
         );
         let reconciling = private::reconcile(self.private.clone(), channel.clone());
-        let mut tasks = self.intakes.lock();
+        let mut tasks = self.tasks.lock();
         tasks.push(self.runtime.spawn(intake.run()));
         tasks.push(self.runtime.spawn(reconciling));
         if let Some(host) = self.host.get() {
@@ -525,6 +569,14 @@ impl PeerSupport for Core {
         Core::join(self, &genesis)
             .map(|_| ())
             .map_err(|error| error.to_string())
+    }
+
+    fn join_by_snapshot(&self, folder: &str) -> Result<(), String> {
+        Core::join_by_snapshot(self, folder).map_err(|error| error.to_string())
+    }
+
+    fn joining_by_snapshot(&self) -> Option<String> {
+        Core::joining_by_snapshot(self)
     }
 
     fn local_msp(&self) -> &Arc<Msp> {

@@ -1,7 +1,7 @@
 //! `cscc`: joining channels and reading their configuration.
 //! (fabric: core/scc/cscc/configure.go)
 
-use super::{check_access, text};
+use super::{check_access, no_such_block, text};
 use crate::host::Host;
 use crate::outcome::{failure, success};
 use crate::session::Session;
@@ -54,15 +54,35 @@ fn answer(host: &Host, session: &Session, args: &[Bytes]) -> Result<Bytes, Strin
             Ok(ChannelQueryResponse { channels }.encode_to_vec().into())
         }
         "JoinBySnapshotStatus" => {
-            check_access(session, "cscc/JoinBySnapshotStatus", "", &function)?;
-            Ok(JoinBySnapshotStatus::default().encode_to_vec().into())
+            check_peer_access(session, &function)
+                .map_err(|cause| format!("access denied for [{function}]: {cause}"))?;
+            let folder = host.support.joining_by_snapshot();
+            let status = JoinBySnapshotStatus {
+                in_progress: folder.is_some(),
+                bootstrapping_snapshot_dir: folder.unwrap_or_default(),
+            };
+            Ok(status.encode_to_vec().into())
         }
         "JoinChainBySnapshot" => {
-            check_access(session, "cscc/JoinChainBySnapshot", "", &function)?;
-            Err("joining a channel by snapshot is not supported by this peer".to_owned())
+            let folder = text(&args[1]);
+            if folder.is_empty() {
+                return Err("Cannot join the channel, no snapshot directory provided".to_owned());
+            }
+            check_peer_access(session, &function)
+                .map_err(|cause| format!("access denied for [{function}]: [{cause}]"))?;
+            host.support.join_by_snapshot(&folder)?;
+            Ok(Bytes::new())
         }
         other => Err(format!("Requested function {other} not found.")),
     }
+}
+
+/// Refuses what concerns the peer itself and is not allowed the creator; without Fabric's prefix,
+/// which differs from function to function.
+fn check_peer_access(session: &Session, function: &str) -> Result<(), String> {
+    session
+        .support
+        .check_acl(&format!("cscc/{function}"), "", &session.proposal)
 }
 
 fn join(host: &Host, session: &Session, genesis: &Bytes) -> Result<Bytes, String> {
@@ -103,7 +123,7 @@ fn config_block(ledger: &Ledger) -> Result<Block, String> {
         ledger
             .block(number)
             .map_err(|error| error.to_string())?
-            .ok_or_else(|| format!("no block {number}"))
+            .ok_or_else(|| no_such_block(ledger, number))
     };
     let newest = read(ledger.height().saturating_sub(1))?;
     match newest.header.as_ref().map(|header| header.number) {

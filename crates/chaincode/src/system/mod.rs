@@ -8,6 +8,7 @@ use crate::lifecycle;
 use crate::outcome::failure;
 use crate::session::Session;
 use bytes::Bytes;
+use consilium_ledger::Ledger;
 use consilium_proto::protos::Response;
 
 /// The version that endorsements of system chaincodes name.
@@ -40,6 +41,16 @@ pub(crate) fn invoke(host: &Host, session: &Session, name: &str, args: &[Bytes])
 /// An argument as text.
 fn text(argument: &Bytes) -> String {
     String::from_utf8_lossy(argument).into_owned()
+}
+
+/// Why a block is not there. fabric: common/ledger/blkstorage/blockfile_mgr.go
+fn no_such_block(ledger: &Ledger, number: u64) -> String {
+    match ledger.first_block() {
+        first if number < first => format!(
+            "cannot serve block [{number}]. The ledger is bootstrapped from a snapshot. First available block = [{first}]"
+        ),
+        _ => format!("no such block number [{number}] in index"),
+    }
 }
 
 /// Refuses what the ACL of `resource` does not allow the creator.

@@ -1,6 +1,6 @@
 //! `qscc`: reading a channel's blocks and transactions. (fabric: core/scc/qscc/query.go)
 
-use super::{check_access, text};
+use super::{check_access, no_such_block, text};
 use crate::host::Host;
 use crate::outcome::{failure, success};
 use crate::session::Session;
@@ -72,7 +72,7 @@ fn block_by_number(ledger: &Ledger, number: &str) -> Result<Bytes, String> {
     let failed = |cause: String| format!("Failed to get block number {number}, error {cause}");
     match ledger.block_bytes(wanted) {
         Ok(Some(block)) => Ok(block),
-        Ok(None) => Err(failed(format!("no such block number [{wanted}] in index"))),
+        Ok(None) => Err(failed(no_such_block(ledger, wanted))),
         Err(error) => Err(failed(error.to_string())),
     }
 }

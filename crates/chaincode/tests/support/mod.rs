@@ -46,6 +46,8 @@ pub struct Support {
     /// Resources that nobody may use.
     pub refused: Mutex<BTreeSet<String>>,
     pub joined: Mutex<Vec<Block>>,
+    /// The folder of the last join by snapshot, which never ends.
+    pub joining: Mutex<Option<String>>,
 }
 
 impl PeerSupport for Support {
@@ -70,6 +72,15 @@ impl PeerSupport for Support {
     fn join(&self, genesis: Block) -> Result<(), String> {
         self.joined.lock().push(genesis);
         Ok(())
+    }
+
+    fn join_by_snapshot(&self, folder: &str) -> Result<(), String> {
+        *self.joining.lock() = Some(folder.to_owned());
+        Ok(())
+    }
+
+    fn joining_by_snapshot(&self) -> Option<String> {
+        self.joining.lock().clone()
     }
 
     fn local_msp(&self) -> &Arc<Msp> {
@@ -236,6 +247,7 @@ impl Consortium {
                     ledgers: Mutex::default(),
                     refused: Mutex::default(),
                     joined: Mutex::default(),
+                    joining: Mutex::default(),
                 });
                 let options = adjust(HostOptions::new(folder.path().join("packages")));
                 let mut known = built_in();

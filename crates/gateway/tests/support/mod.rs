@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use consilium_contracts::built_in;
+use consilium_contracts::{Contract, IndexDeclaration, Response, Stub, built_in, kv::Kv};
 use consilium_gateway::{Gateway, GatewayOptions};
 use consilium_gossip::GossipOptions;
 use consilium_msp::Signer;
@@ -22,6 +22,7 @@ use consilium_proto::{
         ApproveChaincodeDefinitionForMyOrgArgs, ChaincodeSource, CommitChaincodeDefinitionArgs,
         InstallChaincodeArgs, InstallChaincodeResult, chaincode_source,
     },
+    orderer,
     protos::{self, TxValidationCode},
 };
 use consilium_protocol::{
@@ -203,6 +204,16 @@ impl Network {
 
     /// One more peer for the organization of a member; its index.
     pub async fn add_peer(&mut self, of: usize) -> usize {
+        let genesis = self.genesis.clone();
+        self.add(of, Some(&genesis)).await
+    }
+
+    /// The same, without joining the channel.
+    pub async fn add_peer_apart(&mut self, of: usize) -> usize {
+        self.add(of, None).await
+    }
+
+    async fn add(&mut self, of: usize, genesis: Option<&common::Block>) -> usize {
         let (organization, first) = {
             let member = &self.members[of];
             (member.organization.clone(), member.address.clone())
@@ -212,7 +223,6 @@ impl Network {
         let tls = organization.tls(&["127.0.0.1"]);
         let (listener, _) = listener().await;
         let bootstrap = self.gossips.then(|| vec![first]);
-        let genesis = Some(&self.genesis);
         let member = start_peer(organization, tls, data, listener, genesis, bootstrap).await;
         self.members.push(member);
         index
@@ -478,7 +488,7 @@ async fn start_peer(
     let options = PeerOptions {
         client_tls: Some(client_tls.clone()),
         address: address.clone(),
-        contracts: built_in(),
+        contracts: contracts(),
         gossip: bootstrap
             .clone()
             .map(|others| gossip(signer.clone(), &address, &tls, client_tls, others)),
@@ -505,6 +515,7 @@ async fn start_peer(
         let serving = grpc_server()
             .add_service(peer.endorser_service().into_server())
             .add_service(peer.deliver_service())
+            .add_service(peer.snapshot_service().into_server())
             .add_service(gateway.service())
             .add_optional_service(gossip.map(|gossip| gossip.into_server()))
             .serve_with_incoming(incoming(listener, Some(server_tls)));
@@ -530,7 +541,40 @@ async fn start_peer(
     }
 }
 
+/// `kv` with indexes, called `indexed`: of documents by size, public ones and those of a collection.
+struct Indexed;
+
+impl Contract for Indexed {
+    fn name(&self) -> &'static str {
+        "indexed"
+    }
+
+    fn indexes(&self) -> Vec<IndexDeclaration> {
+        let of = |collection| IndexDeclaration {
+            collection,
+            file: "size.json",
+            definition: r#"{"index":{"fields":["size"]},"ddoc":"d","name":"size"}"#,
+        };
+        vec![of(None), of(Some("all"))]
+    }
+
+    fn invoke(&self, stub: &mut dyn Stub) -> Response {
+        Kv.invoke(stub)
+    }
+}
+
+fn contracts() -> Vec<Arc<dyn Contract>> {
+    let mut contracts = built_in();
+    contracts.push(Arc::new(Indexed));
+    contracts
+}
+
 impl Member {
+    /// Where the peer's files are.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
     /// TLS with a certificate of this member's organization, trusting its peer.
     pub fn client_tls(&self) -> Arc<ClientTls> {
         let roots = [self.organization.tls_root_pem()];
@@ -717,6 +761,22 @@ impl Client {
             .await?
             .into_inner())
     }
+}
+
+/// A signed request for one block.
+pub fn seek(signer: &dyn Signer, number: u64) -> common::Envelope {
+    let position = Some(orderer::SeekPosition {
+        r#type: Some(orderer::seek_position::Type::Specified(
+            orderer::SeekSpecified { number },
+        )),
+    });
+    let info = orderer::SeekInfo {
+        start: position,
+        stop: position,
+        ..Default::default()
+    };
+    let now = envelope::timestamp(SystemTime::now());
+    envelope::seek(CHANNEL, info, signer, now, Bytes::new()).expect("signed")
 }
 
 /// The details of a gateway's error.

@@ -7,8 +7,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use consilium_msp::{Certificate, Identity, Msp};
-use consilium_proto::{common, decode, msp, protos};
+use consilium_msp::{Identity, Msp};
+use consilium_proto::{common, decode, protos};
 use consilium_protocol::{
     ParseError,
     config::ChannelConfig,
@@ -16,6 +16,7 @@ use consilium_protocol::{
 };
 
 use super::EndorseError;
+use crate::acl;
 
 /// The error for a proposal that does not parse. Which text it gets depends on how far the filters
 /// in front of the endorser come.
@@ -74,21 +75,14 @@ pub(super) fn time_window(
 /// The creator's certificate must not have expired. One that cannot be read does not count as
 /// expired here; it is refused later.
 pub(super) fn expiry(creator: &Bytes, now: SystemTime) -> Result<(), EndorseError> {
-    let not_after = decode::<msp::SerializedIdentity>(creator)
-        .ok()
-        .and_then(|identity| Certificate::from_pem(&identity.id_bytes).ok())
-        .map(|certificate| certificate.not_after());
-    refuse_expired(not_after, now)
+    refuse_expired(acl::not_after(creator), now)
 }
 
 fn refuse_expired(not_after: Option<i64>, now: SystemTime) -> Result<(), EndorseError> {
-    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    match not_after {
-        Some(not_after) if i64::try_from(now).unwrap_or(i64::MAX) > not_after => {
-            Err(EndorseError::filtered("proposal client identity expired"))
-        }
-        _ => Ok(()),
+    if acl::is_expired(not_after, now) {
+        return Err(EndorseError::filtered("proposal client identity expired"));
     }
+    Ok(())
 }
 
 /// Expiry, headers, then creator and signature: against the channel's MSPs, or without a channel

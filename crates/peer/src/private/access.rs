@@ -38,25 +38,15 @@ pub(crate) struct Access {
 impl Access {
     /// Compiles a collection's member policy; one that does not compile admits nobody.
     pub(crate) fn new(config: StaticCollectionConfig, channel: &ChannelConfig) -> Self {
-        let envelope = config
-            .member_orgs_policy
-            .as_ref()
-            .and_then(|policy| policy.payload.as_ref())
-            .map(|collection_policy_config::Payload::SignaturePolicy(envelope)| envelope);
-        let policy = envelope.and_then(|envelope| {
+        let policy = member_policy(&config).and_then(|envelope| {
             signature_policy(envelope, channel.msps().clone())
                 .inspect_err(|error| {
                     tracing::warn!(collection = config.name, %error, "member policy does not compile");
                 })
                 .ok()
         });
-        let organizations = envelope
-            .into_iter()
-            .flat_map(|envelope| &envelope.identities)
-            .filter_map(organization)
-            .collect();
         Self {
-            organizations,
+            organizations: organizations(&config),
             policy,
             config,
         }
@@ -85,6 +75,19 @@ impl Access {
     pub(crate) fn maximum(&self) -> usize {
         usize::try_from(self.config.maximum_peer_count).unwrap_or(0)
     }
+}
+
+fn member_policy(config: &StaticCollectionConfig) -> Option<&common::SignaturePolicyEnvelope> {
+    let policy = config.member_orgs_policy.as_ref()?;
+    let collection_policy_config::Payload::SignaturePolicy(envelope) = policy.payload.as_ref()?;
+    Some(envelope)
+}
+
+/// MSP ids that a collection's member policy names.
+pub(crate) fn organizations(config: &StaticCollectionConfig) -> BTreeSet<String> {
+    let principals = member_policy(config).map(|policy| &policy.identities[..]);
+    let principals = principals.unwrap_or_default().iter();
+    principals.filter_map(organization).collect()
 }
 
 /// The MSP that a principal belongs to.

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use options::{DisseminationPolicy, PrivateOptions};
 
-pub(crate) use access::{Collections, Member};
+pub(crate) use access::{Collections, Member, organizations};
 pub(crate) use gather::Source;
 pub(crate) use reconcile::run as reconcile;
 
