@@ -5,7 +5,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    bench::BenchArgs, call::CallArgs, events::EventsArgs, ledger::LedgerCommand,
+    bench::BenchArgs,
+    call::CallArgs,
+    events::EventsArgs,
+    ledger::LedgerCommand,
+    peer::{channel::ChannelCommand, snapshot::SnapshotCommand},
 };
 
 /// A consortium ledger, wire-compatible with Hyperledger Fabric, for healthcare.
@@ -38,7 +42,7 @@ pub enum Command {
     /// Run an ordering node.
     #[command(subcommand)]
     Orderer(OrdererCommand),
-    /// Run a peer.
+    /// Run a peer, or have one do something.
     #[command(subcommand)]
     Peer(PeerCommand),
     /// Verify a peer's ledgers, and repair them while the peer is down.
@@ -122,6 +126,12 @@ pub enum PeerCommand {
     /// Start the node.
     #[command(after_help = "Example:\n  consilium peer start --config ./core.yaml")]
     Start(NodeStart),
+    /// Operate a channel: joinbysnapshot, joinbysnapshotstatus.
+    #[command(subcommand)]
+    Channel(ChannelCommand),
+    /// Manage snapshot requests: submitrequest, cancelrequest, listpending.
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
 }
 
 /// Arguments of `start` of an orderer or a peer.

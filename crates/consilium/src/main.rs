@@ -22,13 +22,22 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
     end_quietly_on_closed_pipe();
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return explain(&error),
+    };
     consilium_transport::install_crypto_provider();
     let run = async move {
         match cli.command {
             Command::Ca(CaCommand::Start(args)) => node::ca::start(args).await,
             Command::Orderer(OrdererCommand::Start(args)) => node::orderer::start(args).await,
             Command::Peer(PeerCommand::Start(args)) => node::peer::start(args).await,
+            Command::Peer(PeerCommand::Channel(command)) => {
+                commands::peer::channel::run(command).await
+            }
+            Command::Peer(PeerCommand::Snapshot(command)) => {
+                commands::peer::snapshot::run(command).await
+            }
             Command::Ledger(command) => commands::ledger::run(command).await,
             Command::Network(NetworkCommand::Up(args)) => network::up(args).await.map(drop),
             Command::Network(NetworkCommand::Down(args)) => network::down(&args),
@@ -57,6 +66,21 @@ fn main() -> std::process::ExitCode {
             eprintln!("Error: {error:#}");
             std::process::ExitCode::FAILURE
         }
+    }
+}
+
+/// Prints what is wrong with the command line, or the help that was asked for.
+fn explain(error: &clap::Error) -> std::process::ExitCode {
+    // Nobody is there to be told of a closed output.
+    let _ = error.print();
+    // Scripts know Fabric's `peer` to fail with 1, whatever is wrong.
+    let is_peer = std::env::args_os()
+        .nth(1)
+        .is_some_and(|name| name == "peer");
+    match error.exit_code() {
+        0 => std::process::ExitCode::SUCCESS,
+        _ if is_peer => std::process::ExitCode::FAILURE,
+        _ => std::process::ExitCode::from(2),
     }
 }
 

@@ -5,3 +5,4 @@ pub mod call;
 pub mod connect;
 pub mod events;
 pub mod ledger;
+pub mod peer;

@@ -73,11 +73,12 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
     gossip.client_tls = Some(client_tls.clone());
     gossip.server_certificate_hash = Some(server_hash);
     settings.gossip.apply(&mut gossip);
-    let mut options = PeerOptions::new(
-        config::relative(&file, &settings.file_system_path),
-        signer,
-        local_msp,
-    );
+    let data = config::relative(&file, &settings.file_system_path);
+    let snapshots = config.ledger.snapshots.folder(&data);
+    let snapshots =
+        snapshots.with_context(|| format!("{}: ledger.snapshots.rootDir", file.display()))?;
+    let mut options = PeerOptions::new(data, signer, local_msp);
+    options.snapshots_dir = snapshots;
     options.gossip = Some(gossip);
     options.private = settings.gossip.pvt_data.options();
     options.client_tls = Some(client_tls);
@@ -100,6 +101,7 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
     let mut routes = tonic::service::RoutesBuilder::default();
     routes.add_service(peer.endorser_service().into_server());
     routes.add_service(peer.deliver_service());
+    routes.add_service(peer.snapshot_service().into_server());
     if let Some(gossip) = peer.gossip_service() {
         routes.add_service(gossip.into_server());
     }
