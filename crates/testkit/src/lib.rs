@@ -2,7 +2,8 @@
 //!
 //! Owns: in-memory organizations with their authorities, certificates of every (also flawed) form, their
 //! folders on disk, genesis blocks of channels over them ([`network`]), random chains with a reference
-//! implementation of validation ([`validation`]), and the way to a channel that Fabric recorded ([`recorded`]).
+//! implementation of validation ([`validation`]), an orderer that delivers given blocks ([`Orderer`]), and the way to
+//! a channel that Fabric recorded ([`recorded`]).
 //! Must not be used outside of tests and demonstrations: it panics where a test would fail anyway, and guards
 //! no key.
 //!
@@ -14,6 +15,7 @@ mod der;
 mod folders;
 mod key;
 pub mod network;
+mod orderer;
 mod organization;
 mod pem;
 pub mod recorded;
@@ -24,4 +26,5 @@ pub use authority::{
     Template,
 };
 pub use key::{Key, KeyKind};
+pub use orderer::Orderer;
 pub use organization::{NodeOu, Organization};

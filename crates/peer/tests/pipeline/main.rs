@@ -4,7 +4,6 @@
 mod blocks;
 mod lifecycle;
 mod model;
-mod orderer;
 mod recorded;
 
 use std::{path::Path, sync::Arc, time::Duration};

@@ -16,11 +16,11 @@ use consilium_peer::PeerChannel;
 use consilium_proto::protos::TxValidationCode;
 use consilium_protocol::block;
 use consilium_testkit::{
-    NodeOu,
+    NodeOu, Orderer,
     validation::{Chain, Change, Entry, Generator, Plan, StateKey},
 };
 
-use crate::{PATIENCE, let_go, orderer::Orderer, reach, start_peer};
+use crate::{PATIENCE, let_go, reach, start_peer};
 
 const PER_CHAIN: usize = 500;
 
