@@ -32,7 +32,7 @@ use crate::{
     indexes,
     intake::Intake,
     maintenance::{self, LEAVING, LedgersLock, MaintenanceError},
-    options::PeerOptions,
+    options::{OrdererOverride, PeerOptions},
     pipeline::Pipeline,
     private::{self, Private},
 };
@@ -142,6 +142,8 @@ impl Peer {
         let host_options = HostOptions {
             install_dir,
             execute_timeout: options.execute_timeout,
+            total_query_limit: options.total_query_limit,
+            history: options.history,
             ..HostOptions::default()
         };
         let contracts = options.contracts.clone();
@@ -249,6 +251,11 @@ impl Peer {
     /// TLS towards other nodes.
     pub fn client_tls(&self) -> Option<&Arc<ClientTls>> {
         self.core.options.client_tls.as_ref()
+    }
+
+    /// Where orderers really are, by their addresses in channel configurations.
+    pub fn orderer_overrides(&self) -> &BTreeMap<String, OrdererOverride> {
+        &self.core.options.orderer_overrides
     }
 
     /// The peer's identity.
@@ -430,6 +437,7 @@ impl Core {
             client_tls: self.options.client_tls.clone(),
             backoff: self.options.reconnect,
             overrides: self.options.orderer_overrides.clone(),
+            dial_timeout: self.options.orderer_dial_timeout,
             on_config: {
                 let core = self.me.clone();
                 Box::new(move || {

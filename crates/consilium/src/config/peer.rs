@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::{MetricsProvider, duration, gossip::Gossip};
+use super::{MetricsProvider, delivery::DeliveryClient, duration, gossip::Gossip, ledger::Ledger};
 
 /// The keys of `core.yaml` that are supported.
 #[derive(Debug, Deserialize)]
@@ -15,6 +15,9 @@ pub struct PeerConfig {
     /// Execution of chaincode.
     #[serde(default)]
     pub chaincode: Chaincode,
+    /// What is stored.
+    #[serde(default)]
+    pub ledger: Ledger,
     /// Health and metrics.
     #[serde(default)]
     pub operations: Operations,
@@ -53,6 +56,9 @@ pub struct Peer {
     /// Gossip with other peers.
     #[serde(default)]
     pub gossip: Gossip,
+    /// Where blocks come from.
+    #[serde(default)]
+    pub deliveryclient: DeliveryClient,
 }
 
 fn dev() -> String {
