@@ -11,7 +11,7 @@ use consilium_proto::{
     common, gateway, orderer,
     protos::{self, TxValidationCode},
 };
-use consilium_protocol::{envelope, transaction};
+use consilium_protocol::transaction;
 use consilium_testkit::{NodeOu, Organization};
 use prost::Message;
 use support::{CHANNEL, Client, Network, details};
@@ -775,7 +775,7 @@ async fn blocks_are_delivered_whole_filtered_and_with_private_data_to_members_on
         .unwrap();
 
     let mut deliver = protos::deliver_client::DeliverClient::new(client.channel.clone());
-    let seek = seek(client.signer.as_ref(), number);
+    let seek = support::seek(client.signer.as_ref(), number);
     let mut answers = Vec::new();
     for stream in [
         deliver.deliver(tokio_stream::iter([seek.clone()])).await,
@@ -832,7 +832,7 @@ async fn blocks_are_delivered_whole_filtered_and_with_private_data_to_members_on
     );
 
     let stranger = Organization::new("Org9MSP", "org9.example.com");
-    let seek = self::seek(stranger.signer("user", NodeOu::Client).as_ref(), number);
+    let seek = support::seek(stranger.signer("user", NodeOu::Client).as_ref(), number);
     let mut refused = deliver
         .deliver_filtered(tokio_stream::iter([seek]))
         .await
@@ -842,22 +842,6 @@ async fn blocks_are_delivered_whole_filtered_and_with_private_data_to_members_on
         refused.message().await.unwrap().unwrap().r#type.unwrap(),
         protos::deliver_response::Type::Status(common::Status::Forbidden as i32)
     );
-}
-
-/// A signed request for one block.
-fn seek(signer: &dyn Signer, number: u64) -> common::Envelope {
-    let position = Some(orderer::SeekPosition {
-        r#type: Some(orderer::seek_position::Type::Specified(
-            orderer::SeekSpecified { number },
-        )),
-    });
-    let info = orderer::SeekInfo {
-        start: position,
-        stop: position,
-        ..Default::default()
-    };
-    let now = envelope::timestamp(std::time::SystemTime::now());
-    envelope::seek(CHANNEL, info, signer, now, Bytes::new()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,6 +22,7 @@ use consilium_proto::{
         ApproveChaincodeDefinitionForMyOrgArgs, ChaincodeSource, CommitChaincodeDefinitionArgs,
         InstallChaincodeArgs, InstallChaincodeResult, chaincode_source,
     },
+    orderer,
     protos::{self, TxValidationCode},
 };
 use consilium_protocol::{
@@ -732,4 +733,20 @@ pub fn details(status: &Status) -> Vec<gateway::ErrorDetail> {
             gateway::ErrorDetail::decode(any.value.as_slice()).expect("an error detail")
         })
         .collect()
+}
+
+/// A signed request for one block.
+pub fn seek(signer: &dyn Signer, number: u64) -> common::Envelope {
+    let position = Some(orderer::SeekPosition {
+        r#type: Some(orderer::seek_position::Type::Specified(
+            orderer::SeekSpecified { number },
+        )),
+    });
+    let info = orderer::SeekInfo {
+        start: position,
+        stop: position,
+        ..Default::default()
+    };
+    let now = envelope::timestamp(SystemTime::now());
+    envelope::seek(CHANNEL, info, signer, now, Bytes::new()).unwrap()
 }
