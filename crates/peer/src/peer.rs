@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     acl::{self, Guard, Proof},
     advertise::{self, Advertised},
-    channel::{ChannelError, PeerChannel},
+    channel::{ChannelError, PeerChannel, validates},
     crypto::{SignatureMemory, VerificationPool},
     deliver::DeliverService,
     endorse::{Endorser, EndorserService},
@@ -75,6 +75,11 @@ pub enum PeerError {
     /// A join block holds no usable configuration.
     #[error("cannot join: {0}")]
     Config(#[from] ConfigError),
+    /// The channel asks for rules of validation that are not built here.
+    #[error(
+        "cannot join channel {0}: its application capability is older than V2_0, and transactions are judged by other rules under it, which this peer does not have"
+    )]
+    Capability(String),
     /// The channel is joined already.
     #[error(
         "cannot create ledger from genesis block: ledger [{0}] already exists with state [ACTIVE]"
@@ -386,6 +391,9 @@ impl Core {
         }
         let config = ChannelConfig::from_block(genesis)?;
         let name = config.channel_id();
+        if !validates(&config) {
+            return Err(PeerError::Capability(name.to_owned()));
+        }
         let _once = self.joining.lock();
         if self.channel(name).is_some() {
             return Err(PeerError::Exists(name.to_owned()));
