@@ -2,8 +2,8 @@
 //!
 //! Owns: in-memory organizations with their authorities, certificates of every (also flawed) form, their
 //! folders on disk, genesis blocks of channels over them ([`network`]), random chains with a reference
-//! implementation of validation ([`validation`]), an orderer that delivers given blocks ([`Orderer`]), and the way to
-//! a channel that Fabric recorded ([`recorded`]).
+//! implementation of validation ([`validation`]), an orderer that delivers given blocks ([`Orderer`]), a disk
+//! that can be filled ([`SmallDisk`]), and the way to a channel that Fabric recorded ([`recorded`]).
 //! Must not be used outside of tests and demonstrations: it panics where a test would fail anyway, and guards
 //! no key.
 //!
@@ -19,6 +19,7 @@ mod orderer;
 mod organization;
 mod pem;
 pub mod recorded;
+mod small_disk;
 pub mod validation;
 
 pub use authority::{
@@ -28,3 +29,4 @@ pub use authority::{
 pub use key::{Key, KeyKind};
 pub use orderer::Orderer;
 pub use organization::{NodeOu, Organization};
+pub use small_disk::SmallDisk;
