@@ -1,5 +1,7 @@
 //! Chains from a seed.
 
+mod counted;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -173,6 +175,7 @@ impl Generator {
             nonce: 0,
             claimed: Vec::new(),
             recent: Vec::new(),
+            counted: None,
             chain: Chain {
                 blocks: Vec::new(),
                 plans: Vec::new(),
@@ -209,6 +212,7 @@ struct World<'a> {
     /// Ids that somebody has claimed for others' transactions to come.
     claimed: Vec<(usize, u64)>,
     recent: Vec<Plan>,
+    counted: Option<counted::Counted>,
     chain: Chain,
 }
 
@@ -289,7 +293,8 @@ impl World<'_> {
         self.append(plans);
     }
 
-    fn append(&mut self, plans: Vec<Plan>) {
+    fn append(&mut self, mut plans: Vec<Plan>) {
+        plans.append(&mut self.counting());
         let encoded: Vec<(Bytes, String)> = plans
             .iter()
             .map(|plan| encode::envelope(plan, self.people))
