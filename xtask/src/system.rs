@@ -31,7 +31,7 @@ const BUILD: [Need; 3] = [
     },
 ];
 
-const TEST: [Need; 5] = [
+const TEST: [Need; 6] = [
     Need {
         what: "Node.js 20.9 or newer",
         package: "nodejs",
@@ -46,6 +46,11 @@ const TEST: [Need; 5] = [
         what: "Go 1.21 or newer, which fetches the version that go.mod names",
         package: "golang-go",
         present: has_go,
+    },
+    Need {
+        what: "openssl, which asks for certificates as an administrator would",
+        package: "openssl",
+        present: || succeeds("openssl", &["version"]),
     },
     Need {
         what: "ip, for hosts that a test cuts off",

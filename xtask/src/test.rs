@@ -22,7 +22,7 @@ const RECORDING: &str = "../shared/fabric-chain/manifest.json";
 
 type Stage = (&'static str, fn() -> anyhow::Result<()>);
 
-const STAGES: [Stage; 11] = [
+const STAGES: [Stage; 12] = [
     ("system packages", || {
         system::for_build()?;
         system::for_tests()
@@ -49,6 +49,7 @@ const STAGES: [Stage; 11] = [
     ("build", build),
     ("manifests", manifests),
     ("a network under real clients", node),
+    ("Fabric's own programs and its SDK for Go", fabric),
     ("faults", faults),
     ("ordering under Fabric's Go modules", ordering),
     ("faults of ordering", ordering_faults),
@@ -98,6 +99,31 @@ fn node() -> anyhow::Result<()> {
         let mut tests = command("npm", ["test", "--prefix", "tests/node"]);
         run(tests
             .env("CONSILIUM", absolute(BINARY)?)
+            .env("NETWORK_DIR", network))
+    })
+}
+
+/// Fabric's command line and a peer of Fabric's in one channel with ours, built from their source; an
+/// application on the gateway SDK for Go.
+fn fabric() -> anyhow::Result<()> {
+    let programs = absolute("target/test/fabric")?;
+    run(command(
+        "go",
+        [
+            "build",
+            "-o",
+            &format!("{}/", programs.display()),
+            "github.com/hyperledger/fabric/cmd/peer",
+            "github.com/hyperledger/fabric/cmd/discover",
+        ],
+    )
+    .current_dir("tests/go"))?;
+    with_network(|network| {
+        let mut tests = command("go", ["test", "-count=1", "-p=1", "-timeout=20m", "./..."]);
+        run(tests
+            .current_dir("tests/go")
+            .env("CONSILIUM", absolute(BINARY)?)
+            .env("FABRIC_BIN", &programs)
             .env("NETWORK_DIR", network))
     })
 }

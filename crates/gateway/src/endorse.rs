@@ -33,7 +33,7 @@ impl Gateway {
         })?;
         let target = request::target(&proposal).map_err(Status::invalid_argument)?;
         let channel = self.channel(&target.channel)?;
-        let members = self.members(&channel, &target.chaincode);
+        let members = self.members(&channel, &target.chaincode).await;
         let mut session = Session::new(self, &members, &proposal);
         let plan = if request.endorsing_organizations.is_empty() {
             self.plan_after_first(&channel, &target, &mut session)

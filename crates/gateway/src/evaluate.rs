@@ -30,6 +30,7 @@ impl Gateway {
         }
         let members: Vec<Member> = if self.is_runnable(&channel, &target.chaincode)? {
             self.members(&channel, &target.chaincode)
+                .await
                 .into_iter()
                 .filter(|member| targets.is_empty() || targets.contains(&member.msp_id))
                 .collect()

@@ -132,8 +132,8 @@ impl Gateway {
     }
 
     /// Peers that may run the chaincode; whether other peers have it installed they know themselves.
-    pub(crate) fn members(&self, channel: &PeerChannel, chaincode: &str) -> Vec<Member> {
-        let runs_here = self.runs_here(channel, chaincode);
+    pub(crate) async fn members(&self, channel: &PeerChannel, chaincode: &str) -> Vec<Member> {
+        let runs_here = self.runs_here(channel, chaincode).await;
         let is_system = self.peer.host().is_system(chaincode);
         let mut told = self.peer.known_members(channel.name());
         told.retain(|member| is_system || member.chaincodes.iter().any(|cc| cc.name == chaincode));
@@ -148,7 +148,7 @@ impl Gateway {
     }
 
     /// Whether the own peer can run the chaincode. A yes stays one until definitions change.
-    fn runs_here(&self, channel: &PeerChannel, chaincode: &str) -> bool {
+    async fn runs_here(&self, channel: &PeerChannel, chaincode: &str) -> bool {
         let host = self.peer.host();
         if host.is_system(chaincode) {
             return true;
@@ -161,7 +161,10 @@ impl Gateway {
         if self.runnable.contains_key(&key) {
             return true;
         }
-        let available = host.available(channel.name(), chaincode);
+        // Reads state.
+        let (host, name, wanted) = (host.clone(), key.0.clone(), key.1.clone());
+        let looking = tokio::task::spawn_blocking(move || host.available(&name, &wanted));
+        let available = looking.await.unwrap_or(false);
         if available {
             self.runnable.insert(key, ());
         }

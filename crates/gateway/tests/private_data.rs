@@ -396,7 +396,7 @@ fn push(collection: &str, members: &str, tx_id: &str) -> Content {
     let set = consilium_proto::kvrwset::KvrwSet {
         writes: vec![consilium_proto::kvrwset::KvWrite {
             key: "k".into(),
-            value: Bytes::from_static(b"pushed"),
+            value: Bytes::copy_from_slice(members.as_bytes()),
             ..Default::default()
         }],
         ..Default::default()
@@ -542,6 +542,52 @@ async fn strangers_replays_garbage_and_too_much_are_refused_at_the_gossip_port()
             panic!("an answer")
         };
         assert_eq!(response.elements.len(), count, "{}", signer.msp_id());
+    }
+
+    // Nor does it by saying itself who the members are. Where the channel has no definition yet,
+    // each set goes to those whom its own sender named.
+    let novel = "cd".repeat(32);
+    let ours: Arc<dyn Signer> = one.organization.signer("peer7", NodeOu::Peer);
+    let pushes = [
+        (&ours, one, push("novel", "OR('Org1MSP.member')", &novel)),
+        (&friend, two, push("novel", BOTH, &novel)),
+        (&friend, two, push("first", BOTH, &waiting)),
+    ];
+    for (signer, with, content) in pushes {
+        let mut stream = Stream::open(one, with).await;
+        stream.introduce(signer.as_ref(), with).await;
+        stream.send(Tag::ChanOnly, 3, content).await;
+        assert_eq!(
+            stream.answer(3).await,
+            Some(Content::Ack(Acknowledgement::default()))
+        );
+    }
+    let staged = |id: &str| one.channel().ledger().staged_private(id).unwrap().len();
+    assert_eq!((staged(&novel), staged(&waiting)), (2, 2));
+    let ask = |collection: &str, tx_id: &str| {
+        let digest = PvtDataDigest {
+            collection: collection.into(),
+            ..digest(block + 50, tx_id)
+        };
+        // Asked twice, answered once.
+        Content::PrivateReq(RemotePvtDataRequest {
+            digests: vec![digest.clone(), digest],
+        })
+    };
+    for (signer, with, first, novel_sets) in [(&friend, two, 0, 1), (&ours, one, 2, 2)] {
+        let mut stream = Stream::open(one, with).await;
+        stream.introduce(signer.as_ref(), with).await;
+        for (nonce, content, expected) in [
+            (5, ask("first", &waiting), first),
+            (6, ask("novel", &novel), novel_sets),
+        ] {
+            stream.send(Tag::ChanOnly, nonce, content).await;
+            let Some(Content::PrivateRes(response)) = stream.answer(nonce).await else {
+                panic!("an answer")
+            };
+            let sets: usize = response.elements.iter().map(|e| e.payload.len()).sum();
+            assert_eq!(sets, expected, "{} {nonce}", signer.msp_id());
+        }
     }
 
     // The peer is none the worse for it.

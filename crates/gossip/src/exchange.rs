@@ -1,14 +1,26 @@
-//! Private data between peers: pushing a write set until it is acknowledged, and asking for some.
+//! Private data between peers: pushing a write set until it is acknowledged, and asking for some; and
+//! the same from the other side.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use consilium_proto::gossip::{
-    PrivateDataMessage, PrivatePayload, PvtDataDigest, PvtDataElement, RemotePvtDataRequest,
+    Acknowledgement, PrivateDataMessage, PrivatePayload, PvtDataDigest, PvtDataElement,
+    RemotePvtDataRequest, RemotePvtDataResponse,
     gossip_message::{Content, Tag},
 };
+use prost::Message as _;
+use tokio::sync::Semaphore;
 
-use crate::{membership::Member, node::Gossip, wire};
+use crate::{
+    connections::{Connection, LARGE_PATIENCE},
+    membership::Member,
+    node::{Gossip, Host},
+    wire,
+};
 
 /// Why another peer did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,7 +39,39 @@ pub enum ExchangeError {
     Overflow,
 }
 
+/// Bytes of pushed messages that are worked on or wait at once, of all peers together.
+pub(crate) const PUSHED: usize = 256 * 1024 * 1024;
+/// Requests of one organization that are answered at once.
+const ANSWERS: usize = 4;
+
+/// About how many bytes a message takes in memory.
+fn weight(content: &Content) -> u32 {
+    let bytes = match content {
+        Content::PrivateData(PrivateDataMessage {
+            payload: Some(payload),
+        }) => {
+            // One that is empty takes two bytes in the message.
+            let configs = payload.collection_configs.as_ref();
+            let configs = configs.map_or(0, |package| size_of_val(&package.config[..]));
+            payload.encoded_len() + configs
+        }
+        _ => 1,
+    };
+    // No truncation: it is at most `PUSHED`.
+    bytes.clamp(1, PUSHED) as u32
+}
+
 impl Gossip {
+    /// The places where requests of an organization are answered. Of organizations there are as many
+    /// as vouch for peers.
+    fn answers(&self, msp_id: &str) -> Arc<Semaphore> {
+        let mut answers = self.answers.lock();
+        let places = answers
+            .entry(msp_id.to_owned())
+            .or_insert_with(|| Arc::new(Semaphore::new(ANSWERS)));
+        places.clone()
+    }
+
     /// Pushes a private write set to a peer and waits until it has stored it.
     ///
     /// # Errors
@@ -44,7 +88,7 @@ impl Gossip {
         });
         match self.ask(channel, to, content, patience).await? {
             Content::Ack(ack) if ack.error.is_empty() => Ok(()),
-            Content::Ack(ack) => Err(ExchangeError::Refused(ack.error)),
+            Content::Ack(ack) => Err(ExchangeError::Refused(wire::brief(&ack.error).to_owned())),
             _ => Err(ExchangeError::Refused("answered something else".to_owned())),
         }
     }
@@ -87,7 +131,9 @@ impl Gossip {
             .expect(&Bytes::clone(&to.pki_id), nonce)
             .ok_or(ExchangeError::Overflow)?;
         let message = wire::message(Tag::ChanOnly, channel, nonce, content);
-        if !connection.try_send(wire::unsigned(&message)) {
+        let message = wire::unsigned(&message);
+        let left = patience.saturating_sub(started.elapsed());
+        if !connection.send_within(message, left).await {
             return Err(ExchangeError::Overflow);
         }
         let left = patience.saturating_sub(started.elapsed());
@@ -97,6 +143,97 @@ impl Gossip {
             () = connection.closed().cancelled() => {
                 Err(ExchangeError::Unreachable("the stream was closed".to_owned()))
             }
+        }
+    }
+
+    /// Takes up what another peer pushes or asks for. It is worked on beside the stream: answers that
+    /// we wait for must not stand behind disks. Waits only if the peer has sent too much at once, or
+    /// all have.
+    pub(crate) async fn take_on(
+        &self,
+        connection: &Arc<Connection>,
+        channel: String,
+        nonce: u64,
+        content: Content,
+    ) {
+        let room = self.pushed.clone();
+        let permits = async {
+            let work = connection.work.clone().acquire_owned().await;
+            (work, room.acquire_many_owned(weight(&content)).await)
+        };
+        let permits = tokio::select! {
+            permits = permits => permits,
+            () = connection.closed().cancelled() => return,
+        };
+        let Some(gossip) = self.me.upgrade() else {
+            return;
+        };
+        let connection = connection.clone();
+        tokio::spawn(async move {
+            let (_work, room) = permits;
+            let Some(host) = gossip.host.upgrade() else {
+                return;
+            };
+            let work = gossip.work_on(host.as_ref(), &connection, &channel, nonce, content, room);
+            tokio::select! {
+                () = work => {}
+                () = connection.closed().cancelled() => {}
+            }
+        });
+    }
+
+    async fn work_on(
+        &self,
+        host: &dyn Host,
+        connection: &Connection,
+        channel: &str,
+        nonce: u64,
+        content: Content,
+        room: impl Send,
+    ) {
+        let from = host.member(channel, connection.peer.identity.serialized());
+        match content {
+            Content::PrivateData(data) => {
+                let stored = match (from, data.payload) {
+                    (None, _) => Err(format!("not a member of channel {channel}")),
+                    (Some(from), Some(payload)) => host.private_data(channel, &from, payload).await,
+                    (_, None) => {
+                        Err("malformed private data message, no payload provided".to_owned())
+                    }
+                };
+                if let Err(reason) = &stored {
+                    tracing::warn!(
+                        channel,
+                        from = connection.peer.identity.msp_id(),
+                        reason = wire::brief(reason),
+                        "refused private data"
+                    );
+                }
+                drop(room);
+                let error = stored.err().unwrap_or_default();
+                let ack = Content::Ack(Acknowledgement {
+                    error: wire::brief(&error).to_owned(),
+                });
+                // Fabric's acknowledgements name no channel and carry the tag EMPTY.
+                let answer = wire::message(Tag::Empty, "", nonce, ack);
+                connection.send(wire::unsigned(&answer)).await;
+            }
+            Content::PrivateReq(request) => {
+                // In turn, so that one peer that does not read holds up itself alone; and few at
+                // once for an organization, as each answer may be large. Semaphores are never closed.
+                let _turn = connection.answering.acquire().await;
+                let places = self.answers(connection.peer.identity.msp_id());
+                let _place = places.acquire().await;
+                let elements = match from {
+                    Some(from) => host.private_request(channel, &from, request.digests).await,
+                    None => Vec::new(),
+                };
+                let response = Content::PrivateRes(RemotePvtDataResponse { elements });
+                let answer = wire::message(Tag::ChanOnly, channel, nonce, response);
+                let answer = wire::unsigned(&answer);
+                connection.send_large(answer, LARGE_PATIENCE).await;
+            }
+            _ => {}
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use consilium_msp::{Identity, SignError, SignedData, Signer};
+use consilium_msp::{Identity, SignError, Signer};
 use consilium_proto::gossip::{
     ConnEstablish, Envelope,
     gossip_message::{Content, Tag},
@@ -92,6 +92,9 @@ pub fn check(
     judge: impl FnOnce(&Bytes) -> Result<Arc<Identity>, String>,
 ) -> Result<Introduced, HandshakeError> {
     let expected = certificate_hash.ok_or(HandshakeError::NoCertificate)?;
+    if envelope.payload.len() > wire::SMALL {
+        return Err(wire::WireError::TooLarge(envelope.payload.len()).into());
+    }
     let message = wire::open(envelope)?;
     let Some(Content::Conn(conn)) = message.content else {
         return Err(HandshakeError::WrongType);
@@ -123,14 +126,9 @@ pub fn check(
     Ok(Introduced {
         is_probe: conn.probe,
         peer: RemotePeer {
-            // Copies: what stays must not hold the whole message.
+            // A copy: what stays must not hold the whole message.
             pki_id: Bytes::copy_from_slice(&conn.pki_id),
             identity,
-            proof: SignedData {
-                data: envelope.payload.clone(),
-                identity: Bytes::copy_from_slice(&conn.identity),
-                signature: envelope.signature.clone(),
-            },
         },
     })
 }
@@ -167,7 +165,7 @@ mod tests {
         };
         let introduced = check(&good, Some(CERTIFICATE)).unwrap();
         assert_eq!(introduced.peer.pki_id, me);
-        assert_eq!(introduced.peer.proof.identity, *signer.serialized());
+        assert_eq!(introduced.peer.identity.serialized(), signer.serialized());
         assert!(!introduced.is_probe);
 
         assert_eq!(
@@ -186,6 +184,12 @@ mod tests {
             super::check(&good, Some(CERTIFICATE), b"", judge(&stranger)),
             Err(HandshakeError::Identity(_))
         ));
+        let mut huge = good.clone();
+        huge.payload = vec![0; wire::SMALL + 1].into();
+        assert_eq!(
+            check(&huge, Some(CERTIFICATE)).unwrap_err(),
+            HandshakeError::Malformed(wire::WireError::TooLarge(wire::SMALL + 1))
+        );
         // Signed by somebody else.
         let mut forged = good.clone();
         forged.signature = other.sign(&forged.payload).unwrap();

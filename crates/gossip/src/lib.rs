@@ -12,6 +12,7 @@
 
 mod connections;
 mod exchange;
+mod gate;
 pub mod handshake;
 pub mod membership;
 mod node;
@@ -21,6 +22,7 @@ mod upkeep;
 pub mod wire;
 
 pub use exchange::ExchangeError;
+pub use gate::GatedServer;
 pub use membership::Member;
 pub use node::{ChannelView, Gossip, Host, RemotePeer};
 pub use options::GossipOptions;

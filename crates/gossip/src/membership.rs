@@ -16,6 +16,8 @@ use consilium_proto::gossip::{
     gossip_message::{Content, Tag},
 };
 
+use prost::Message as _;
+
 use crate::wire;
 
 /// Peers that are remembered; more are not let in.
@@ -68,6 +70,8 @@ pub enum Heard {
     Stale,
     /// There is no room for one more.
     Full,
+    /// It is longer than what is kept of a peer.
+    TooLarge,
 }
 
 /// The table of members.
@@ -87,6 +91,22 @@ impl Membership {
         }
     }
 
+    /// Whether an alive message says nothing new, so that its signature need not be checked.
+    pub fn has_heard(&self, message: &AliveMessage) -> bool {
+        let member = message.membership.as_ref();
+        member
+            .and_then(|member| self.known.get(&member.pki_id))
+            .is_some_and(|known| moment(message.timestamp.as_ref()) <= known.moment)
+    }
+
+    /// Whether a peer's word about a channel says nothing new.
+    pub fn was_told(&self, channel: &str, info: &StateInfo) -> bool {
+        let known = self.known.get(&info.pki_id);
+        known
+            .and_then(|known| known.channels.get(channel))
+            .is_some_and(|told| moment(info.timestamp.as_ref()) <= told.moment)
+    }
+
     /// Takes in an alive message whose signature by `identity` was checked.
     pub fn alive(
         &mut self,
@@ -98,6 +118,9 @@ impl Membership {
         let Some(member) = &message.membership else {
             return Heard::Stale;
         };
+        if envelope.encoded_len() > wire::SMALL {
+            return Heard::TooLarge;
+        }
         let moment = moment(message.timestamp.as_ref());
         let internal = (identity.msp_id() == self.own_msp)
             .then(|| wire::internal_endpoint(envelope, &identity))
@@ -110,7 +133,8 @@ impl Membership {
             known.moment = moment;
             known.last_seen = now;
             known.endpoint.clone_from(&member.endpoint);
-            known.alive = envelope.clone();
+            known.alive = wire::copied(envelope);
+            known.identity = identity;
             if internal.is_some() {
                 known.internal_endpoint = internal;
             }
@@ -121,7 +145,7 @@ impl Membership {
         }
         let known = Known {
             identity,
-            alive: envelope.clone(),
+            alive: wire::copied(envelope),
             moment,
             endpoint: member.endpoint.clone(),
             internal_endpoint: internal,
@@ -138,16 +162,23 @@ impl Membership {
         let Some(known) = self.known.get_mut(&info.pki_id) else {
             return Heard::Stale;
         };
+        if envelope.encoded_len() > wire::SMALL {
+            return Heard::TooLarge;
+        }
         let moment = moment(info.timestamp.as_ref());
         match known.channels.get(channel) {
             Some(told) if moment <= told.moment => return Heard::Stale,
             None if known.channels.len() >= CHANNELS => return Heard::Full,
             _ => {}
         }
+        let mut properties = info.properties.clone().unwrap_or_default();
+        for chaincode in &mut properties.chaincodes {
+            chaincode.metadata = Bytes::copy_from_slice(&chaincode.metadata);
+        }
         let told = Told {
             moment,
-            properties: info.properties.clone().unwrap_or_default(),
-            envelope: envelope.clone(),
+            properties,
+            envelope: wire::copied(envelope),
         };
         known.channels.insert(channel.to_owned(), told);
         Heard::News
@@ -180,13 +211,13 @@ impl Membership {
             .collect()
     }
 
-    /// Living peers of a channel, of these organizations, that have not left it.
-    pub fn of_channel(&self, channel: &str, organizations: &[String], now: Instant) -> Vec<Member> {
+    /// Living peers that said something of a channel and have not left it. Whether it still counts
+    /// them among its members is not known here.
+    pub fn of_channel(&self, channel: &str, now: Instant) -> Vec<Member> {
         let mut members: Vec<Member> = self
             .known
             .iter()
             .filter(|(_, known)| self.lives(known, now))
-            .filter(|(_, known)| organizations.iter().any(|id| id == known.identity.msp_id()))
             .filter_map(|(id, known)| {
                 let told = known.channels.get(channel)?;
                 (!told.properties.left_channel).then(|| Member {
@@ -204,10 +235,13 @@ impl Membership {
     }
 
     /// What peers say of a channel, in their own signed words.
-    pub fn state_infos(&self, channel: &str, now: Instant) -> Vec<Envelope> {
+    pub fn state_infos(&self, channel: &str, now: Instant) -> Vec<(Arc<Identity>, Envelope)> {
         let living = self.known.values().filter(|known| self.lives(known, now));
         living
-            .filter_map(|known| Some(known.channels.get(channel)?.envelope.clone()))
+            .filter_map(|known| {
+                let told = known.channels.get(channel)?;
+                Some((known.identity.clone(), told.envelope.clone()))
+            })
             .collect()
     }
 
@@ -376,21 +410,58 @@ mod tests {
         }
         assert_eq!(one.tells(&mut table, 7, (6, 1)), Heard::News);
         assert_eq!(one.tells(&mut table, 3, (6, 1)), Heard::Stale);
-        let organizations = ["Org1MSP".to_owned()];
-        let members = table.of_channel("c", &organizations, start);
+        let members = table.of_channel("c", start);
         assert_eq!((members.len(), members[0].height), (1, 7));
         assert_eq!(members[0].endpoint, "inside:1");
-        assert!(
-            table
-                .of_channel("c", &["Org2MSP".to_owned()], start)
-                .is_empty()
-        );
-        assert!(table.of_channel("d", &organizations, start).is_empty());
+        assert!(table.of_channel("d", start).is_empty());
         let late = start + EXPIRATION;
-        assert!(table.of_channel("c", &organizations, late).is_empty());
+        assert!(table.of_channel("c", late).is_empty());
         assert!(!table.is_alive(&one.id, late));
         assert_eq!(one.says(&mut table, "", (6, 2), late), Heard::News);
         assert!(table.is_alive(&one.id, late));
+    }
+
+    #[test]
+    fn what_is_known_already_needs_no_look_and_what_is_long_is_not_kept() {
+        let organization = Organization::new("Org1MSP", "org1.example.com");
+        let one = peer(&organization, "peer1");
+        let mut table = Membership::new("Org1MSP", EXPIRATION);
+        let now = Instant::now();
+        let says = |seq_num| AliveMessage {
+            membership: Some(WireMember {
+                pki_id: one.id.clone(),
+                ..Default::default()
+            }),
+            timestamp: Some(PeerTime {
+                inc_num: 5,
+                seq_num,
+            }),
+            ..Default::default()
+        };
+        let tells = |seq_num| StateInfo {
+            pki_id: one.id.clone(),
+            timestamp: Some(PeerTime {
+                inc_num: 5,
+                seq_num,
+            }),
+            ..Default::default()
+        };
+        assert!(!table.has_heard(&says(1)));
+        one.says(&mut table, "", (5, 1), now);
+        one.tells(&mut table, 7, (5, 1));
+        for (seq_num, known) in [(1, true), (2, false)] {
+            assert_eq!(table.has_heard(&says(seq_num)), known);
+            assert_eq!(table.was_told("c", &tells(seq_num)), known);
+        }
+        assert!(!table.was_told("d", &tells(1)));
+
+        let long = "x".repeat(wire::SMALL);
+        assert_eq!(one.says(&mut table, &long, (5, 2), now), Heard::TooLarge);
+        let envelope = Envelope {
+            payload: long.into(),
+            ..Default::default()
+        };
+        assert_eq!(table.told("c", &envelope, &tells(2)), Heard::TooLarge);
     }
 
     #[test]

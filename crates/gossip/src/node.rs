@@ -1,6 +1,7 @@
 //! The gossip of one peer: what happens to a message that comes in.
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering},
@@ -9,20 +10,21 @@ use std::{
 };
 
 use bytes::Bytes;
-use consilium_msp::{Identity, SignedData};
+use consilium_msp::Identity;
 use consilium_proto::gossip::{
-    Acknowledgement, AliveMessage, Chaincode, Envelope, GossipMessage, MembershipRequest,
-    MembershipResponse, PeerTime, PrivatePayload, Properties, PvtDataDigest, PvtDataElement,
-    RemotePvtDataResponse, StateInfo, StateInfoPullRequest, StateInfoSnapshot,
+    AliveMessage, Chaincode, Envelope, GossipMessage, MembershipRequest, MembershipResponse,
+    PeerTime, PrivatePayload, Properties, PvtDataDigest, PvtDataElement, StateInfo,
+    StateInfoPullRequest, StateInfoSnapshot,
     gossip_message::{Content, Tag},
 };
 use parking_lot::Mutex;
-use tokio::{runtime::Handle, task::JoinHandle};
+use tokio::{runtime::Handle, sync::Semaphore, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     GossipOptions,
     connections::{Connection, Connections},
+    exchange,
     membership::{self, Member, Membership},
     service::GossipService,
     wire,
@@ -38,8 +40,6 @@ pub struct RemotePeer {
     pub pki_id: Bytes,
     /// Its identity, valid when the stream began.
     pub identity: Arc<Identity>,
-    /// Its signed first message: what policies are evaluated on.
-    pub proof: SignedData,
 }
 
 /// A channel of this peer, as gossip has to know it.
@@ -49,8 +49,6 @@ pub struct ChannelView {
     pub name: String,
     /// Height of the ledger.
     pub height: u64,
-    /// MSP ids of the application organizations.
-    pub organizations: Vec<String>,
     /// Endpoints of anchor peers, all organizations'.
     pub anchors: Vec<String>,
     /// Chaincodes that this peer can run.
@@ -62,20 +60,28 @@ pub struct ChannelView {
 pub trait Host: Send + Sync + 'static {
     /// The identity, if its own organization or one of a channel vouches for it now.
     fn judge(&self, serialized: &Bytes) -> Result<Arc<Identity>, String>;
+    /// The identity as a channel that this peer is in reads it, if that channel counts it among its
+    /// members now. What an identity calls its organization decides nothing.
+    fn member(&self, channel: &str, serialized: &Bytes) -> Option<Arc<Identity>>;
+    /// Names of the channels that this peer is in.
+    fn channel_names(&self) -> Vec<String>;
     /// The channels that this peer is in.
     fn channels(&self) -> Vec<ChannelView>;
-    /// Takes a private write set that another peer pushes; the error goes back to it.
+    /// One of them.
+    fn channel(&self, name: &str) -> Option<ChannelView>;
+    /// Takes a private write set that a member of a channel pushes; the error goes back to it.
     async fn private_data(
         &self,
         channel: &str,
-        from: &RemotePeer,
+        from: &Arc<Identity>,
         payload: PrivatePayload,
     ) -> Result<(), String>;
-    /// The private write sets that another peer asks for, as far as it may have them.
+    /// The private write sets that a member of a channel asks for, as far as it may have them. Given
+    /// up when the stream ends.
     async fn private_request(
         &self,
         channel: &str,
-        from: &RemotePeer,
+        from: &Arc<Identity>,
         digests: Vec<PvtDataDigest>,
     ) -> Vec<PvtDataElement>;
 }
@@ -88,6 +94,10 @@ pub struct Gossip {
     pub(crate) pki_id: Bytes,
     pub(crate) connections: Connections,
     pub(crate) membership: Mutex<Membership>,
+    /// By MSP id.
+    pub(crate) answers: Mutex<HashMap<String, Arc<Semaphore>>>,
+    /// Room for what others push.
+    pub(crate) pushed: Arc<Semaphore>,
     pub(crate) stop: CancellationToken,
     pub(crate) runtime: Handle,
     /// Nanoseconds since 1970 at the start: later lives of this peer have newer messages.
@@ -112,6 +122,8 @@ impl Gossip {
             options,
             host,
             connections: Connections::default(),
+            answers: Mutex::default(),
+            pushed: Arc::new(Semaphore::new(exchange::PUSHED)),
             stop: CancellationToken::new(),
             runtime: Handle::current(),
             incarnation: u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX),
@@ -135,11 +147,19 @@ impl Gossip {
 
     /// Living peers of a channel, without this one.
     pub fn members(&self, channel: &str) -> Vec<Member> {
-        let Some(view) = self.channel(channel) else {
+        let Some(host) = self.host.upgrade() else {
             return Vec::new();
         };
-        let table = self.membership.lock();
-        table.of_channel(channel, &view.organizations, Instant::now())
+        let told = {
+            let table = self.membership.lock();
+            table.of_channel(channel, Instant::now())
+        };
+        told.into_iter()
+            .filter_map(|member| {
+                let identity = host.member(channel, member.identity.serialized())?;
+                Some(Member { identity, ..member })
+            })
+            .collect()
     }
 
     /// Ends all streams and waits for the own tasks.
@@ -152,11 +172,6 @@ impl Gossip {
         {
             tracing::error!(%error, "gossip's upkeep panicked");
         }
-    }
-
-    pub(crate) fn channel(&self, name: &str) -> Option<ChannelView> {
-        let channels = self.host.upgrade()?.channels();
-        channels.into_iter().find(|channel| channel.name == name)
     }
 
     pub(crate) fn now(&self) -> PeerTime {
@@ -221,14 +236,14 @@ impl Gossip {
         self.tell_heights(connection);
     }
 
-    /// Heights of the channels that a peer's organization is in; and asks for what it knows.
+    /// Heights of the channels that a peer is a member of.
     pub(crate) fn tell_heights(&self, connection: &Connection) {
         let Some(host) = self.host.upgrade() else {
             return;
         };
+        let identity = connection.peer.identity.serialized();
         for view in host.channels() {
-            let msp_id = connection.peer.identity.msp_id();
-            if view.organizations.iter().any(|id| id == msp_id) {
+            if host.member(&view.name, identity).is_some() {
                 connection_send(connection, self.state_info(&view));
             }
         }
@@ -237,15 +252,17 @@ impl Gossip {
     /// Works on one message. An error ends the stream.
     pub(crate) async fn handle(
         &self,
-        connection: &Connection,
+        connection: &Arc<Connection>,
         envelope: Envelope,
     ) -> Result<(), wire::WireError> {
         metrics::counter!("gossip_comm_messages_received").increment(1);
-        let message = wire::open(&envelope)?;
+        let from = connection.peer.as_ref();
+        let message = wire::open_awaited(&envelope, |nonce| {
+            self.connections.is_awaited(&from.pki_id, nonce)
+        })?;
         let Some(host) = self.host.upgrade() else {
             return Ok(());
         };
-        let from = connection.peer.as_ref();
         let channel = String::from_utf8_lossy(&message.channel).into_owned();
         let nonce = message.nonce;
         match message.content {
@@ -267,18 +284,22 @@ impl Gossip {
                 for envelope in heard {
                     if let Ok(message) = wire::open(envelope)
                         && let Some(Content::AliveMsg(alive)) = message.content
+                        && self.hear_alive(host.as_ref(), envelope, &alive)
                     {
-                        self.hear_alive(host.as_ref(), envelope, &alive);
+                        tokio::task::yield_now().await;
                     }
                 }
             }
-            Some(Content::StateInfo(info)) => self.hear_state(host.as_ref(), &envelope, &info),
+            Some(Content::StateInfo(info)) => {
+                self.hear_state(host.as_ref(), &envelope, &info);
+            }
             Some(Content::StateSnapshot(snapshot)) => {
                 for envelope in snapshot.elements.iter().take(NESTED) {
                     if let Ok(message) = wire::open(envelope)
                         && let Some(Content::StateInfo(info)) = message.content
+                        && self.hear_state(host.as_ref(), envelope, &info)
                     {
-                        self.hear_state(host.as_ref(), envelope, &info);
+                        tokio::task::yield_now().await;
                     }
                 }
             }
@@ -286,37 +307,8 @@ impl Gossip {
                 self.answer_state_pull(host.as_ref(), connection, nonce, &request)
                     .await;
             }
-            Some(Content::PrivateData(data)) => {
-                let stored = match data.payload {
-                    _ if !is_member(host.as_ref(), &channel, from) => {
-                        Err(format!("not a member of channel {channel}"))
-                    }
-                    Some(payload) => host.private_data(&channel, from, payload).await,
-                    None => Err("malformed private data message, no payload provided".to_owned()),
-                };
-                if let Err(reason) = &stored {
-                    tracing::warn!(
-                        channel,
-                        from = from.identity.msp_id(),
-                        reason,
-                        "refused private data"
-                    );
-                }
-                let error = stored.err().unwrap_or_default();
-                let ack = Content::Ack(Acknowledgement { error });
-                // Fabric's acknowledgements name no channel and carry the tag EMPTY.
-                let answer = wire::message(Tag::Empty, "", nonce, ack);
-                connection.send(wire::unsigned(&answer)).await;
-            }
-            Some(Content::PrivateReq(request)) => {
-                let elements = if is_member(host.as_ref(), &channel, from) {
-                    host.private_request(&channel, from, request.digests).await
-                } else {
-                    Vec::new()
-                };
-                let response = Content::PrivateRes(RemotePvtDataResponse { elements });
-                let answer = wire::message(Tag::ChanOnly, &channel, nonce, response);
-                connection.send(wire::unsigned(&answer)).await;
+            Some(content @ (Content::PrivateData(_) | Content::PrivateReq(_))) => {
+                self.take_on(connection, channel, nonce, content).await;
             }
             // Blocks come from the ordering service, and nobody is elected here.
             _ => {}
@@ -324,29 +316,31 @@ impl Gossip {
         Ok(())
     }
 
-    /// Takes in an alive message, whoever brings it: its signature is what counts.
-    fn hear_alive(&self, host: &dyn Host, envelope: &Envelope, alive: &AliveMessage) {
+    /// Takes in an alive message, whoever brings it: its signature is what counts. Whether that was
+    /// looked at, which takes a while.
+    fn hear_alive(&self, host: &dyn Host, envelope: &Envelope, alive: &AliveMessage) -> bool {
         let Some(member) = &alive.membership else {
-            return;
+            return false;
         };
-        if member.pki_id == self.pki_id {
-            return;
+        if member.pki_id == self.pki_id || self.membership.lock().has_heard(alive) {
+            return false;
         }
         let identity = if alive.identity.is_empty() {
-            self.known_identity(&member.pki_id)
+            let known = self.known_identity(&member.pki_id);
+            // It may have been revoked since.
+            known.and_then(|known| host.judge(known.serialized()).ok())
         } else if wire::pki_id(&alive.identity).as_ref() == Some(&member.pki_id) {
             host.judge(&alive.identity).ok()
         } else {
-            None
+            return false;
         };
-        let Some(identity) = identity else {
-            return;
-        };
-        if wire::verify(envelope, &identity).is_err() {
-            return;
+        if let Some(identity) = identity
+            && wire::verify(envelope, &identity).is_ok()
+        {
+            let mut table = self.membership.lock();
+            table.alive(envelope, alive, identity, Instant::now());
         }
-        let mut table = self.membership.lock();
-        table.alive(envelope, alive, identity, Instant::now());
+        true
     }
 
     fn known_identity(&self, pki_id: &[u8]) -> Option<Arc<Identity>> {
@@ -354,23 +348,25 @@ impl Gossip {
         heard.or_else(|| Some(self.connections.to(pki_id)?.peer.identity.clone()))
     }
 
-    /// Takes in what a peer says of a channel that we share.
-    fn hear_state(&self, host: &dyn Host, envelope: &Envelope, info: &StateInfo) {
+    /// Takes in what a peer says of a channel that we share. Whether its signature was looked at,
+    /// which takes a while.
+    fn hear_state(&self, host: &dyn Host, envelope: &Envelope, info: &StateInfo) -> bool {
         let Some(identity) = self.known_identity(&info.pki_id) else {
-            return;
+            return false;
         };
-        let shared = host.channels().into_iter().find(|view| {
-            wire::channel_mac(&info.pki_id, &view.name) == info.channel_mac
-                && view.organizations.iter().any(|id| id == identity.msp_id())
-        });
-        let Some(view) = shared else {
-            return;
+        let Some(channel) = channel_of(host, &info.pki_id, &info.channel_mac) else {
+            return false;
         };
-        if wire::verify(envelope, &identity).is_err() {
-            return;
+        if self.membership.lock().was_told(&channel, info) {
+            return false;
         }
-        let mut table = self.membership.lock();
-        table.told(&view.name, envelope, info);
+        if let Some(member) = host.member(&channel, identity.serialized())
+            && wire::verify(envelope, &member).is_ok()
+        {
+            let mut table = self.membership.lock();
+            table.told(&channel, envelope, info);
+        }
+        true
     }
 
     async fn answer_membership(
@@ -402,12 +398,16 @@ impl Gossip {
             table.disclosed_to(msp_id, &endpoint, Instant::now())
         };
         alive.extend(self.alive(msp_id));
-        let response = MembershipResponse {
-            alive,
-            dead: Vec::new(),
-        };
-        let answer = wire::message(Tag::Empty, "", nonce, Content::MemRes(response));
-        connection.send(wire::unsigned(&answer)).await;
+        for alive in wire::in_parts(alive) {
+            let response = MembershipResponse {
+                alive,
+                dead: Vec::new(),
+            };
+            let answer = wire::message(Tag::Empty, "", nonce, Content::MemRes(response));
+            if !connection.send(wire::unsigned(&answer)).await {
+                return;
+            }
+        }
     }
 
     async fn answer_state_pull(
@@ -418,36 +418,36 @@ impl Gossip {
         request: &StateInfoPullRequest,
     ) {
         let from = connection.peer.as_ref();
-        let shared = host.channels().into_iter().find(|view| {
-            wire::channel_mac(&from.pki_id, &view.name) == request.channel_mac
-                && view
-                    .organizations
-                    .iter()
-                    .any(|id| id == from.identity.msp_id())
-        });
-        let Some(view) = shared else {
+        let Some(channel) = channel_of(host, &from.pki_id, &request.channel_mac) else {
             return;
         };
-        let mut elements = {
+        if host.member(&channel, from.identity.serialized()).is_none() {
+            return;
+        }
+        let told = {
             let table = self.membership.lock();
-            table.state_infos(&view.name, Instant::now())
+            table.state_infos(&channel, Instant::now())
         };
-        elements.extend(self.state_info(&view));
-        let snapshot = Content::StateSnapshot(StateInfoSnapshot { elements });
-        let answer = wire::message(Tag::ChanOrOrg, &view.name, nonce, snapshot);
-        connection.send(wire::unsigned(&answer)).await;
+        let members = told
+            .into_iter()
+            .filter(|(identity, _)| host.member(&channel, identity.serialized()).is_some());
+        let mut elements: Vec<_> = members.map(|(_, envelope)| envelope).collect();
+        let own = host.channel(&channel);
+        elements.extend(own.and_then(|view| self.state_info(&view)));
+        for elements in wire::in_parts(elements) {
+            let snapshot = Content::StateSnapshot(StateInfoSnapshot { elements });
+            let answer = wire::message(Tag::ChanOrOrg, &channel, nonce, snapshot);
+            if !connection.send(wire::unsigned(&answer)).await {
+                return;
+            }
+        }
     }
 }
 
-/// Whether the organization of a peer is one of a channel that we are in.
-fn is_member(host: &dyn Host, channel: &str, peer: &RemotePeer) -> bool {
-    host.channels().iter().any(|view| {
-        view.name == channel
-            && view
-                .organizations
-                .iter()
-                .any(|id| id == peer.identity.msp_id())
-    })
+/// The channel of ours that a peer means.
+fn channel_of(host: &dyn Host, pki_id: &[u8], mac: &[u8]) -> Option<String> {
+    let mut names = host.channel_names().into_iter();
+    names.find(|name| wire::channel_mac(pki_id, name) == mac)
 }
 
 fn connection_send(connection: &Connection, envelope: Option<Envelope>) {

@@ -14,16 +14,23 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
-    connections::Connection,
+    connections::{Connection, Outgoing},
+    gate::{Gate, GatedChannel, GatedServer},
     handshake::{self, Introduced},
     node::Gossip,
+    wire,
 };
+
+/// Streams whose first message is awaited at once. They have no place among the others, so that
+/// nobody who does not say who he is keeps members out.
+const HELLOS: usize = 512;
 
 /// `gossip.Gossip` over gRPC.
 #[derive(Clone)]
 pub struct GossipService {
     gossip: Arc<Gossip>,
     streams: Arc<Semaphore>,
+    hellos: Arc<Semaphore>,
 }
 
 impl GossipService {
@@ -32,15 +39,17 @@ impl GossipService {
         Self {
             gossip,
             streams: Arc::new(Semaphore::new(limit)),
+            hellos: Arc::new(Semaphore::new(HELLOS)),
         }
     }
 
     /// The tonic server.
-    pub fn into_server(self) -> GossipServer<Self> {
+    pub fn into_server(self) -> GatedServer<GossipServer<Self>> {
         let limit = self.gossip.options.max_message;
-        GossipServer::new(self)
+        let server = GossipServer::new(self)
             .max_decoding_message_size(limit)
-            .max_encoding_message_size(limit)
+            .max_encoding_message_size(limit);
+        GatedServer(server)
     }
 }
 
@@ -55,27 +64,34 @@ impl gossip_server::Gossip for GossipService {
         if self.gossip.stop.is_cancelled() {
             return Err(Status::unavailable("shutting down"));
         }
-        let Ok(permit) = self.streams.clone().try_acquire_owned() else {
-            return Err(Status::resource_exhausted("too many gossip streams"));
+        let Some(certificate) = consilium_transport::client_certificate(&request) else {
+            return Err(Status::unauthenticated("no TLS certificate"));
         };
-        let certificate = consilium_transport::client_certificate(&request);
+        let Some(gate) = request.extensions().get::<Gate>().cloned() else {
+            return Err(Status::internal("the gossip service has no gate"));
+        };
+        let Ok(hello_permit) = self.hellos.clone().try_acquire_owned() else {
+            return Err(Status::resource_exhausted("too many gossip streams begin"));
+        };
         let (outbox, inbox) = mpsc::channel(self.gossip.options.send_buffer);
         let own = self.gossip.options.server_certificate_hash;
         let hello = handshake::introduce(self.gossip.options.signer.as_ref(), own)
             .map_err(|error| Status::internal(error.to_string()))?;
         // The queue is new: there is room.
-        let _ = outbox.try_send(hello);
+        let _ = outbox.try_send(hello.into());
         let closed = self.gossip.stop.child_token();
         let accepted = Accepted {
             gossip: self.gossip.clone(),
             certificate,
+            gate,
             outbox,
             closed: closed.clone(),
-            _permit: permit,
+            streams: self.streams.clone(),
+            hello_permit,
         };
         tokio::spawn(accepted.serve(request.into_inner()));
         let outgoing = ReceiverStream::new(inbox)
-            .map(Ok)
+            .map(|outgoing| Ok(outgoing.taken()))
             .take_until(closed.cancelled_owned());
         Ok(Response::new(outgoing.boxed()))
     }
@@ -88,19 +104,28 @@ impl gossip_server::Gossip for GossipService {
 /// A stream that somebody else opened.
 struct Accepted {
     gossip: Arc<Gossip>,
-    certificate: Option<Bytes>,
-    outbox: mpsc::Sender<Envelope>,
+    certificate: Bytes,
+    gate: Gate,
+    outbox: mpsc::Sender<Outgoing>,
     closed: CancellationToken,
-    _permit: OwnedSemaphorePermit,
+    streams: Arc<Semaphore>,
+    hello_permit: OwnedSemaphorePermit,
 }
 
 impl Accepted {
     async fn serve(self, mut incoming: Streaming<Envelope>) {
-        let hash = self.certificate.as_deref().map(sha256);
+        let hash = sha256(&self.certificate);
         let introduced = self.gossip.read_hello(&mut incoming, hash).await;
         let gossip = self.gossip;
+        drop(self.hello_permit);
         match introduced {
             Ok(introduced) if !introduced.is_probe => {
+                let Ok(_permit) = self.streams.try_acquire() else {
+                    tracing::warn!("there are too many gossip streams");
+                    self.closed.cancel();
+                    return;
+                };
+                self.gate.open();
                 let connection = gossip
                     .connections
                     .add(introduced.peer, self.outbox, self.closed);
@@ -109,7 +134,7 @@ impl Accepted {
             }
             Ok(_) => self.closed.cancel(),
             Err(reason) => {
-                tracing::warn!(reason, "a gossip stream was refused");
+                tracing::warn!(reason = wire::brief(&reason), "a gossip stream was refused");
                 self.closed.cancel();
             }
         }
@@ -121,7 +146,7 @@ impl Gossip {
     async fn read_hello(
         &self,
         incoming: &mut Streaming<Envelope>,
-        certificate_hash: Option<[u8; 32]>,
+        certificate_hash: [u8; 32],
     ) -> Result<Introduced, String> {
         let patience = self.options.connection_timeout;
         let first = tokio::time::timeout(patience, incoming.message())
@@ -130,10 +155,15 @@ impl Gossip {
             .map_err(|status| status.message().to_owned())?
             .ok_or("the stream ended before the connection message")?;
         let host = self.host.upgrade().ok_or("the peer is gone")?;
-        handshake::check(&first, certificate_hash, &self.pki_id, |identity| {
-            host.judge(identity)
-        })
-        .map_err(|error| error.to_string())
+        let own = self.pki_id.clone();
+        // Checks a chain of certificates.
+        let checking = tokio::task::spawn_blocking(move || {
+            handshake::check(&first, Some(certificate_hash), &own, |identity| {
+                host.judge(identity)
+            })
+        });
+        let checked = checking.await.map_err(|error| error.to_string())?;
+        checked.map_err(|error| error.to_string())
     }
 
     /// Reads a stream until it ends, is closed, or brings something that is no gossip.
@@ -147,14 +177,17 @@ impl Gossip {
                 Ok(Some(envelope)) => envelope,
                 Ok(None) => break,
                 Err(status) => {
-                    tracing::debug!(reason = status.message(), "a gossip stream broke");
+                    tracing::debug!(
+                        reason = wire::brief(status.message()),
+                        "a gossip stream broke"
+                    );
                     break;
                 }
             };
             if let Err(error) = self.handle(connection, envelope).await {
                 tracing::warn!(
                     from = connection.peer.identity.msp_id(),
-                    %error,
+                    error = wire::brief(&error.to_string()),
                     "closing a gossip stream"
                 );
                 break;
@@ -201,6 +234,13 @@ impl Gossip {
             consilium_transport::connect_once(endpoint, tls, options.dial_timeout)
                 .await
                 .map_err(|error| error.to_string())?;
+        let certificate =
+            certificate.ok_or_else(|| format!("{endpoint} shows no TLS certificate"))?;
+        let gate = Gate::default();
+        let channel = GatedChannel {
+            channel,
+            gate: gate.clone(),
+        };
         let mut client = GossipClient::new(channel)
             .max_decoding_message_size(options.max_message)
             .max_encoding_message_size(options.max_message);
@@ -208,18 +248,20 @@ impl Gossip {
         let hello = handshake::introduce(options.signer.as_ref(), own)
             .map_err(|error| error.to_string())?;
         // The queue is new: there is room.
-        let _ = outbox.try_send(hello);
+        let _ = outbox.try_send(hello.into());
         let closed = self.stop.child_token();
-        let outgoing = ReceiverStream::new(inbox).take_until(closed.clone().cancelled_owned());
+        let outgoing = ReceiverStream::new(inbox)
+            .map(Outgoing::taken)
+            .take_until(closed.clone().cancelled_owned());
         let opening = client.gossip_stream(outgoing);
         let patience = options.connection_timeout + Duration::from_millis(500);
         let mut incoming = tokio::time::timeout(patience, opening)
             .await
             .map_err(|_| format!("{endpoint} does not open a gossip stream"))?
-            .map_err(|status| format!("{endpoint}: {}", status.message()))?
+            .map_err(|status| format!("{endpoint}: {}", wire::brief(status.message())))?
             .into_inner();
-        let hash = certificate.as_deref().map(sha256);
-        let introduced = self.read_hello(&mut incoming, hash).await?;
+        let introduced = self.read_hello(&mut incoming, sha256(&certificate)).await?;
+        gate.open();
         let connection = self.connections.add(introduced.peer, outbox, closed);
         self.greet(&connection);
         if let Some(gossip) = self.me.upgrade() {

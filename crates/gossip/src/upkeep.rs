@@ -2,11 +2,12 @@
 //! peers that it is not connected to.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Weak},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
+use rand::seq::SliceRandom;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +29,7 @@ pub(crate) async fn run(gossip: Weak<Gossip>, stop: CancellationToken) {
     let mut heights = every(options.state_info_interval);
     let mut dials = every(options.reconnect_interval.min(options.alive_interval));
     let mut told = BTreeMap::new();
+    let mut dialled = Dialled::default();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -38,13 +40,47 @@ pub(crate) async fn run(gossip: Weak<Gossip>, stop: CancellationToken) {
                 if let Some(gossip) = gossip.upgrade() { gossip.publish_heights(&mut told); }
             }
             _ = dials.tick() => {
-                if let Some(gossip) = gossip.upgrade() { gossip.look_for_peers(); }
+                if let Some(gossip) = gossip.upgrade() { gossip.look_for_peers(&mut dialled); }
             }
         }
         if gossip.strong_count() == 0 {
             return;
         }
     }
+}
+
+/// When endpoints were dialled.
+#[derive(Default)]
+struct Dialled(HashMap<String, Instant>);
+
+impl Dialled {
+    /// Those to dial now: new ones at once, others when `interval` has passed; not too many.
+    fn due(&mut self, endpoints: Vec<String>, interval: Duration, now: Instant) -> Vec<String> {
+        let is_over = |at: &Instant| now.saturating_duration_since(*at) >= interval;
+        self.0.retain(|_, at| !is_over(at));
+        let mut due = Vec::new();
+        for endpoint in endpoints {
+            if due.len() == DIALS {
+                break;
+            }
+            if !self.0.contains_key(&endpoint) {
+                self.0.insert(endpoint.clone(), now);
+                due.push(endpoint);
+            }
+        }
+        due
+    }
+}
+
+/// Endpoints that somebody whom we believe has named, then what peers say of themselves in random
+/// order, so that many false ones do not keep us from the others. Each once.
+fn in_order(named: Vec<String>, mut told: Vec<String>) -> Vec<String> {
+    told.shuffle(&mut rand::rng());
+    let mut seen = HashSet::new();
+    let mut endpoints = named;
+    endpoints.extend(told);
+    endpoints.retain(|endpoint| seen.insert(endpoint.clone()));
+    endpoints
 }
 
 impl Gossip {
@@ -85,42 +121,33 @@ impl Gossip {
                 continue;
             };
             for connection in &connections {
-                let msp_id = connection.peer.identity.msp_id();
-                if view.organizations.iter().any(|id| id == msp_id) {
+                let identity = connection.peer.identity.serialized();
+                if host.member(&view.name, identity).is_some() {
                     connection.try_send(envelope.clone());
                 }
             }
         }
     }
 
-    /// Dials bootstrap peers, anchor peers and known peers that there is no stream to.
-    fn look_for_peers(self: &Arc<Self>) {
-        let mut endpoints = BTreeSet::new();
+    /// Dials bootstrap peers, anchor peers and known peers that there is no stream to. What a peer
+    /// says of its endpoint does not count as being connected to that: it might be another's.
+    fn look_for_peers(self: &Arc<Self>, dialled: &mut Dialled) {
         let known = self.membership.lock().living(Instant::now());
-        let mut reached = BTreeSet::new();
-        for (pki_id, endpoint) in known {
-            if self.connections.to(&pki_id).is_some() {
-                reached.insert(endpoint);
-            } else {
-                endpoints.insert(endpoint);
-            }
-        }
-        endpoints.extend(self.options.bootstrap.iter().cloned());
+        let strangers = known
+            .into_iter()
+            .filter(|(pki_id, _)| self.connections.to(pki_id).is_none())
+            .map(|(_, endpoint)| endpoint);
+        let mut named = self.options.bootstrap.clone();
         if let Some(host) = self.host.upgrade() {
-            for view in host.channels() {
-                endpoints.extend(view.anchors);
-            }
+            named.extend(host.channels().into_iter().flat_map(|view| view.anchors));
         }
         let own = [&self.options.endpoint, &self.options.external_endpoint];
-        let wanted = endpoints
-            .into_iter()
-            .filter(|endpoint| {
-                !endpoint.is_empty()
-                    && !own.contains(&endpoint)
-                    && !reached.contains(endpoint)
-                    && !self.connections.reaches(endpoint)
-            })
-            .take(DIALS);
+        let is_wanted = |endpoint: &String| {
+            !endpoint.is_empty() && !own.contains(&endpoint) && !self.connections.reaches(endpoint)
+        };
+        let mut endpoints = in_order(named, strangers.collect());
+        endpoints.retain(is_wanted);
+        let wanted = dialled.due(endpoints, self.options.reconnect_interval, Instant::now());
         for endpoint in wanted {
             let lock = self.connections.dialling(&endpoint);
             // Somebody dials it already.
@@ -135,5 +162,28 @@ impl Gossip {
                 }
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn named_endpoints_come_first_and_none_too_often() {
+        let told: Vec<String> = (0..200).map(|number| format!("told:{number}")).collect();
+        let named = vec!["z:1".to_owned(), "y:1".to_owned(), "z:1".to_owned()];
+        let order = in_order(named.clone(), [&told[..], &named[..1]].concat());
+        assert_eq!((order.len(), &order[..2]), (202, &named[..2]));
+        assert_ne!(order[2..], told[..], "shuffled");
+
+        let mut dialled = Dialled::default();
+        let (interval, now) = (Duration::from_secs(25), Instant::now());
+        let first = dialled.due(order.clone(), interval, now);
+        assert_eq!(first, order[..DIALS]);
+        let second = dialled.due(order.clone(), interval, now + interval / 2);
+        assert_eq!(second, order[DIALS..2 * DIALS]);
+        let third = dialled.due(order[..10].to_vec(), interval, now + interval);
+        assert_eq!(third, order[..10]);
     }
 }

@@ -9,7 +9,20 @@ use consilium_proto::gossip::{
 };
 use consilium_proto::msp::SerializedIdentity;
 use consilium_protocol::hash::{sha256, sha256_parts};
-use prost::Message;
+use prost::{
+    Message,
+    encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field},
+};
+
+/// The largest first message, and the largest message about a member that is kept.
+pub const SMALL: usize = 64 * 1024;
+/// The largest message that brings no private write sets. What is decoded takes many times the room
+/// of what came: an empty message in a list takes two bytes on the wire.
+pub const ORDINARY: usize = 1024 * 1024;
+/// Elements, and write sets in them, of an answer with private data.
+const PARTS: usize = 64 * 1024;
+/// The longest name of a channel (fabric: common/configtx/validator.go).
+pub const CHANNEL_NAME: usize = 249;
 
 /// Why a message is not read any further.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +33,12 @@ pub enum WireError {
     /// It is for another audience than messages of its kind are.
     #[error("a message of this kind does not carry tag {0}")]
     Tag(i32),
+    /// Larger than messages of its kind are.
+    #[error("a message of {0} bytes is too large for its kind")]
+    TooLarge(usize),
+    /// A large answer that nobody waits for.
+    #[error("an answer of {0} bytes that was not asked for")]
+    Unasked(usize),
     /// Nothing in it.
     #[error("unknown message type")]
     Unknown,
@@ -83,18 +102,196 @@ pub fn internal_endpoint(envelope: &Envelope, identity: &Identity) -> Option<Str
     Some(endpoint)
 }
 
-/// Reads a message and checks that its tag is that of its kind.
+/// Reads a message of at most [`ORDINARY`] bytes, or one that pushes private data, and checks that
+/// its tag is that of its kind.
 ///
 /// # Errors
 /// [`WireError`] except for the signature, which [`verify`] checks.
 pub fn open(envelope: &Envelope) -> Result<GossipMessage, WireError> {
+    open_awaited(envelope, |_| false)
+}
+
+/// The same for a stream: large answers are read as well if `is_awaited` says of their nonce that
+/// they were asked for.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_awaited(
+    envelope: &Envelope,
+    is_awaited: impl FnOnce(u64) -> bool,
+) -> Result<GossipMessage, WireError> {
+    if envelope.payload.len() > ORDINARY {
+        check_large(&envelope.payload, is_awaited)?;
+    }
     let message = GossipMessage::decode(envelope.payload.clone())
         .map_err(|error| WireError::Malformed(error.to_string()))?;
+    if message.channel.len() > CHANNEL_NAME {
+        return Err(WireError::Malformed("channel name too long".to_owned()));
+    }
     let content = message.content.as_ref().ok_or(WireError::Unknown)?;
     match expected_tag(content) {
         Some(tag) if tag as i32 != message.tag => Err(WireError::Tag(message.tag)),
         _ => Ok(message),
     }
+}
+
+/// A field of a message, looked at without decoding it.
+#[derive(Clone, Copy, Debug)]
+pub struct Field<'a> {
+    /// Its number in the message.
+    pub tag: u32,
+    /// Its value if it is a varint.
+    pub number: u64,
+    /// Its content if it has a length.
+    pub bytes: &'a [u8],
+}
+
+/// The fields of a message, in order. Takes no memory, whatever is in it.
+///
+/// # Errors
+/// [`WireError::Malformed`], and then nothing more.
+pub fn fields(mut message: &[u8]) -> impl Iterator<Item = Result<Field<'_>, WireError>> {
+    let malformed = |error: prost::DecodeError| WireError::Malformed(error.to_string());
+    let mut next = move || {
+        let (tag, kind) = decode_key(&mut message).map_err(malformed)?;
+        let (mut number, mut bytes) = (0, &[][..]);
+        match kind {
+            WireType::Varint => number = decode_varint(&mut message).map_err(malformed)?,
+            WireType::LengthDelimited => {
+                let length = decode_varint(&mut message).map_err(malformed)?;
+                (bytes, message) = usize::try_from(length)
+                    .ok()
+                    .and_then(|length| message.split_at_checked(length))
+                    .ok_or_else(|| WireError::Malformed("a field is cut off".to_owned()))?;
+            }
+            _ => {
+                skip_field(kind, tag, &mut message, DecodeContext::default()).map_err(malformed)?
+            }
+        }
+        let field = Field { tag, number, bytes };
+        Ok((field, message.is_empty()))
+    };
+    let mut is_over = message.is_empty();
+    std::iter::from_fn(move || {
+        if is_over {
+            return None;
+        }
+        let field = next();
+        is_over = !matches!(field, Ok((_, false)));
+        Some(field.map(|(field, _)| field))
+    })
+}
+
+/// Tags of `GossipMessage`, and of what is in its private kinds.
+mod tags {
+    pub(super) const NONCE: u32 = 1;
+    pub(super) const FIRST_CONTENT: u32 = 5;
+    pub(super) const PRIVATE_RES: u32 = 24;
+    pub(super) const PRIVATE_DATA: u32 = 25;
+    /// `PrivateDataMessage.payload`, `RemotePvtDataResponse.elements`.
+    pub(super) const INNER: u32 = 1;
+    /// `PrivatePayload.private_rwset`.
+    pub(super) const WRITE_SET: u32 = 4;
+    /// `PvtDataElement.payload`.
+    pub(super) const PAYLOAD: u32 = 2;
+}
+
+/// Whether a large message is one whose size lies in private write sets, which stay as they came.
+fn check_large(payload: &[u8], is_awaited: impl FnOnce(u64) -> bool) -> Result<(), WireError> {
+    let too_large = WireError::TooLarge(payload.len());
+    let (mut nonce, mut content) = (0, None);
+    for field in fields(payload) {
+        let field = field?;
+        match field.tag {
+            tags::NONCE => nonce = field.number,
+            tags::PRIVATE_RES | tags::PRIVATE_DATA if content.is_none() => content = Some(field),
+            tags::FIRST_CONTENT..=tags::PRIVATE_DATA => return Err(too_large),
+            _ => {}
+        }
+    }
+    match content {
+        Some(content) if content.tag == tags::PRIVATE_DATA => {
+            let mut sets = 0;
+            for inner in fields(content.bytes) {
+                let inner = inner?;
+                if inner.tag == tags::INNER {
+                    for field in fields(inner.bytes) {
+                        let field = field?;
+                        if field.tag == tags::WRITE_SET {
+                            sets += field.bytes.len();
+                        }
+                    }
+                }
+            }
+            if payload.len() - sets > ORDINARY {
+                return Err(too_large);
+            }
+        }
+        Some(content) => {
+            if !is_awaited(nonce) {
+                return Err(WireError::Unasked(payload.len()));
+            }
+            let mut parts = 0;
+            for element in fields(content.bytes) {
+                let element = element?;
+                parts += 1;
+                if element.tag == tags::INNER {
+                    for field in fields(element.bytes) {
+                        parts += usize::from(field?.tag == tags::PAYLOAD);
+                    }
+                }
+                if parts > PARTS {
+                    return Err(too_large);
+                }
+            }
+        }
+        None => return Err(too_large),
+    }
+    Ok(())
+}
+
+/// The envelopes of an answer in several parts, none larger than others may be expected to read.
+pub(crate) fn in_parts(envelopes: Vec<Envelope>) -> Vec<Vec<Envelope>> {
+    let mut parts = vec![Vec::new()];
+    let mut bytes = 0;
+    for envelope in envelopes {
+        let size = envelope.encoded_len();
+        if bytes + size > ORDINARY / 2 && bytes > 0 {
+            parts.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += size;
+        if let Some(part) = parts.last_mut() {
+            part.push(envelope);
+        }
+    }
+    parts
+}
+
+/// The same envelope in memory of its own: what stays must not hold the message that it came in.
+pub(crate) fn copied(envelope: &Envelope) -> Envelope {
+    let copy = |bytes: &Bytes| Bytes::copy_from_slice(bytes);
+    Envelope {
+        payload: copy(&envelope.payload),
+        signature: copy(&envelope.signature),
+        secret_envelope: envelope
+            .secret_envelope
+            .as_ref()
+            .map(|secret| SecretEnvelope {
+                payload: copy(&secret.payload),
+                signature: copy(&secret.signature),
+            }),
+    }
+}
+
+/// The beginning of a text that another peer may have made long.
+pub(crate) fn brief(text: &str) -> &str {
+    const LONGEST: usize = 512;
+    let mut end = text.len().min(LONGEST);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 /// The tag of messages of a kind; `None` where Fabric does not look at it.
@@ -147,7 +344,10 @@ pub fn channel_mac(pki_id: &[u8], channel: &str) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use consilium_proto::gossip::{Acknowledgement, GossipHello, MembershipRequest};
+    use consilium_proto::gossip::{
+        Acknowledgement, GossipHello, MembershipRequest, MembershipResponse, PrivateDataMessage,
+        PrivatePayload, PvtDataElement, RemotePvtDataResponse,
+    };
     use proptest::prelude::*;
 
     #[test]
@@ -196,7 +396,98 @@ mod tests {
         assert_eq!(channel_mac(b"id", "channel"), sha256(b"idchannel")[..]);
     }
 
+    /// What `content` is opened as, if the answer with nonce 7 is awaited.
+    fn opened(nonce: u64, content: Content) -> Result<(), WireError> {
+        let tag = expected_tag(&content).unwrap();
+        let envelope = unsigned(&message(tag, "c", nonce, content));
+        open_awaited(&envelope, |nonce| nonce == 7).map(|_| ())
+    }
+
+    #[test]
+    fn only_private_write_sets_make_a_message_large() {
+        let large = Bytes::from(vec![7; ORDINARY + 1]);
+        // Each takes two bytes.
+        const MANY: usize = ORDINARY / 2 + 8;
+        let many = || vec![Default::default(); MANY];
+        let set = |private_rwset, configs| {
+            Content::PrivateData(PrivateDataMessage {
+                payload: Some(PrivatePayload {
+                    private_rwset,
+                    collection_configs: Some(consilium_proto::protos::CollectionConfigPackage {
+                        config: configs,
+                    }),
+                    ..Default::default()
+                }),
+            })
+        };
+        let elements = |elements| Content::PrivateRes(RemotePvtDataResponse { elements });
+        let element = |payload| PvtDataElement {
+            digest: None,
+            payload,
+        };
+        assert_eq!(opened(1, set(large.clone(), Vec::new())), Ok(()));
+        let answer = || elements(vec![element(vec![large.clone()])]);
+        assert_eq!(opened(7, answer()), Ok(()));
+        assert!(matches!(opened(8, answer()), Err(WireError::Unasked(_))));
+        // Lists of empty messages, which would take many times as much memory as they have bytes.
+        for content in [
+            Content::MemRes(MembershipResponse {
+                alive: many(),
+                dead: Vec::new(),
+            }),
+            set(Bytes::new(), vec![Default::default(); MANY]),
+            set(large.clone(), vec![Default::default(); MANY]),
+            elements(vec![element(Vec::new()); MANY]),
+            elements(vec![element(vec![Bytes::new(); MANY])]),
+        ] {
+            assert!(matches!(opened(7, content), Err(WireError::TooLarge(_))));
+        }
+        // Hidden behind a good one: all of them would be decoded, the last one counts.
+        let list = Content::MemRes(MembershipResponse {
+            alive: many(),
+            dead: Vec::new(),
+        });
+        let mut payload = message(Tag::ChanOnly, "c", 7, answer()).encode_to_vec();
+        message(Tag::ChanOnly, "c", 7, list)
+            .encode(&mut payload)
+            .unwrap();
+        let hidden = Envelope {
+            payload: payload.into(),
+            ..Default::default()
+        };
+        assert!(matches!(
+            open_awaited(&hidden, |_| true),
+            Err(WireError::TooLarge(_))
+        ));
+    }
+
+    #[test]
+    fn long_answers_come_in_parts_and_long_texts_are_cut() {
+        let envelope = Envelope {
+            payload: vec![0; ORDINARY / 5].into(),
+            ..Default::default()
+        };
+        let sizes = |count| {
+            let parts = in_parts(vec![envelope.clone(); count]);
+            parts.iter().map(Vec::len).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(0), [0]);
+        assert_eq!(sizes(2), [2]);
+        assert_eq!(sizes(5), [2, 2, 1]);
+        assert_eq!(brief("short"), "short");
+        let long = format!("x{}", "\u{e9}".repeat(1000));
+        assert!(long.starts_with(brief(&long)) && brief(&long).len() == 511);
+    }
+
     proptest! {
+        #[test]
+        fn large_garbage_is_refused_without_a_panic(start in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let mut payload = start;
+            payload.resize(ORDINARY + 1, 0);
+            let opened = open(&Envelope { payload: payload.into(), ..Default::default() });
+            prop_assert!(opened.is_err());
+        }
+
         #[test]
         fn garbage_is_refused_without_a_panic(payload in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = open(&Envelope { payload: payload.into(), ..Default::default() });

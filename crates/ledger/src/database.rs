@@ -349,6 +349,28 @@ impl Database {
         take(self, iterator, limit, SCAN_STEP_BYTES)
     }
 
+    /// The first keys at or after `start` and before `end`, without copying their values.
+    pub(crate) fn keys(
+        &self,
+        family: Family,
+        start: &[u8],
+        end: &[u8],
+        limit: usize,
+    ) -> Result<Vec<Box<[u8]>>, LedgerError> {
+        let cf = self.family(family)?;
+        let mut records = self.db.raw_iterator_cf_opt(&cf, bounded(Some(end)));
+        records.seek(start);
+        let mut keys = Vec::new();
+        while let Some(key) = records.key()
+            && keys.len() < limit
+        {
+            keys.push(key.into());
+            records.next();
+        }
+        records.status().map_err(self.failed("scanning"))?;
+        Ok(keys)
+    }
+
     pub(crate) fn batch(&self) -> Batch<'_> {
         Batch {
             database: self,

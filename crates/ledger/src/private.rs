@@ -52,16 +52,18 @@ pub struct PrivateBlock {
 }
 
 /// What has to be known without reading the database.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct PrivateStore {
-    /// Bytes of clear sets that wait.
-    transient: AtomicU64,
+    transient: transient::Waiting,
+    /// For how many blocks clear sets wait.
+    retention: AtomicU64,
 }
 
 impl PrivateStore {
     pub(crate) fn load(database: &Database) -> Result<Self, LedgerError> {
         Ok(PrivateStore {
-            transient: AtomicU64::new(transient::count(database)?),
+            transient: transient::Waiting::load(database)?,
+            retention: AtomicU64::new(transient::RETENTION),
         })
     }
 }

@@ -2,11 +2,12 @@
 
 mod support;
 
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 
 use bytes::Bytes;
-use consilium_ledger::{IndexFile, Ledger, LedgerError, SimulationResults};
+use consilium_ledger::{IndexFile, Ledger, LedgerError, Origin, SimulationResults};
 use consilium_proto::protos::TxValidationCode::{self, *};
+use consilium_proto::transientstore::TxPvtReadWriteSetWithConfigInfo;
 use consilium_proto::{kvrwset, lifecycle, protos};
 use consilium_protocol::hash::sha256;
 use consilium_protocol::rwset::TxRwSet;
@@ -375,4 +376,107 @@ fn queries_of_a_collection_are_not_recorded_and_exclude_writes() {
             .to_string(),
         "txid [tx]: unsuppored transaction. Queries on pvt data is supported only in a read-only transaction"
     );
+}
+
+/// A set that waits since `endorsed_at`, with a value of `size` bytes.
+fn waiting(ledger: &Ledger, endorsed_at: u64, size: usize) -> TxPvtReadWriteSetWithConfigInfo {
+    TxPvtReadWriteSetWithConfigInfo {
+        endorsed_at,
+        pvt_rwset: put(ledger, "long", "k", &"v".repeat(size)).private,
+        ..Default::default()
+    }
+}
+
+fn pushed(by: &str, organizations: usize) -> Origin<'_> {
+    Origin::Pushed { by, organizations }
+}
+
+#[test]
+fn a_set_that_comes_twice_at_once_is_counted_once() {
+    let (_folder, ledger) = ledger_with_collections();
+    let start = Barrier::new(2);
+    let results = put(&ledger, "long", "k", "secret");
+    let info = TxPvtReadWriteSetWithConfigInfo {
+        endorsed_at: 1,
+        pvt_rwset: results.private.clone(),
+        ..Default::default()
+    };
+    for nonce in 2..30 {
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    start.wait();
+                    let origin = pushed("Org1MSP", 2);
+                    ledger.stage_private_from(&tx_id(nonce), &info, origin)
+                });
+            }
+        });
+        assert_eq!(ledger.staged_private(&tx_id(nonce)).unwrap().len(), 1);
+        commit_public(&ledger, nonce, results.public.clone());
+        assert_eq!(ledger.staged_private_bytes(), 0, "{nonce}");
+    }
+}
+
+#[test]
+fn an_organization_fills_its_own_share_alone() {
+    let (folder, ledger) = ledger_with_collections();
+    let big = waiting(&ledger, 1, 9 * 1024 * 1024);
+    let stage = |ledger: &Ledger, nonce, origin| {
+        let staged = ledger.stage_private_from(&tx_id(nonce), &big, origin);
+        assert!(matches!(
+            staged,
+            Ok(()) | Err(LedgerError::TransientFull(_))
+        ));
+        staged.is_ok()
+    };
+    // Eight organizations have 16 MiB each.
+    assert!(stage(&ledger, 2, pushed("Org1MSP", 8)));
+    assert!(!stage(&ledger, 3, pushed("Org1MSP", 8)));
+    assert!(stage(&ledger, 3, pushed("Org2MSP", 8)));
+    assert!(stage(&ledger, 3, Origin::Endorsed), "it waits already");
+    for nonce in 4..10 {
+        assert!(stage(&ledger, nonce, Origin::Endorsed), "{nonce}");
+    }
+    // Whose share it is outlives the process.
+    drop(ledger);
+    let ledger = Ledger::open(folder.path()).unwrap();
+    assert!(!stage(&ledger, 10, pushed("Org1MSP", 8)));
+    assert!(stage(&ledger, 10, pushed("Org3MSP", 8)));
+}
+
+#[test]
+fn few_sets_of_an_organization_wait_for_one_transaction() {
+    let (_folder, ledger) = ledger_with_collections();
+    let stage = |endorsed_at, by| {
+        let info = waiting(&ledger, endorsed_at, 1);
+        ledger.stage_private_from(&tx_id(2), &info, pushed(by, 2))
+    };
+    for endorsed_at in 0..16 {
+        stage(endorsed_at, "Org1MSP").unwrap();
+    }
+    let refused = stage(16, "Org1MSP").unwrap_err();
+    assert!(matches!(refused, LedgerError::Refused(_)), "{refused}");
+    stage(15, "Org1MSP").expect("it waits already");
+    stage(16, "Org2MSP").unwrap();
+    assert_eq!(ledger.staged_private(&tx_id(2)).unwrap().len(), 17);
+}
+
+#[test]
+fn sets_that_nobody_comes_for_are_dropped_when_they_are_told_to() {
+    let (_folder, ledger) = ledger_with_collections();
+    ledger.keep_staged_for(2);
+    let results = put(&ledger, "long", "k", "secret");
+    ledger
+        .stage_private(&tx_id(100), results.private.unwrap())
+        .unwrap();
+    let mut dropped_at = None;
+    for nonce in 2..8 {
+        commit_staged(&ledger, nonce, put(&ledger, "long", "k", "other"));
+        if ledger.staged_private(&tx_id(100)).unwrap().is_empty() {
+            dropped_at.get_or_insert(ledger.height() - 1);
+        }
+    }
+    // It waits since height 2; every second block is looked at.
+    assert_eq!(dropped_at, Some(6));
+    assert_eq!(ledger.staged_private_bytes(), 0);
 }

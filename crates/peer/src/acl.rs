@@ -19,7 +19,7 @@ pub const GATEWAY_COMMIT_STATUS: &str = "gateway/CommitStatus";
 pub const GATEWAY_CHAINCODE_EVENTS: &str = "gateway/ChaincodeEvents";
 
 const WRITERS: &str = "/Channel/Application/Writers";
-const READERS: &str = "/Channel/Application/Readers";
+pub(crate) const READERS: &str = "/Channel/Application/Readers";
 
 /// What guards a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use consilium_chaincode::lifecycle::{self, Definition};
 use consilium_deliver::BlockSource;
 use consilium_ledger::{Ledger, LedgerError, PrivateBlock};
-use consilium_msp::{Msp, SignedData};
+use consilium_msp::{Identity, Msp, SignedData};
 use consilium_proto::common;
 use consilium_protocol::{
     block,
@@ -32,6 +32,10 @@ use crate::{
 const COMMITS_KEPT: usize = 64;
 /// Access decisions remembered per channel.
 const ACCESS_KEPT: u64 = 10_000;
+/// Identities remembered per channel with whether they are members.
+const MEMBERS_KEPT: u64 = 4096;
+
+type Members = Cache<(u64, Bytes), Option<Arc<Identity>>>;
 
 /// Why a channel does not open or does not go on.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +119,7 @@ pub struct PeerChannel {
     /// Changes when a definition or an approval may have.
     defined: watch::Sender<u64>,
     access: Cache<(u64, &'static str, Bytes), Result<(), String>>,
+    members: Members,
 }
 
 impl PeerChannel {
@@ -139,12 +144,19 @@ impl PeerChannel {
             definitions: Definitions::default(),
             defined: watch::Sender::new(0),
             access: Cache::new(ACCESS_KEPT),
+            members: Cache::new(MEMBERS_KEPT),
         }))
     }
 
     /// Lets private data come from other peers. Before the first block is committed.
     pub(crate) fn exchange_private(&self, private: Arc<Private>) {
+        self.ledger.keep_staged_for(private.transient_retention());
         let _ = self.private.set(private);
+    }
+
+    /// Who was found to be a member or not, by the configuration's sequence and identity.
+    pub(crate) fn known_members(&self) -> &Members {
+        &self.members
     }
 
     /// Channel id.

@@ -11,7 +11,7 @@ use consilium_chaincode::{ChaincodeError, Host, HostOptions, PeerSupport};
 use consilium_deliver::{BlockSource, Sources};
 use consilium_gossip::{Gossip, GossipService, Member};
 use consilium_ledger::{Ledger, LedgerError, UNFINISHED, unfinished};
-use consilium_msp::{Msp, Signer};
+use consilium_msp::{Msp, MspError, MspManager, Signer};
 use consilium_proto::common;
 use consilium_protocol::{
     config::{ChannelConfig, ConfigError},
@@ -66,6 +66,9 @@ pub enum PeerError {
     /// A channel does not open.
     #[error(transparent)]
     Channel(#[from] ChannelError),
+    /// The peer's own MSP cannot be used.
+    #[error("local MSP: {0}")]
+    Msp(#[from] MspError),
     /// Chaincodes cannot be hosted.
     #[error("chaincode host: {0}")]
     Chaincode(#[from] ChaincodeError),
@@ -121,6 +124,8 @@ pub(crate) struct Core {
     host: OnceLock<Weak<Host>>,
     pool: Arc<VerificationPool>,
     memory: Arc<SignatureMemory>,
+    /// The own organization's MSP, with the identities of it that were seen.
+    own_msps: MspManager,
     private: Arc<Private>,
     advertised: Advertised,
     stop: CancellationToken,
@@ -160,6 +165,7 @@ impl Peer {
             stop.clone(),
         );
         let gossip_options = options.gossip.clone();
+        let own_msps = MspManager::new(vec![options.local_msp.clone()])?;
         let core = Arc::new_cyclic(|me| Core {
             me: me.clone(),
             ledgers,
@@ -171,6 +177,7 @@ impl Peer {
             host: OnceLock::new(),
             pool: Arc::new(pool),
             memory: Arc::new(SignatureMemory::new(SIGNATURES_REMEMBERED)),
+            own_msps,
             private: Arc::new(private),
             advertised: Advertised::default(),
             stop,
@@ -339,6 +346,10 @@ impl Core {
 
     pub(crate) fn pool(&self) -> &Arc<VerificationPool> {
         &self.pool
+    }
+
+    pub(crate) fn own_msps(&self) -> &MspManager {
+        &self.own_msps
     }
 
     pub(crate) fn private(&self) -> &Arc<Private> {

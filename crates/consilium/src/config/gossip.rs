@@ -175,9 +175,8 @@ pub struct PvtData {
     pub skip_pulling_invalid_transactions_during_commit: bool,
     /// Own implicit collection.
     pub implicit_collection_dissemination_policy: Implicit,
-    /// Read, so that Fabric's files are; the ledger keeps its own limit.
-    #[serde(rename = "transientstoreMaxBlockRetention")]
-    _transientstore_max_block_retention: Option<IgnoredAny>,
+    /// Blocks after which data is dropped whose transaction did not come.
+    pub transientstore_max_block_retention: u64,
 }
 
 impl Default for PvtData {
@@ -192,7 +191,7 @@ impl Default for PvtData {
             reconciliation_enabled: options.reconciliation_enabled,
             skip_pulling_invalid_transactions_during_commit: options.skip_pulling_invalid,
             implicit_collection_dissemination_policy: Implicit::default(),
-            _transientstore_max_block_retention: None,
+            transientstore_max_block_retention: options.transient_retention,
         }
     }
 }
@@ -211,6 +210,11 @@ impl PvtData {
             reconcile_sleep_interval: self
                 .reconcile_sleep_interval
                 .max(Duration::from_millis(100)),
+            // As in Fabric zero is no number of blocks: the default holds.
+            transient_retention: match self.transientstore_max_block_retention {
+                0 => PrivateOptions::default().transient_retention,
+                blocks => blocks,
+            },
             skip_pulling_invalid: self.skip_pulling_invalid_transactions_during_commit,
             implicit: DisseminationPolicy {
                 required: implicit.required_peer_count,
@@ -323,6 +327,7 @@ state: {enabled: false}
             (1, 2)
         );
         assert_eq!(private.reconcile_sleep_interval, Duration::from_secs(60));
+        assert_eq!(private.transient_retention, 1000);
 
         for (yaml, count) in [
             ("bootstrap: [a:1, b:2]", Some(2)),

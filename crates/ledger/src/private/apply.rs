@@ -1,7 +1,6 @@
 //! At commit: taking staged clear sets whose hash stands in the block into the private state.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use consilium_proto::kvrwset;
@@ -10,7 +9,7 @@ use consilium_protocol::hash::sha256;
 use consilium_protocol::rwset::{CollectionRwSet, Version};
 use prost::Message;
 
-use super::clear::put_clear;
+use super::clear::{clear as clear_value, put_clear};
 use super::keys::{PrivatePlace, clear_key};
 use super::missing::{self, MissingKind};
 use super::transient::{Staged, staged, sweep};
@@ -23,8 +22,9 @@ use crate::prepared::PreparedTransaction;
 use crate::state::{self, VersionedValue};
 use crate::update_batch::UpdateBatch;
 
-/// Clear values as they will be after the block, by (namespace, collection, key).
-type ClearUpdates = BTreeMap<(String, String, String), Option<VersionedValue>>;
+/// Keys and clear values as they will be after the block, by namespace, collection and hash of the
+/// key, which is all that a purge names.
+type ClearUpdates = BTreeMap<(String, String, [u8; 32]), (String, Option<VersionedValue>)>;
 
 /// Staged sets that leave the transient store with the batch: record keys and sizes. A map, as one
 /// transaction id may stand in a block more than once.
@@ -39,8 +39,9 @@ impl Freed {
 
     /// To be called once the batch is written.
     pub(crate) fn done(self, ledger: &Ledger) {
-        let transient = &ledger.private.transient;
-        transient.fetch_sub(self.0.values().sum(), Ordering::Relaxed);
+        for (key, size) in self.0 {
+            ledger.private.transient.free(&key, size);
+        }
     }
 }
 
@@ -63,7 +64,13 @@ pub(crate) fn apply(
             continue;
         };
         let is_valid = *code == TxValidationCode::Valid;
-        let staged = staged(ledger, &transaction.tx_id)?;
+        let collections = rwset.namespaces.iter().flat_map(|set| &set.collections);
+        // What waits for a transaction without private data leaves when its time is over.
+        let staged = if collections.into_iter().any(has_set) {
+            staged(ledger, &transaction.tx_id)?
+        } else {
+            Vec::new()
+        };
         let version = Version::new(block, index as u64);
         let agreed = rwset.namespaces.iter().flat_map(|namespace| {
             let collections = namespace.collections.iter().filter(|c| has_set(c));
@@ -113,7 +120,7 @@ pub(crate) fn apply(
     for key in freed.0.keys() {
         batch.delete(Family::Transient, key)?;
     }
-    for ((namespace, collection, key), value) in clear {
+    for ((namespace, collection, _), (key, value)) in clear {
         put_clear(ledger, &namespace, &collection, &key, value, batch)?;
     }
     Ok(freed)
@@ -155,29 +162,32 @@ fn write(
         tracing::warn!(namespace, collection, %version, "clear private data is no KVRWSet");
         return Ok(());
     };
-    let place = |key: &str| (namespace.to_owned(), collection.to_owned(), key.to_owned());
+    let place = |key: &str| {
+        let key_hash = sha256(key.as_bytes());
+        (namespace.to_owned(), collection.to_owned(), key_hash)
+    };
     for write in set.writes {
         let value = (!write.is_delete && !write.value.is_empty()).then_some(VersionedValue {
             value: write.value,
             metadata: None,
             version,
         });
-        clear.insert(place(&write.key), value);
+        clear.insert(place(&write.key), (write.key, value));
     }
     // A change of metadata alone gives the hashed key a new version; the clear value follows.
     for write in set.metadata_writes {
         let place = place(&write.key);
         let current = match clear.get(&place) {
-            Some(value) => value.clone(),
-            None => super::clear::clear(ledger, namespace, collection, &write.key)?,
+            Some((_, value)) => value.clone(),
+            None => clear_value(ledger, namespace, collection, &write.key)?,
         };
-        let hashed = updates.get(namespace, Some(collection), &sha256(write.key.as_bytes()));
+        let hashed = updates.get(namespace, Some(collection), &place.2);
         let hash = hashed.and_then(|update| Some(&update.content.as_ref()?.value));
         if let (Some(mut current), Some(hash)) = (current, hash)
             && sha256(&current.value)[..] == hash[..]
         {
             current.version = version;
-            clear.insert(place, Some(current));
+            clear.insert(place, (write.key, Some(current)));
         }
     }
     Ok(())
@@ -191,17 +201,19 @@ fn purge(
     clear: &mut ClearUpdates,
 ) -> Result<(), LedgerError> {
     for write in collection.hashed_writes.iter().filter(|w| w.is_purge) {
+        // What is no hash names no key.
+        let Ok(key_hash) = <[u8; 32]>::try_from(&write.key_hash[..]) else {
+            continue;
+        };
+        let place = (namespace.to_owned(), collection.name.clone(), key_hash);
         // A value that came earlier in this block is not in the database yet.
-        for (place, value) in clear.iter_mut() {
-            let is_here = place.0 == namespace && place.1 == collection.name;
-            if is_here && sha256(place.2.as_bytes())[..] == write.key_hash[..] {
-                *value = None;
-            }
+        if let Some((_, value)) = clear.get_mut(&place) {
+            *value = None;
+            continue;
         }
-        let key = clear_key(namespace, &collection.name, &write.key_hash);
+        let key = clear_key(namespace, &collection.name, &key_hash);
         if let Some(key) = ledger.database.get(Family::PrivateData, &key)? {
-            let place = (namespace.into(), collection.name.clone(), state::text(key)?);
-            clear.insert(place, None);
+            clear.insert(place, (state::text(key)?, None));
         }
     }
     Ok(())

@@ -178,28 +178,35 @@ impl Endorser {
             let (core, channel, proposal) = (self.core.clone(), channel.clone(), proposal.clone());
             self.core
                 .pool()
-                .run(move || check(&core, channel.as_deref(), &proposal, is_system, now))
+                .run(move || {
+                    check(&core, channel.as_deref(), &proposal, is_system, now)?;
+                    Ok(simulator(channel.as_deref(), &proposal))
+                })
                 .await
         };
-        checked.unwrap_or_else(|| {
+        let simulator = checked.unwrap_or_else(|| {
             Err(EndorseError::refused(
                 "the peer failed to check the proposal",
             ))
         })?;
-        Ok(self
-            .simulate(channel.as_ref(), proposal, signed)
-            .await
-            .unwrap_or_else(failure))
+        let simulated = match simulator {
+            Ok(simulator) => {
+                self.simulate(channel.as_ref(), simulator, proposal, signed)
+                    .await
+            }
+            Err(reason) => Err(reason),
+        };
+        Ok(simulated.unwrap_or_else(failure))
     }
 
     /// Runs the chaincode and signs what comes out; an error is the text of a response 500.
     async fn simulate(
         &self,
         channel: Option<&Arc<PeerChannel>>,
+        simulator: Option<Simulator>,
         proposal: &Arc<ParsedProposal>,
         signed: Arc<protos::SignedProposal>,
     ) -> Result<protos::ProposalResponse, String> {
-        let simulator = self.simulator(channel.map(Arc::as_ref), proposal)?;
         let execution = self
             .host
             .execute(simulator, proposal.clone(), signed)
@@ -283,23 +290,21 @@ impl Endorser {
             .await
             .map_err(|reason| format!("error in simulation: {reason}"))
     }
+}
 
-    /// A snapshot to simulate on; none for what concerns the peer itself or only reads blocks.
-    fn simulator(
-        &self,
-        channel: Option<&PeerChannel>,
-        proposal: &ParsedProposal,
-    ) -> Result<Option<Simulator>, String> {
-        match channel {
-            Some(channel) if !matches!(proposal.chaincode_name.as_str(), "qscc" | "cscc") => {
-                channel
-                    .ledger()
-                    .simulator(proposal.tx_id())
-                    .map(Some)
-                    .map_err(|error| error.to_string())
-            }
-            _ => Ok(None),
-        }
+/// A snapshot to simulate on; none for what concerns the peer itself or only reads blocks. Reads the
+/// disk.
+fn simulator(
+    channel: Option<&PeerChannel>,
+    proposal: &ParsedProposal,
+) -> Result<Option<Simulator>, String> {
+    match channel {
+        Some(channel) if !matches!(proposal.chaincode_name.as_str(), "qscc" | "cscc") => channel
+            .ledger()
+            .simulator(proposal.tx_id())
+            .map(Some)
+            .map_err(|error| error.to_string()),
+        _ => Ok(None),
     }
 }
 

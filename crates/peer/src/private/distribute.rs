@@ -28,7 +28,7 @@ impl Private {
     /// # Errors
     /// Fabric's text: then the transaction must not be endorsed.
     pub(crate) async fn distribute(
-        &self,
+        self: &Arc<Self>,
         channel: &Arc<PeerChannel>,
         tx_id: &str,
         set: &TxPvtReadWriteSet,
@@ -40,7 +40,14 @@ impl Private {
                 "failed to distribute private collection, txID {tx_id}, channel {name}: {reason}"
             )
         };
-        let (info, sendings) = self.plan(channel, tx_id, set, height).map_err(failed)?;
+        // Reads definitions, and checks certificates that were not seen before.
+        let planned = {
+            let (private, channel) = (self.clone(), channel.clone());
+            let (tx_id, set) = (tx_id.to_owned(), set.clone());
+            tokio::task::spawn_blocking(move || private.plan(&channel, &tx_id, set, height))
+        };
+        let planned = planned.await.map_err(|error| error.to_string());
+        let (info, sendings) = planned.and_then(|planned| planned).map_err(failed)?;
         self.send(name, tx_id, sendings).await.map_err(failed)?;
         let (ledger, tx_id) = (channel.ledger().clone(), tx_id.to_owned());
         let stored = tokio::task::spawn_blocking(move || {
@@ -61,7 +68,7 @@ impl Private {
         &self,
         channel: &PeerChannel,
         tx_id: &str,
-        set: &TxPvtReadWriteSet,
+        set: TxPvtReadWriteSet,
         height: u64,
     ) -> Result<(TxPvtReadWriteSetWithConfigInfo, Vec<Sending>), String> {
         let mut collections = self.collections(channel.config());
@@ -119,7 +126,7 @@ impl Private {
         }
         let info = TxPvtReadWriteSetWithConfigInfo {
             endorsed_at: height,
-            pvt_rwset: Some(set.clone()),
+            pvt_rwset: Some(set),
             collection_configs: configs,
         };
         Ok((info, sendings))

@@ -70,6 +70,11 @@ impl Private {
         self.gossip.get()
     }
 
+    /// Blocks for which write sets wait for their transactions.
+    pub(crate) fn transient_retention(&self) -> u64 {
+        self.options.transient_retention
+    }
+
     /// This peer as a channel's policies see it.
     fn myself(&self, config: &ChannelConfig) -> Member {
         let identity: &Bytes = self.signer.serialized();

@@ -31,6 +31,9 @@ pub struct PrivateOptions {
     /// Whether data of invalid transactions is left to reconciliation
     /// (`skipPullingInvalidTransactionsDuringCommit`).
     pub skip_pulling_invalid: bool,
+    /// Blocks after which data is dropped whose transaction did not come
+    /// (`transientstoreMaxBlockRetention`).
+    pub transient_retention: u64,
     /// For the implicit collection of the own organization
     /// (`implicitCollectionDisseminationPolicy`).
     pub implicit: DisseminationPolicy,
@@ -59,6 +62,7 @@ impl Default for PrivateOptions {
             conversion_pause: Duration::from_secs(1),
             logs_purged_keys: true,
             skip_pulling_invalid: false,
+            transient_retention: 20_000,
             implicit: DisseminationPolicy {
                 required: 0,
                 maximum: 1,

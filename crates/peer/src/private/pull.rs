@@ -183,7 +183,8 @@ fn take(
     elements: Vec<PvtDataElement>,
     sets: &mut BTreeMap<usize, Bytes>,
 ) {
-    for element in elements {
+    // One for each that was asked for.
+    for element in elements.into_iter().take(errand.wanted.len()) {
         let asked = errand
             .wanted
             .iter()

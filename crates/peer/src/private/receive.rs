@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 
+use consilium_gossip::wire::fields;
 use consilium_ledger::Origin;
+use consilium_msp::Identity;
 use consilium_proto::{
     gossip::PrivatePayload,
     kvrwset,
@@ -24,6 +26,30 @@ use crate::channel::PeerChannel;
 /// Transaction ids are SHA-256 in hex.
 const TX_ID: usize = 64;
 
+/// Writes, and metadata entries, in one set.
+const RECORDS: usize = 256 * 1024;
+
+/// Refuses what would take far more memory decoded than it has bytes. Private sets hold writes alone.
+/// fabric: core/ledger/kvledger/txmgmt/rwsetutil/rwset_builder.go collPvtRwBuilder
+fn check_size(set: &[u8]) -> Result<(), String> {
+    const READS: u32 = 1;
+    const RANGE_QUERIES: u32 = 2;
+    const METADATA_WRITES: u32 = 4;
+    let mut records = 0;
+    for field in fields(set) {
+        let field = field.map_err(|error| error.to_string())?;
+        records += match field.tag {
+            READS | RANGE_QUERIES => return Err("a private write set holds reads".to_owned()),
+            METADATA_WRITES => 1 + fields(field.bytes).count(),
+            _ => 1,
+        };
+        if records > RECORDS {
+            return Err("a private write set has too many writes".to_owned());
+        }
+    }
+    Ok(())
+}
+
 impl Private {
     /// Keeps a pushed write set until its transaction comes. Blocks on the disk.
     ///
@@ -32,6 +58,7 @@ impl Private {
     pub(crate) fn receive(
         &self,
         channel: &Arc<PeerChannel>,
+        from: &Identity,
         payload: PrivatePayload,
     ) -> Result<(), String> {
         let (namespace, collection) = (&payload.namespace, &payload.collection_name);
@@ -52,6 +79,8 @@ impl Private {
         if implicit_collection_org(collection).is_none() {
             validate_collection_name(collection).map_err(|error| error.to_string())?;
         }
+        check_size(&payload.private_rwset)
+            .map_err(|error| format!("malformed private data message: {error}"))?;
         kvrwset::KvrwSet::decode(payload.private_rwset.clone())
             .map_err(|error| format!("malformed private data message: {error}"))?;
         let config = channel.config();
@@ -85,8 +114,43 @@ impl Private {
             }),
             collection_configs: [(namespace.clone(), access::package_of(&access.config))].into(),
         };
+        let origin = Origin::Pushed {
+            by: from.msp_id(),
+            organizations: config.application_orgs().len(),
+        };
         ledger
-            .stage_private_from(&payload.tx_id, &info, Origin::Pushed)
+            .stage_private_from(&payload.tx_id, &info, origin)
             .map_err(|error| error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_that_is_large_only_once_decoded_is_refused() {
+        let check = |set: &kvrwset::KvrwSet| check_size(&set.encode_to_vec());
+        let writes = |count| kvrwset::KvrwSet {
+            writes: vec![kvrwset::KvWrite::default(); count],
+            ..Default::default()
+        };
+        assert_eq!(check(&writes(RECORDS)), Ok(()));
+        check(&writes(RECORDS + 1)).unwrap_err();
+        let metadata = |count| kvrwset::KvrwSet {
+            metadata_writes: vec![kvrwset::KvMetadataWrite {
+                key: "k".into(),
+                entries: vec![kvrwset::KvMetadataEntry::default(); count],
+            }],
+            ..Default::default()
+        };
+        assert_eq!(check(&metadata(RECORDS - 2)), Ok(()));
+        check(&metadata(RECORDS)).unwrap_err();
+        let reads = kvrwset::KvrwSet {
+            reads: vec![kvrwset::KvRead::default()],
+            ..Default::default()
+        };
+        check(&reads).unwrap_err();
+        check_size(b"\xff").unwrap_err();
     }
 }
