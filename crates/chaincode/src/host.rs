@@ -41,6 +41,8 @@ pub struct HostOptions {
     pub startup_timeout: Duration,
     /// `ledger.state.totalQueryLimit`: results that one query gives at most.
     pub total_query_limit: u32,
+    /// `ledger.history.enableHistoryDatabase`: whether past values of keys may be asked for.
+    pub history: bool,
     /// `chaincode.runtimeParams.useWriteBatch` and `maxSizeWriteBatch`; `None`: off.
     pub write_batch: Option<u32>,
     /// `chaincode.runtimeParams.useGetMultipleKeys` and `maxSizeGetMultipleKeys`; `None`: off.
@@ -66,6 +68,7 @@ impl Default for HostOptions {
             execute_timeout: Duration::from_secs(30),
             startup_timeout: Duration::from_secs(300),
             total_query_limit: 100_000,
+            history: true,
             write_batch: Some(1_000),
             multiple_keys: Some(1_000),
             service_values: BTreeMap::new(),
@@ -526,6 +529,7 @@ impl Host {
     fn limits(&self) -> Limits {
         Limits {
             total_query: self.options.total_query_limit,
+            history: self.options.history,
             write_batch: self.options.write_batch,
             multiple_keys: self.options.multiple_keys,
         }

@@ -282,6 +282,9 @@ impl Stub for SessionStub<'_> {
     }
 
     fn history(&mut self, key: &str) -> Result<Vec<HistoryEntry>, StubError> {
+        if !self.host.options.history {
+            return Err(failed("history")(StateError::NoHistory));
+        }
         let limit = self.host.options.total_query_limit as usize;
         let chaincode = self.chaincode;
         self.session

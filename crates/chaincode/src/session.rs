@@ -18,6 +18,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(crate) enum StateError {
     #[error("no ledger context")]
     NoLedger,
+    // fabric: core/chaincode/handler.go HandleGetHistoryForKey
+    #[error("history database is not enabled")]
+    NoHistory,
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     #[error(transparent)]

@@ -247,6 +247,21 @@ async fn histories_come_newest_first() {
 }
 
 #[tokio::test]
+async fn without_history_the_question_is_refused_in_fabrics_words() {
+    let consortium = Consortium::with(|options| HostOptions {
+        history: false,
+        ..options
+    });
+    let (consortium, _service) = deployed(consortium, script(everything)).await;
+    let response = consortium
+        .respond(ORG1, &ask("cc", &["history", "a"]))
+        .await;
+    let text = String::from_utf8_lossy(&response.payload);
+    let told = format!("{} {text}", response.message);
+    assert!(told.contains("history database is not enabled"), "{told}");
+}
+
+#[tokio::test]
 async fn private_data_keeps_to_its_collections_and_members() {
     let (consortium, _service) = with_everything().await;
     let endorsed = consortium

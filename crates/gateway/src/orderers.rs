@@ -6,7 +6,7 @@
 //! twice after a broken connection is committed once: its id is unique in the ledger.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use consilium_peer::OrdererOverride;
 use consilium_proto::{
     common::{Envelope, Status as BroadcastStatus},
     orderer::{BroadcastResponse, atomic_broadcast_client::AtomicBroadcastClient},
@@ -52,6 +53,8 @@ struct Submission {
 /// Streams by orderer.
 pub(crate) struct Orderers {
     channels: Arc<ChannelPool>,
+    /// Addresses to dial instead, with connections of their own where TLS is another there.
+    overrides: BTreeMap<String, (String, Arc<ChannelPool>)>,
     streams_per_orderer: usize,
     lanes: Mutex<HashMap<String, Arc<Lanes>>>,
 }
@@ -67,9 +70,22 @@ struct Lane {
 }
 
 impl Orderers {
-    pub(crate) fn new(tls: Option<Arc<ClientTls>>, streams_per_orderer: usize) -> Self {
+    pub(crate) fn new(
+        tls: Option<Arc<ClientTls>>,
+        overrides: &BTreeMap<String, OrdererOverride>,
+        streams_per_orderer: usize,
+    ) -> Self {
+        let channels = Arc::new(ChannelPool::new(tls));
+        let overrides = overrides.iter().map(|(configured, real)| {
+            let pool = match &real.tls {
+                Some(tls) => Arc::new(ChannelPool::new(Some(tls.clone()))),
+                None => channels.clone(),
+            };
+            (configured.clone(), (real.address.clone(), pool))
+        });
         Self {
-            channels: Arc::new(ChannelPool::new(tls)),
+            overrides: overrides.collect(),
+            channels,
             streams_per_orderer: streams_per_orderer.max(1),
             lanes: Mutex::default(),
         }
@@ -135,11 +151,11 @@ impl Orderers {
         if queue.is_closed() {
             let (sender, receiver) = mpsc::channel(QUEUE);
             *queue = sender;
-            tokio::spawn(run_lane(
-                orderer.to_owned(),
-                self.channels.clone(),
-                receiver,
-            ));
+            let (address, channels) = match self.overrides.get(orderer) {
+                Some((address, channels)) => (address.clone(), channels.clone()),
+                None => (orderer.to_owned(), self.channels.clone()),
+            };
+            tokio::spawn(run_lane(address, channels, receiver));
         }
         queue.clone()
     }

@@ -56,7 +56,11 @@ impl Gateway {
     pub fn new(peer: Arc<Peer>, options: GatewayOptions) -> Arc<Self> {
         Arc::new(Self {
             endorsers: Endorsers::new(peer.clone(), options.endorsement_timeout),
-            orderers: Orderers::new(peer.client_tls().cloned(), options.streams_per_orderer),
+            orderers: Orderers::new(
+                peer.client_tls().cloned(),
+                peer.orderer_overrides(),
+                options.streams_per_orderer,
+            ),
             commits: Commits::default(),
             plans: Cache::new(PLANS),
             runnable: Cache::new(PLANS),

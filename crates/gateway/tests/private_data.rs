@@ -44,6 +44,17 @@ fn collection(name: &str, members: &str, required: i32, maximum: i32) -> protos:
     }
 }
 
+/// A collection that a peer shows to members only; others hear that it has none.
+fn readable_by_members(name: &str, members: &str) -> protos::CollectionConfig {
+    let mut config = collection(name, members, 0, 0);
+    let Some(protos::collection_config::Payload::StaticCollectionConfig(of)) = &mut config.payload
+    else {
+        unreachable!("made above")
+    };
+    of.member_only_read = true;
+    config
+}
+
 /// Two organizations, four peers: 0 and 2 are the first one's, 1 and 3 the second one's.
 async fn start() -> Network {
     let mut network = Network::start_gossiping(1, 2).await;
@@ -53,6 +64,8 @@ async fn start() -> Network {
             collection("lazy", BOTH, 0, 0),
             collection("first", "OR('Org1MSP.member')", 1, 3),
             collection("greedy", BOTH, 4, 5),
+            readable_by_members("closed", BOTH),
+            readable_by_members("own", "OR('Org1MSP.member')"),
         ],
     };
     network
@@ -638,4 +651,66 @@ async fn an_organization_that_joins_a_collection_gets_what_was_written_before() 
     .await;
     assert_eq!(missing(two, MissingKind::Ineligible), 0);
     assert_eq!(missing(two, MissingKind::Eligible), 0);
+}
+
+/// What the peer of `at` shows of a block's private data to a client of `of`: collections and values.
+async fn delivered(of: &Member, at: &Member, block: u64) -> Vec<(String, String)> {
+    let client = &of.client;
+    let mut deliver = protos::deliver_client::DeliverClient::new(at.client.channel.clone());
+    let seek = support::seek(client.signer.as_ref(), block);
+    let stream = deliver.deliver_with_private_data(tokio_stream::iter([seek]));
+    let answer = stream.await.unwrap().into_inner().message().await.unwrap();
+    let Some(protos::deliver_response::Type::BlockAndPrivateData(answer)) =
+        answer.and_then(|answer| answer.r#type)
+    else {
+        panic!("a block with private data")
+    };
+    let stored = at.channel().ledger().block(block).unwrap();
+    assert_eq!(answer.block, stored, "the block itself is whole");
+    let mut shown = Vec::new();
+    for (index, set) in answer.private_data_map {
+        assert_eq!(index, 0);
+        for namespace in set.ns_pvt_rwset {
+            assert_eq!(namespace.namespace, "kv");
+            for collection in namespace.collection_pvt_rwset {
+                let set = consilium_proto::kvrwset::KvrwSet::decode(collection.rwset).unwrap();
+                let value = set.writes[0].value.to_vec();
+                shown.push((
+                    collection.collection_name,
+                    String::from_utf8(value).unwrap(),
+                ));
+            }
+        }
+    }
+    shown
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blocks_come_with_the_private_data_that_the_reader_may_see() {
+    let network = start().await;
+    let [one, two, ..] = &network.members[..] else {
+        panic!("four peers")
+    };
+    for (collection, to_the_other) in [
+        // Fabric's rule: a definition that is not memberOnlyRead shows it to every reader of blocks.
+        ("first", true),
+        ("own", false),
+        ("closed", true),
+    ] {
+        let block = submit(one, b"putPrivate", collection, "k", "secret").await;
+        let shown = vec![(collection.to_owned(), "secret".to_owned())];
+        assert_eq!(delivered(one, one, block).await, shown, "{collection}");
+        let other = delivered(two, one, block).await;
+        assert_eq!(
+            other,
+            if to_the_other { shown } else { Vec::new() },
+            "{collection}"
+        );
+    }
+    // A peer that does not have it has nothing to show, whoever asks.
+    let block = submit(one, b"putPrivate", "own", "k2", "secret").await;
+    network.level().await;
+    assert!(delivered(one, two, block).await.is_empty());
+    // A block without private data is delivered as before.
+    assert!(delivered(one, one, 0).await.is_empty());
 }

@@ -1,5 +1,7 @@
 //! Death at every step of storage, and `kill -9` at hundreds of random moments: each time the ledger
-//! reopens at a whole block, no block that was told is lost, and it goes on to the same hashes.
+//! reopens at a whole block, no block that was told is lost, it goes on to the same hashes, and its
+//! JSON indexes agree with its state. A peer's whole process, with its network, is killed in
+//! `consilium/tests/kill`.
 
 mod support;
 
@@ -11,17 +13,24 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use consilium_ledger::failpoint::{Action, Failpoints, Point};
-use consilium_ledger::{Ledger, StoreOptions};
+use consilium_ledger::{IndexFile, Ledger, StoreOptions};
 use consilium_proto::common;
 use consilium_proto::protos::TxValidationCode;
 use consilium_protocol::block;
 use consilium_testkit::recorded::{self, Recording, as_delivered};
+use serde_json::{Value, json};
 use support::{genesis, results, transaction, write};
 
 const FOLDER: &str = "LEDGER_CRASH_FOLDER";
 const TASK: &str = "LEDGER_CRASH_TASK";
 const POINT: &str = "LEDGER_CRASH_POINT";
+/// How many indexes the child declares while it commits; then the chain is one of our own.
+const INDEXED: &str = "LEDGER_CRASH_INDEXED";
 const KILLS: u32 = 200;
+const KILLS_WITH_INDEXES: u32 = 60;
+
+/// Indexes of the documents in a chain of our own, each of one field.
+const INDEXES: [&str; 2] = ["n", "m"];
 
 /// Small, so that files are closed and made all the time.
 const FILE_SIZE: u64 = 60_000;
@@ -85,6 +94,7 @@ fn chain() -> Vec<(common::Block, Vec<TxValidationCode>)> {
         .collect()
 }
 
+/// JSON documents that are written, deleted and written again.
 fn own_chain() -> Vec<(common::Block, Vec<TxValidationCode>)> {
     let mut blocks = vec![(genesis(&[]), vec![TxValidationCode::Valid])];
     for number in 1..60 {
@@ -92,7 +102,13 @@ fn own_chain() -> Vec<(common::Block, Vec<TxValidationCode>)> {
             .map(|index| {
                 let results = results("cc", |set| {
                     let key = format!("key{}", (number * 7 + index * 3) % 50);
-                    let value = format!("{number}/{index} {}", "x".repeat(300));
+                    let document = json!({
+                        "n": (number * 13 + index) % 40, "m": index, "text": "x".repeat(300),
+                    });
+                    let value = match (number + index) % 9 {
+                        0 => String::new(),
+                        _ => document.to_string(),
+                    };
                     set.writes = vec![write(&key, value.as_bytes())];
                 });
                 transaction(number * 100 + index, "cc", &results)
@@ -135,7 +151,11 @@ fn child() {
     }
     match std::env::var(TASK).unwrap().as_str() {
         "commit" => {
-            let chain = chain();
+            let indexed = std::env::var(INDEXED).ok();
+            let chain = match indexed {
+                Some(_) => own_chain(),
+                None => chain(),
+            };
             let ledger = if folder.exists() {
                 open(&folder, &options)
             } else {
@@ -155,6 +175,11 @@ fn child() {
                     assert_eq!(block::number(&last), state.height() - 1);
                 }
             });
+            if let Some(count) = indexed {
+                let declaring = ledger.clone();
+                // Beside the commits, as a peer does.
+                std::thread::spawn(move || declare(&declaring, count.parse().unwrap()));
+            }
             println!("\nopened");
             while (ledger.height() as usize) < chain.len() {
                 println!("\ncommitted {}", commit_next(&ledger, &chain));
@@ -165,6 +190,53 @@ fn child() {
         "rollback" => drop(Ledger::rollback(&folder, 20, &options, &mut |_| {}).unwrap()),
         task => panic!("{task}"),
     }
+}
+
+/// Makes the first so many of [`INDEXES`] those of the chaincode.
+fn declare(ledger: &Ledger, count: usize) {
+    let file = |field: &&str| IndexFile {
+        collection: None,
+        name: format!("{field}.json"),
+        content: json!({"index": {"fields": [field]}, "ddoc": "d", "name": field})
+            .to_string()
+            .into(),
+    };
+    let files: Vec<IndexFile> = INDEXES[..count].iter().map(file).collect();
+    ledger.declare_indexes("cc", &files).unwrap();
+}
+
+/// Asks each index that is complete for everything in its order, and compares that with the state.
+/// Gives how many there were.
+fn compare_indexes(ledger: &Arc<Ledger>, context: &str) -> usize {
+    let state = ledger.reader().unwrap();
+    let documents: Vec<(String, Value)> = (0..50)
+        .map(|number| format!("key{number}"))
+        .filter_map(|key| {
+            let stored = state.get("cc", &key).unwrap()?;
+            Some((key, serde_json::from_slice(&stored.value).unwrap()))
+        })
+        .collect();
+    let ready = ledger.ready_indexes("cc", None);
+    for field in INDEXES {
+        if !ready.contains(&format!("d/{field}")) {
+            continue;
+        }
+        let mut expected: Vec<(u64, &str)> = documents
+            .iter()
+            .map(|(key, document)| (document[field].as_u64().unwrap(), key.as_str()))
+            .collect();
+        expected.sort();
+        let mut simulator = ledger.simulator("query").unwrap();
+        let query = json!({"selector": {}, "sort": [field]}).to_string();
+        let cursor = simulator.query("cc", &query).unwrap();
+        let mut found = Vec::new();
+        while let Some((key, _)) = simulator.next(cursor).unwrap() {
+            found.push(key);
+        }
+        let expected: Vec<&str> = expected.into_iter().map(|(_, key)| key).collect();
+        assert_eq!(found, expected, "{context}: index {field}");
+    }
+    ready.len()
 }
 
 /// `index times [bytes]`: dies at a point the so-many-th time, after so many bytes.
@@ -207,7 +279,10 @@ struct Reference {
 
 impl Reference {
     fn new() -> Self {
-        let chain = chain();
+        Self::of(chain())
+    }
+
+    fn of(chain: Vec<(common::Block, Vec<TxValidationCode>)>) -> Self {
         let folder = support::folder();
         let ledger = Ledger::create_with(folder.path(), &chain[0].0, &options()).unwrap();
         let mut at = Vec::new();
@@ -337,7 +412,7 @@ fn a_ledger_killed_at_hundreds_of_moments_goes_on_to_the_same_hashes() {
     let (mut finished, mut progress, mut within) = (0, 0, 0);
     let mut height = 0;
     for round in 0..KILLS {
-        let acknowledged = run_and_kill(&path, round);
+        let acknowledged = run_and_kill(start(&path, "commit"), round);
         if !path.exists() {
             continue;
         }
@@ -365,9 +440,48 @@ fn a_ledger_killed_at_hundreds_of_moments_goes_on_to_the_same_hashes() {
     assert!(progress > u64::from(KILLS), "only {progress} blocks");
 }
 
+#[test]
+fn indexes_agree_with_the_state_whenever_a_ledger_is_killed() {
+    let reference = Reference::of(own_chain());
+    let folder = support::folder();
+    let path = folder.path().join("ledger");
+    let (mut complete, mut building) = (0, 0);
+    for round in 0..KILLS_WITH_INDEXES {
+        // The second one goes and comes back.
+        let declared = 1 + (round / 2) as usize % 2;
+        let mut command = start(&path, "commit");
+        command.env(INDEXED, declared.to_string());
+        run_and_kill(command, round);
+        if !path.exists() {
+            continue;
+        }
+        let context = format!("kill {round}");
+        let ledger = open(&path, &options());
+        reference.compare(&ledger, &context);
+        let ready = compare_indexes(&ledger, &context);
+        complete += ready;
+        building += declared.saturating_sub(ready);
+        if round.is_multiple_of(5) {
+            // What was interrupted is taken up.
+            declare(&ledger, INDEXES.len());
+            assert_eq!(compare_indexes(&ledger, &context), INDEXES.len());
+        }
+        let height = ledger.height();
+        drop(ledger);
+        if height as usize == reference.chain.len() {
+            std::fs::remove_dir_all(&path).unwrap();
+        }
+    }
+    println!("{complete} complete indexes compared, {building} were not complete");
+    assert!(
+        complete >= KILLS_WITH_INDEXES as usize / 2,
+        "only {complete}"
+    );
+}
+
 /// Lets a process commit a while and kills it. Gives the last block that it acknowledged.
-fn run_and_kill(path: &Path, round: u32) -> Option<u64> {
-    let mut child = start(path, "commit").spawn().unwrap();
+fn run_and_kill(mut command: Command, round: u32) -> Option<u64> {
+    let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     // Now and then while it opens; else some blocks later, and a moment more.
     if !round.is_multiple_of(10) {

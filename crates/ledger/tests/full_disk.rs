@@ -3,8 +3,7 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +11,7 @@ use bytes::Bytes;
 use consilium_ledger::failpoint::{Action, Point};
 use consilium_ledger::{Ledger, LedgerError, StoreOptions};
 use consilium_proto::protos::TxValidationCode;
+use consilium_testkit::SmallDisk;
 use support::{commit, genesis, next_block, results, transaction, write};
 
 fn content(number: u64, size: usize) -> Vec<Bytes> {
@@ -115,36 +115,11 @@ fn commits_stop_before_the_disk_is_full() {
     assert!(refused.to_string().contains("are kept free"), "{refused}");
 }
 
-/// A small file system of its own; gone when it is dropped.
-struct SmallDisk(
-    PathBuf,
-    #[allow(dead_code, reason = "deletes the folder")] tempfile::TempDir,
-);
-
-impl SmallDisk {
-    fn new(bytes: u64) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().to_owned();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"])
-            .arg(&path)
-            .status();
-        mounted
-            .is_ok_and(|status| status.success())
-            .then_some(SmallDisk(path, folder))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0).status();
-    }
-}
-
 #[test]
 fn a_real_full_disk_is_survived_and_left_behind() {
     const SIZE: usize = 30_000;
-    let Some(disk) = SmallDisk::new(96 << 20) else {
+    let folder = support::folder();
+    let Some(disk) = SmallDisk::mount(&folder.path().join("disk"), 96 << 20) else {
         println!("skipped: mounting a file system is not allowed here");
         return;
     };
@@ -153,10 +128,9 @@ fn a_real_full_disk_is_survived_and_left_behind() {
         reserve: 0,
         ..StoreOptions::default()
     };
-    let path = disk.0.join("ledger");
+    let path = disk.path().join("ledger");
     let ledger = Ledger::create_with(&path, &genesis(&[]), &options).unwrap();
-    let filler = disk.0.join("filler");
-    fill(&filler);
+    disk.fill();
     let error = loop {
         match try_commit(&ledger, SIZE) {
             Ok(number) => assert!(number < 1000, "the disk does not get full"),
@@ -171,7 +145,7 @@ fn a_real_full_disk_is_survived_and_left_behind() {
     }
     check_reads(&ledger, height);
 
-    std::fs::remove_file(&filler).unwrap();
+    disk.free();
     let began = Instant::now();
     while let Err(error) = try_commit(&ledger, SIZE) {
         assert!(error.is_disk_full(), "{error}");
@@ -191,17 +165,6 @@ fn a_real_full_disk_is_survived_and_left_behind() {
         (height + 5, expected)
     );
     verify_clean(&path, height + 5);
-}
-
-/// Fills a disk but for two MiB.
-fn fill(path: &Path) {
-    const STEP: usize = 128 << 10;
-    let mut file = std::fs::File::create(path).unwrap();
-    let mut length = 0;
-    while std::io::Write::write_all(&mut file, &[0; STEP]).is_ok() {
-        length += STEP as u64;
-    }
-    file.set_len(length - (2 << 20)).unwrap();
 }
 
 fn check_reads(ledger: &Arc<Ledger>, height: u64) {

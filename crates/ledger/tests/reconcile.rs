@@ -444,11 +444,11 @@ fn a_purge_hides_earlier_values_at_once_and_erases_them_afterwards() {
     );
 
     // One step at a time, and again after a restart: nothing remains on disk.
-    assert!(ledger.erase_purged(1).unwrap());
+    assert!(ledger.erase_purged(1, true).unwrap());
     drop(ledger);
     let ledger = Ledger::open(folder.path()).unwrap();
-    while ledger.erase_purged(1).unwrap() {}
-    assert!(!ledger.erase_purged(1).unwrap());
+    while ledger.erase_purged(1, true).unwrap() {}
+    assert!(!ledger.erase_purged(1, true).unwrap());
     assert_eq!(seen(&ledger), expected);
     assert_eq!(value(&ledger, "long", "k"), Ok(Some("three".into())));
     assert_eq!(value(&ledger, "long", "other"), Ok(Some("1".into())));
@@ -552,7 +552,7 @@ fn a_rebuild_and_a_rollback_keep_private_data_and_what_is_known_to_be_missing() 
         simulator.purge_private(CC, "long", "k").unwrap();
     });
     commit_whole(&ledger, 4, &purge);
-    while ledger.erase_purged(10).unwrap() {}
+    while ledger.erase_purged(10, false).unwrap() {}
     let late = put(&ledger, "long", &[("late", "came")]);
     let late_block = commit_missing(&ledger, 5, &late);
     assert_eq!(bring(&ledger, late_block, "long", &set(&late)).refused, []);

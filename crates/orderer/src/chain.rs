@@ -411,6 +411,9 @@ impl Chain {
             Relation::Follower
         };
         let (relation, status) = match &**self.role.load() {
+            Role::Member(_) if self.missing_room().is_some() => {
+                (Relation::Consenter, Standing::Failed)
+            }
             // With blocks and without a log it has to catch up, whatever the others say.
             Role::Looking if self.state.store.height() > 1 => (relation, Standing::Onboarding),
             Role::Looking => (Relation::Consenter, Standing::Active),
@@ -427,8 +430,11 @@ impl Chain {
         Participation { relation, status }
     }
 
-    /// Why the channel does not work, if it has stopped with an error.
+    /// Why the channel does not work: it has stopped with an error, or waits for room on the disk.
     pub(crate) fn failure(&self) -> Option<String> {
+        if let Some(missing) = self.missing_room() {
+            return Some(format!("no room on the disk: {missing}"));
+        }
         match &**self.role.load() {
             Role::Failed(reason) => Some(reason.clone()),
             Role::Member(member) => {
@@ -442,6 +448,12 @@ impl Chain {
             }
             _ => None,
         }
+    }
+
+    /// What keeps the channel's writes waiting, if they wait for room on the disk.
+    fn missing_room(&self) -> Option<String> {
+        let store = self.state.store.missing_room();
+        store.or_else(|| self.node.store.missing_room())
     }
 
     pub(crate) fn raft_status(&self) -> Option<RaftStatus> {
@@ -461,6 +473,7 @@ impl Chain {
     /// Stops the node's part in the channel; waiting messages are answered.
     pub(crate) async fn stop(&self) {
         self.stop.cancel();
+        self.state.store.give_up();
         let task = self.task.lock().take();
         if let Some(task) = task
             && let Err(error) = task.await

@@ -38,6 +38,7 @@ mod orderer;
 mod participation;
 mod raft;
 mod refusal;
+mod room;
 mod rt;
 mod service;
 #[cfg(feature = "simulation")]

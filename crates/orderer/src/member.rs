@@ -40,6 +40,8 @@ const KEPT_ENTRIES: u64 = 256;
 const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(600);
 /// How often the leader looks whether the group is as configured, and a node for its place.
 const LOOK: Duration = Duration::from_millis(250);
+/// How long a leader without room on its disk waits before it asks another node again to lead.
+const HAND_OVER_PAUSE: Duration = Duration::from_secs(5);
 /// Longest wait for one step of a membership change; then the leader looks again.
 const STEP_DEADLINE: Duration = Duration::from_secs(10);
 /// Entries that a new node may lack when it gets its vote: it will have them in a moment.
@@ -300,6 +302,7 @@ impl Member {
 
     /// While this node leads: brings the group to what the configuration says.
     async fn keep_group(self: Arc<Self>) {
+        let mut hands_over = rt::now();
         loop {
             tokio::select! {
                 biased;
@@ -309,7 +312,15 @@ impl Member {
             let leads = self.raft.metrics().borrow_watched().state == ServerState::Leader;
             let active = if leads { self.active().len() } else { 0 };
             metrics::active_nodes(&self.state.name, active);
-            let Some(step) = self.next_step() else {
+            let step = match self.missing_room() {
+                None => self.next_step(),
+                Some(_) if rt::now() < hands_over => None,
+                Some(_) => {
+                    hands_over = rt::now() + HAND_OVER_PAUSE;
+                    self.hand_over()
+                }
+            };
+            let Some(step) = step else {
                 continue;
             };
             tracing::info!(
@@ -331,6 +342,22 @@ impl Member {
         }
     }
 
+    /// What keeps this node's writes waiting, if they wait for room on the disk.
+    fn missing_room(&self) -> Option<String> {
+        let log = self.log.missing_room();
+        log.or_else(|| self.state.store.missing_room())
+    }
+
+    /// A leader that waits for room would make the whole group wait with it.
+    fn hand_over(&self) -> Option<Step> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let leads = metrics.state == ServerState::Leader;
+        leads
+            .then(|| membership::heir(&self.view(&metrics)))?
+            .map(Step::HandOver)
+    }
+
     fn next_step(&self) -> Option<Step> {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
@@ -339,6 +366,11 @@ impl Member {
         if metrics.state != ServerState::Leader || self.state.progress.borrow().term != term {
             return None;
         }
+        membership::next_step(&self.view(&metrics))
+    }
+
+    /// The group as the leader sees it.
+    fn view(&self, metrics: &RaftMetrics<TypeConfig>) -> View {
         let membership = metrics.membership_config.membership();
         let last = metrics.last_log_index.unwrap_or_default();
         let replication = metrics.replication.iter().flatten();
@@ -346,16 +378,15 @@ impl Member {
             let matched = matched.as_ref()?.index();
             (matched + NEARLY >= last).then_some(*node)
         });
-        let view = View {
+        View {
             consenters: self.state.configuration().consenter_ids(),
             voters: membership.get_joint_config().to_vec(),
             learners: membership.learner_ids().collect(),
             announced: self.announced.lock().clone(),
-            alive: self.alive(&metrics),
+            alive: self.alive(metrics),
             caught_up: caught_up.chain([self.node]).collect(),
             own: self.node,
-        };
-        membership::next_step(&view)
+        }
     }
 
     async fn take(&self, step: Step) -> Result<(), String> {

@@ -402,6 +402,11 @@ impl Orderer {
     /// Leaves a channel and deletes its data.
     pub async fn remove(&self, name: &str) -> Result<(), RemoveError> {
         let _turn = self.changing.lock().await;
+        if let Some(missing) = self.node.store.missing_room() {
+            // That the channel is removed has to be written behind what waits.
+            let full = std::io::Error::new(std::io::ErrorKind::StorageFull, missing);
+            return Err(OrdererError::Storage(full).into());
+        }
         let chain = self
             .channels
             .chains
@@ -437,7 +442,7 @@ impl Orderer {
         })
     }
 
-    /// Why a channel has stopped with an error, if it has.
+    /// Why a channel has stopped with an error, or what it waits for on a full disk.
     pub fn failure(&self, name: &str) -> Option<String> {
         self.channels.get(name)?.failure()
     }
@@ -530,6 +535,7 @@ impl Orderer {
     pub async fn shutdown(&self) {
         let _turn = self.changing.lock().await;
         self.channels.closed.store(true, Ordering::Relaxed);
+        self.node.store.give_up();
         let chains = std::mem::take(&mut *self.channels.chains.write());
         for chain in chains.into_values() {
             chain.stop().await;

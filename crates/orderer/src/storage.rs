@@ -14,6 +14,8 @@ use rocksdb::{DB, Direction, IteratorMode, Options, ReadOptions, WriteBatch, Wri
 use tokio::sync::watch;
 
 use crate::error::OrdererError;
+use crate::raft::store::is_entry_key;
+use crate::room::Room;
 
 /// The key under which a chain keeps the block that it was joined with, if that is not its first.
 pub(crate) const JOIN_BLOCK: &[u8] = b"join/block";
@@ -64,7 +66,16 @@ pub trait LogDisk: Send + Sync {
     fn last(&self, from: &[u8], until: &[u8]) -> io::Result<Option<(Vec<u8>, Bytes)>>;
 
     /// Writes all or nothing. With `sync` it and everything before it is on disk when this returns.
+    /// On a full disk it waits.
     fn write(&self, batch: Vec<Op>, sync: bool) -> io::Result<()>;
+
+    /// What keeps a write waiting, if one waits for room.
+    fn missing_room(&self) -> Option<String> {
+        None
+    }
+
+    /// Writes wait for room no more, now and later: they fail.
+    fn give_up(&self) {}
 }
 
 /// A chain of blocks. Everything but `height`, `last_header_hash` and `subscribe` blocks on the
@@ -76,7 +87,8 @@ pub trait BlockDisk: Send + Sync {
     /// Header hash of the last block.
     fn last_header_hash(&self) -> Option<Bytes>;
 
-    /// Appends the next block and records with it, all or nothing.
+    /// Appends the next block and records with it, all or nothing. On a full disk it waits, and so
+    /// does [`put_extra`](Self::put_extra).
     fn append(
         &self,
         block: &common::Block,
@@ -98,15 +110,40 @@ pub trait BlockDisk: Send + Sync {
 
     /// Follows the height.
     fn subscribe(&self) -> watch::Receiver<u64>;
+
+    /// What keeps a write waiting, if one waits for room.
+    fn missing_room(&self) -> Option<String> {
+        None
+    }
+
+    /// Writes wait for room no more, now and later: they fail.
+    fn give_up(&self) {}
 }
 
-impl BlockDisk for BlockStore {
+/// Block files, which wait for room.
+struct FileChain {
+    store: Arc<BlockStore>,
+    path: PathBuf,
+    room: Room,
+}
+
+impl FileChain {
+    fn open(path: PathBuf) -> Result<Self, LedgerError> {
+        Ok(Self {
+            store: BlockStore::open(&path)?,
+            path,
+            room: Room::default(),
+        })
+    }
+}
+
+impl BlockDisk for FileChain {
     fn height(&self) -> u64 {
-        self.height()
+        self.store.height()
     }
 
     fn last_header_hash(&self) -> Option<Bytes> {
-        self.last_header_hash()
+        self.store.last_header_hash()
     }
 
     fn append(
@@ -115,27 +152,39 @@ impl BlockDisk for BlockStore {
         extra: &[(Vec<u8>, Vec<u8>)],
         sync: bool,
     ) -> Result<(), LedgerError> {
-        self.append(block, extra, sync)
+        let append = || self.store.append(block, extra, sync);
+        self.room
+            .wait_for(&self.path, LedgerError::is_disk_full, append)
     }
 
     fn put_extra(&self, extra: &[(Vec<u8>, Vec<u8>)], sync: bool) -> Result<(), LedgerError> {
-        self.put_extra(extra, sync)
+        let put = || self.store.put_extra(extra, sync);
+        self.room
+            .wait_for(&self.path, LedgerError::is_disk_full, put)
     }
 
     fn extra(&self, key: &[u8]) -> Result<Option<Bytes>, LedgerError> {
-        self.extra(key)
+        self.store.extra(key)
     }
 
     fn block_bytes(&self, number: u64) -> Result<Option<Bytes>, LedgerError> {
-        self.block_bytes(number)
+        self.store.block_bytes(number)
     }
 
     fn block(&self, number: u64) -> Result<Option<common::Block>, LedgerError> {
-        self.block(number)
+        self.store.block(number)
     }
 
     fn subscribe(&self) -> watch::Receiver<u64> {
-        self.subscribe()
+        self.store.subscribe()
+    }
+
+    fn missing_room(&self) -> Option<String> {
+        self.room.missing()
+    }
+
+    fn give_up(&self) {
+        self.room.give_up();
     }
 }
 
@@ -197,15 +246,17 @@ impl NodeDisk for FileDisk {
         if staging.exists() {
             std::fs::remove_dir_all(&staging)?;
         }
-        let store = BlockStore::open(&staging)?;
-        begin_chain(&*store, join)?;
-        drop(store);
+        let chain = FileChain::open(staging.clone())?;
+        // Whoever joins on a full disk is told so.
+        chain.give_up();
+        begin_chain(&chain, join)?;
+        drop(chain);
         std::fs::rename(&staging, &path)?;
         Ok(name)
     }
 
     fn open_chain(&self, name: &str) -> Result<Arc<dyn BlockDisk>, OrdererError> {
-        Ok(BlockStore::open(self.chains_dir().join(name))?)
+        Ok(Arc::new(FileChain::open(self.chains_dir().join(name))?))
     }
 
     fn remove_chain(&self, name: &str) -> Result<(), OrdererError> {
@@ -217,8 +268,16 @@ impl NodeDisk for FileDisk {
     }
 }
 
-/// RocksDB.
-struct RocksLog(DB);
+/// Bytes that log entries leave free, for what makes room again or keeps a node in its group: votes,
+/// removals, and what RocksDB itself has to write.
+const LOG_RESERVE: u64 = 32 << 20;
+
+/// RocksDB, which waits for room.
+struct RocksLog {
+    database: DB,
+    path: PathBuf,
+    room: Room,
+}
 
 impl RocksLog {
     fn open(path: &Path) -> Result<Self, rocksdb::Error> {
@@ -229,13 +288,50 @@ impl RocksLog {
         options.set_max_total_wal_size(128 << 20);
         options.set_keep_log_file_num(2);
         options.set_max_open_files(64);
-        Ok(Self(DB::open(&options, path)?))
+        Ok(Self {
+            database: DB::open(&options, path)?,
+            path: path.to_owned(),
+            room: Room::default(),
+        })
+    }
+
+    fn try_write(&self, batch: &[Op], sync: bool) -> io::Result<()> {
+        let brings_entries = batch
+            .iter()
+            .any(|op| matches!(op, Op::Put(key, _) if is_entry_key(key)));
+        if brings_entries {
+            let free = rustix::fs::statvfs(&self.path)?;
+            let free = free.f_bavail.saturating_mul(free.f_frsize);
+            if free < LOG_RESERVE {
+                let reason = format!("{free} bytes are free, {LOG_RESERVE} are kept free");
+                return Err(io::Error::new(io::ErrorKind::StorageFull, reason));
+            }
+        }
+        let mut writes = WriteBatch::default();
+        for op in batch {
+            match op {
+                Op::Put(key, value) => writes.put(key, value),
+                Op::Delete(key) => writes.delete(key),
+                Op::DeleteRange(from, until) => writes.delete_range(from, until),
+            }
+        }
+        let mut options = WriteOptions::default();
+        options.set_sync(sync);
+        self.database.write_opt(writes, &options).map_err(|error| {
+            // RocksDB passes the system's own words on, and nothing else.
+            let text = error.to_string();
+            let full = ["No space left on device", "Disk quota exceeded"];
+            match full.iter().any(|words| text.contains(words)) {
+                true => io::Error::new(io::ErrorKind::StorageFull, text),
+                false => io::Error::other(error),
+            }
+        })
     }
 }
 
 impl LogDisk for RocksLog {
     fn get(&self, key: &[u8]) -> io::Result<Option<Bytes>> {
-        let value = self.0.get(key).map_err(io::Error::other)?;
+        let value = self.database.get(key).map_err(io::Error::other)?;
         Ok(value.map(Bytes::from))
     }
 
@@ -243,7 +339,7 @@ impl LogDisk for RocksLog {
         let mut read = ReadOptions::default();
         read.set_iterate_upper_bound(until.to_vec());
         let from = IteratorMode::From(from, Direction::Forward);
-        for item in self.0.iterator_opt(from, read) {
+        for item in self.database.iterator_opt(from, read) {
             let (key, value) = item.map_err(io::Error::other)?;
             if !visit(&key, value.into_vec().into())? {
                 break;
@@ -256,7 +352,7 @@ impl LogDisk for RocksLog {
         let mut read = ReadOptions::default();
         read.set_iterate_lower_bound(from.to_vec());
         read.set_iterate_upper_bound(until.to_vec());
-        let Some(item) = self.0.iterator_opt(IteratorMode::End, read).next() else {
+        let Some(item) = self.database.iterator_opt(IteratorMode::End, read).next() else {
             return Ok(None);
         };
         let (key, value) = item.map_err(io::Error::other)?;
@@ -264,16 +360,16 @@ impl LogDisk for RocksLog {
     }
 
     fn write(&self, batch: Vec<Op>, sync: bool) -> io::Result<()> {
-        let mut writes = WriteBatch::default();
-        for op in batch {
-            match op {
-                Op::Put(key, value) => writes.put(key, value),
-                Op::Delete(key) => writes.delete(key),
-                Op::DeleteRange(from, until) => writes.delete_range(from, until),
-            }
-        }
-        let mut options = WriteOptions::default();
-        options.set_sync(sync);
-        self.0.write_opt(writes, &options).map_err(io::Error::other)
+        let is_full = |error: &io::Error| error.kind() == io::ErrorKind::StorageFull;
+        let write = || self.try_write(&batch, sync);
+        self.room.wait_for(&self.path, is_full, write)
+    }
+
+    fn missing_room(&self) -> Option<String> {
+        self.room.missing()
+    }
+
+    fn give_up(&self) {
+        self.room.give_up();
     }
 }

@@ -74,6 +74,16 @@ pub enum ChannelError {
         /// Why.
         source: Terminal,
     },
+    /// The configuration asks for rules of validation that are not built here.
+    #[error(
+        "cannot validate block {number} of channel {channel}: its application capability is older than V2_0, and transactions are judged by other rules under it, which this peer does not have"
+    )]
+    Capability {
+        /// Channel id.
+        channel: String,
+        /// Block number.
+        number: u64,
+    },
     /// The peer stops while a block waits for room on the disk; the block comes again later.
     #[error("channel {channel} closes while block {number} waits for room on the disk")]
     Closing {
@@ -325,6 +335,12 @@ impl PeerChannel {
             .as_ref()
             .map_or(0, |header| header.number);
         let policies = self.policies.load_full();
+        if !validates(policies.config()) {
+            return Err(ChannelError::Capability {
+                channel: self.name.clone(),
+                number,
+            });
+        }
         let failed = |source| ChannelError::Ledger {
             channel: self.name.clone(),
             source,
@@ -408,6 +424,12 @@ impl PeerChannel {
         let _ = self.commits.send(committed.clone());
         Ok(committed)
     }
+}
+
+/// Whether this peer has the rules by which a channel's transactions are judged. Those under older
+/// capabilities are others. fabric: core/committer/txvalidator/router.go, v14
+pub(crate) fn validates(config: &ChannelConfig) -> bool {
+    config.application_at_least("V2_0")
 }
 
 impl BlockSource for PeerChannel {

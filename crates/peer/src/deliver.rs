@@ -23,7 +23,10 @@ use tonic::{
     server::NamedService,
 };
 
-use crate::acl::{self, Guard};
+use crate::{
+    acl::{self, Guard},
+    peer::Core,
+};
 
 const FILTERED_BLOCK: u8 = 3;
 const BLOCK_AND_PRIVATE_DATA: u8 = 4;
@@ -31,6 +34,7 @@ const BLOCK_AND_PRIVATE_DATA: u8 = 4;
 /// `protos.Deliver`, to be added to a tonic server.
 #[derive(Clone)]
 pub struct DeliverService {
+    core: Arc<Core>,
     feeds: Arc<Feeds>,
     time_window: Duration,
     mutual_tls: bool,
@@ -40,13 +44,14 @@ pub struct DeliverService {
 
 impl DeliverService {
     pub(crate) fn new(
-        sources: Arc<dyn Sources>,
+        core: Arc<Core>,
         time_window: Duration,
         mutual_tls: bool,
         limit: usize,
     ) -> Self {
         Self {
-            feeds: Feeds::new(sources),
+            feeds: Feeds::new(core.clone() as Arc<dyn Sources>),
+            core,
             time_window,
             mutual_tls,
             streams: Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))),
@@ -79,7 +84,17 @@ impl DeliverService {
             let _held = &permit;
             request
         });
-        consilium_deliver::serve(requests, self.feeds.clone(), options, call.render())
+        consilium_deliver::serve(requests, self.feeds.clone(), options, self.render(call))
+    }
+}
+
+impl DeliverService {
+    fn render(&self, call: Call) -> Arc<dyn Render> {
+        match call {
+            Call::Full => Arc::new(FullBlocks),
+            Call::Filtered => Arc::new(FilteredBlocks),
+            Call::PrivateData => Arc::new(BlocksWithPrivateData(self.core.clone())),
+        }
     }
 }
 
@@ -121,14 +136,6 @@ impl Call {
         match self {
             Self::Full | Self::PrivateData => acl::EVENT_BLOCK,
             Self::Filtered => acl::EVENT_FILTERED_BLOCK,
-        }
-    }
-
-    fn render(self) -> Arc<dyn Render> {
-        match self {
-            Self::Full => Arc::new(FullBlocks),
-            Self::Filtered => Arc::new(FilteredBlocks),
-            Self::PrivateData => Arc::new(BlocksWithPrivateData),
         }
     }
 }
@@ -261,9 +268,8 @@ fn decode<M: Message + Default>(name: &str, bytes: &Bytes) -> Result<M, String> 
     M::decode(bytes.clone()).map_err(|error| format!("error unmarshalling {name}: {error}"))
 }
 
-/// Whole blocks; the map of private data is empty, which clients read as "this peer has none for
-/// you".
-struct BlocksWithPrivateData;
+/// Whole blocks, and of their private data what this peer has and the client may see.
+struct BlocksWithPrivateData(Arc<Core>);
 
 impl Render for BlocksWithPrivateData {
     fn data_type(&self) -> &'static str {
@@ -271,11 +277,29 @@ impl Render for BlocksWithPrivateData {
     }
 
     fn block(&self, reply: BlockReply<'_>) -> Result<Frame, String> {
-        // BlockAndPrivateData{1 block}, around the stored bytes.
-        let mut body = BytesMut::with_capacity(reply.block.len() + 11);
+        let reader = &reply.request.signed.identity;
+        let channel = self.0.channel(reply.source.channel_id());
+        let private_data_map = channel.map(|channel| {
+            let private = self.0.private();
+            let seen = private.seen_by(reader, &channel, reply.number);
+            seen.map_err(|error| {
+                format!(
+                    "error getting private data by block number {}: {error}",
+                    reply.number
+                )
+            })
+        });
+        let private = protos::BlockAndPrivateData {
+            block: None,
+            private_data_map: private_data_map.transpose()?.unwrap_or_default(),
+        };
+        // BlockAndPrivateData{1 block, 2 map}, around the stored bytes.
+        let mut body = BytesMut::with_capacity(reply.block.len() + 11 + private.encoded_len());
         body.put_u8(1 << 3 | 2);
         prost::encoding::encode_varint(reply.block.len() as u64, &mut body);
         body.put_slice(&reply.block);
+        // Of a message's parts one may stand behind the other.
+        body.put_slice(&private.encode_to_vec());
         Ok(Frame::field(BLOCK_AND_PRIVATE_DATA, body.freeze()))
     }
 }

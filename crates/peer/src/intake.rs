@@ -22,12 +22,10 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     channel::{ChannelError, PeerChannel},
     crypto::VerificationPool,
-    options::ReconnectBackoff,
+    options::{OrdererOverride, ReconnectBackoff},
     pipeline::Pipeline,
     verify::{VerifyError, verify},
 };
-
-const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What intake needs besides the channel.
 pub(crate) struct Intake {
@@ -38,7 +36,9 @@ pub(crate) struct Intake {
     pub(crate) client_tls: Option<Arc<ClientTls>>,
     pub(crate) backoff: ReconnectBackoff,
     /// Where to dial instead of an orderer's address in the configuration.
-    pub(crate) overrides: BTreeMap<String, String>,
+    pub(crate) overrides: BTreeMap<String, OrdererOverride>,
+    /// How long connecting may take.
+    pub(crate) dial_timeout: Duration,
     /// Told when the channel's configuration has changed.
     pub(crate) on_config: Box<dyn Fn() + Send + Sync>,
     pub(crate) stop: CancellationToken,
@@ -151,14 +151,14 @@ impl Intake {
         endpoint: &str,
         position: &mut Position,
     ) -> Result<std::convert::Infallible, Ended> {
-        let address = self
-            .overrides
-            .get(endpoint)
-            .map_or(endpoint, String::as_str);
-        let connection =
-            consilium_transport::connect(address, self.client_tls.clone(), DIAL_TIMEOUT)
-                .await
-                .map_err(|error| Ended::Connect(error.to_string()))?;
+        let own_tls = self.client_tls.as_ref();
+        let (address, tls) = match self.overrides.get(endpoint) {
+            Some(other) => (other.address.as_str(), other.tls.as_ref().or(own_tls)),
+            None => (endpoint, own_tls),
+        };
+        let connection = consilium_transport::connect(address, tls.cloned(), self.dial_timeout)
+            .await
+            .map_err(|error| Ended::Connect(error.to_string()))?;
         let mut client = AtomicBroadcastClient::new(connection)
             .max_decoding_message_size(MAX_MESSAGE)
             .max_encoding_message_size(MAX_MESSAGE);

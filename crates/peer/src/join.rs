@@ -11,7 +11,7 @@ use consilium_protocol::{config::ChannelConfig, names};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    channel::PeerChannel,
+    channel::{PeerChannel, validates},
     maintenance,
     peer::{Core, PeerError},
     private,
@@ -51,6 +51,9 @@ impl Joiner for ThisPeer<'_> {
         if !config.has_application() {
             return Err("missing Application configuration group".into());
         }
+        if !validates(&config) {
+            return Err(PeerError::Capability(channel.to_owned()).to_string());
+        }
         let checked = config.capabilities().check_supported(true);
         checked.map_err(|error| format!("Failed capabilities check: [{error}]"))
     }
@@ -86,6 +89,9 @@ impl Core {
         }
         let config = ChannelConfig::from_block(genesis)?;
         let name = config.channel_id();
+        if !validates(&config) {
+            return Err(PeerError::Capability(name.to_owned()));
+        }
         let joining = self.joining().lock();
         if let Some(folder) = &joining.snapshot {
             return Err(PeerError::Joining(folder.clone()));

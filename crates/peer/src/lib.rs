@@ -40,7 +40,7 @@ pub use crypto::{SignatureMemory, VerificationPool};
 pub use deliver::DeliverService;
 pub use endorse::{EndorseError, EndorserService};
 pub use events::{CommittedBlock, CommittedTransaction};
-pub use options::{PeerOptions, ReconnectBackoff};
+pub use options::{OrdererOverride, PeerOptions, ReconnectBackoff};
 pub use peer::{Peer, PeerError};
 pub use private::{DisseminationPolicy, PrivateOptions};
 pub use snapshots::SnapshotService;

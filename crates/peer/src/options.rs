@@ -40,9 +40,15 @@ pub struct PeerOptions {
     pub verification_threads: usize,
     /// Pauses between attempts to reach an orderer.
     pub reconnect: ReconnectBackoff,
+    /// How long connecting to an orderer may take (`peer.deliveryclient.connTimeout`).
+    pub orderer_dial_timeout: Duration,
     /// Where to dial instead of an orderer's `host:port` in the channel's configuration
     /// (`peer.deliveryclient.addressOverrides`).
-    pub orderer_overrides: BTreeMap<String, String>,
+    pub orderer_overrides: BTreeMap<String, OrdererOverride>,
+    /// Results that one query of a chaincode gives at most (`ledger.state.totalQueryLimit`).
+    pub total_query_limit: u32,
+    /// Whether chaincode may ask for past values of keys (`ledger.history.enableHistoryDatabase`).
+    pub history: bool,
     /// How private data is exchanged.
     pub private: PrivateOptions,
     /// How other peers are found; without it private data stays where it was endorsed.
@@ -67,9 +73,31 @@ impl PeerOptions {
             deliver_concurrency: 2500,
             verification_threads: std::thread::available_parallelism().map_or(2, usize::from),
             reconnect: ReconnectBackoff::default(),
+            orderer_dial_timeout: Duration::from_secs(3),
             orderer_overrides: BTreeMap::new(),
+            total_query_limit: 100_000,
+            history: true,
             private: PrivateOptions::default(),
             gossip: None,
+        }
+    }
+}
+
+/// Where an orderer really is.
+#[derive(Clone)]
+pub struct OrdererOverride {
+    /// `host:port` to dial.
+    pub address: String,
+    /// TLS there, if not the one towards all others.
+    pub tls: Option<Arc<ClientTls>>,
+}
+
+impl OrdererOverride {
+    /// Another address, the same TLS.
+    pub fn to(address: impl Into<String>) -> Self {
+        Self {
+            address: address.into(),
+            tls: None,
         }
     }
 }

@@ -33,7 +33,7 @@ use crate::{
     intake::Intake,
     join::{Joining, busy_with},
     maintenance::{self, LEAVING, LedgersLock, MaintenanceError},
-    options::PeerOptions,
+    options::{OrdererOverride, PeerOptions},
     pipeline::Pipeline,
     private::{self, Private},
     snapshots::SnapshotService,
@@ -80,6 +80,11 @@ pub enum PeerError {
     /// A join block holds no usable configuration.
     #[error("cannot join: {0}")]
     Config(#[from] ConfigError),
+    /// The channel asks for rules of validation that are not built here.
+    #[error(
+        "cannot join channel {0}: its application capability is older than V2_0, and transactions are judged by other rules under it, which this peer does not have"
+    )]
+    Capability(String),
     /// The channel is joined already.
     #[error(
         "cannot create ledger from genesis block: ledger [{0}] already exists with state [ACTIVE]"
@@ -176,6 +181,8 @@ impl Peer {
         let host_options = HostOptions {
             install_dir,
             execute_timeout: options.execute_timeout,
+            total_query_limit: options.total_query_limit,
+            history: options.history,
             ..HostOptions::default()
         };
         let contracts = options.contracts.clone();
@@ -300,6 +307,11 @@ impl Peer {
     /// TLS towards other nodes.
     pub fn client_tls(&self) -> Option<&Arc<ClientTls>> {
         self.core.options.client_tls.as_ref()
+    }
+
+    /// Where orderers really are, by their addresses in channel configurations.
+    pub fn orderer_overrides(&self) -> &BTreeMap<String, OrdererOverride> {
+        &self.core.options.orderer_overrides
     }
 
     /// The peer's identity.
@@ -485,6 +497,7 @@ impl Core {
             client_tls: self.options.client_tls.clone(),
             backoff: self.options.reconnect,
             overrides: self.options.orderer_overrides.clone(),
+            dial_timeout: self.options.orderer_dial_timeout,
             on_config: {
                 let core = self.me.clone();
                 Box::new(move || {

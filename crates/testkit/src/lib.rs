@@ -2,7 +2,8 @@
 //!
 //! Owns: in-memory organizations with their authorities, certificates of every (also flawed) form, their
 //! folders on disk, genesis blocks of channels over them ([`network`]), random chains with a reference
-//! implementation of validation ([`validation`]), and the way to a channel that Fabric recorded ([`recorded`]).
+//! implementation of validation ([`validation`]), an orderer that delivers given blocks ([`Orderer`]), a disk
+//! that can be filled ([`SmallDisk`]), and the way to a channel that Fabric recorded ([`recorded`]).
 //! Must not be used outside of tests and demonstrations: it panics where a test would fail anyway, and guards
 //! no key.
 //!
@@ -14,9 +15,11 @@ mod der;
 mod folders;
 mod key;
 pub mod network;
+mod orderer;
 mod organization;
 mod pem;
 pub mod recorded;
+mod small_disk;
 pub mod validation;
 
 pub use authority::{
@@ -24,4 +27,6 @@ pub use authority::{
     Template,
 };
 pub use key::{Key, KeyKind};
+pub use orderer::Orderer;
 pub use organization::{NodeOu, Organization};
+pub use small_disk::SmallDisk;

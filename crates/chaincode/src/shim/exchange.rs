@@ -13,6 +13,8 @@ use tokio::sync::oneshot;
 pub(crate) struct Limits {
     /// Results that one query may pull (`ledger.state.totalQueryLimit`).
     pub(crate) total_query: u32,
+    /// Whether past values of keys may be asked for.
+    pub(crate) history: bool,
     /// Writes per batch offered to shims; `None`: batches are not offered.
     pub(crate) write_batch: Option<u32>,
     /// Keys per multiple read offered to shims; `None`: not offered.

@@ -53,6 +53,7 @@ pub(super) fn answer(
         Type::PutStateMetadata => exchange.put_metadata(decode(payload)?),
         Type::WriteBatchState => exchange.write_batch(decode(payload)?),
         Type::GetStateByRange => exchange.get_range(decode(payload)?, limits),
+        Type::GetHistoryForKey if !limits.history => Err(StateError::NoHistory),
         Type::GetHistoryForKey => {
             let request: GetHistoryForKey = decode(payload)?;
             let mut iterators = exchange.iterators.lock();

@@ -1,7 +1,9 @@
 //! Configuration files of nodes: Fabric's key names, read once into plain structs. A key that is
 //! not known is an error that names the file, the place and what was expected.
 
+mod delivery;
 mod gossip;
+mod ledger;
 mod orderer;
 mod peer;
 

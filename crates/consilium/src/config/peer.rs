@@ -1,13 +1,10 @@
 //! `core.yaml`.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::{MetricsProvider, duration, gossip::Gossip};
+use super::{MetricsProvider, delivery::DeliveryClient, duration, gossip::Gossip, ledger::Ledger};
 
 /// The keys of `core.yaml` that are supported.
 #[derive(Debug, Deserialize)]
@@ -18,7 +15,7 @@ pub struct PeerConfig {
     /// Execution of chaincode.
     #[serde(default)]
     pub chaincode: Chaincode,
-    /// Ledgers.
+    /// What is stored.
     #[serde(default)]
     pub ledger: Ledger,
     /// Health and metrics.
@@ -59,6 +56,9 @@ pub struct Peer {
     /// Gossip with other peers.
     #[serde(default)]
     pub gossip: Gossip,
+    /// Where blocks come from.
+    #[serde(default)]
+    pub deliveryclient: DeliveryClient,
 }
 
 fn dev() -> String {
@@ -172,42 +172,6 @@ impl Default for Chaincode {
     }
 }
 
-/// `ledger`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct Ledger {
-    /// Snapshots of channels.
-    pub snapshots: Snapshots,
-}
-
-/// `ledger.snapshots`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct Snapshots {
-    /// Folder of snapshots, an absolute path; `snapshots` in `peer.fileSystemPath` when it is empty.
-    root_dir: PathBuf,
-}
-
-impl Snapshots {
-    /// The folder of snapshots of a peer whose data is in `data`.
-    ///
-    /// # Errors
-    /// With Fabric's text, when a relative path is configured.
-    /// fabric: internal/peer/node/config.go, core/ledger/kvledger/kv_ledger_provider.go
-    pub fn folder(&self, data: &Path) -> anyhow::Result<PathBuf> {
-        let folder = &self.root_dir;
-        if folder.as_os_str().is_empty() {
-            return Ok(data.join("snapshots"));
-        }
-        anyhow::ensure!(
-            folder.is_absolute(),
-            "invalid path: {}. The path for the snapshot dir is expected to be an absolute path",
-            folder.display()
-        );
-        Ok(folder.clone())
-    }
-}
-
 /// `operations`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
@@ -244,29 +208,4 @@ pub struct Metrics {
     /// Read, so that Fabric's files are; means nothing without the provider.
     #[serde(rename = "statsd")]
     _statsd: Option<IgnoredAny>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn snapshots_go_where_the_file_says_else_beside_the_ledgers() {
-        let folder = |yaml: &str| {
-            let ledger: Ledger = serde_saphyr::from_str(yaml).unwrap();
-            let folder = ledger.snapshots.folder(Path::new("/data"));
-            folder.map_err(|error| error.to_string())
-        };
-        for yaml in ["{}", "snapshots: {}", "snapshots: {rootDir: ''}"] {
-            assert_eq!(folder(yaml), Ok("/data/snapshots".into()), "{yaml}");
-        }
-        assert_eq!(
-            folder("snapshots: {rootDir: /var/snapshots}"),
-            Ok("/var/snapshots".into())
-        );
-        assert_eq!(
-            folder("snapshots: {rootDir: here}"),
-            Err("invalid path: here. The path for the snapshot dir is expected to be an absolute path".into())
-        );
-    }
 }

@@ -66,6 +66,7 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
     let operations_tls = operations_tls(&file, &config.operations.tls)?;
     let server_hash = identity.leaf_hash();
     let server_tls = ServerTls::new(identity.clone(), client_auth, &roots)?;
+    let overrides = settings.deliveryclient.overrides(&file, &identity)?;
     let client_tls = ClientTls::new(Some(identity), &roots)?;
 
     let signer = signer(&msp_dir, &settings.local_msp_id)?;
@@ -81,6 +82,12 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
     options.snapshots_dir = snapshots;
     options.gossip = Some(gossip);
     options.private = settings.gossip.pvt_data.options();
+    config.ledger.pvtdata_store.apply(&mut options.private);
+    options.total_query_limit = config.ledger.state.total_query_limit;
+    options.history = config.ledger.history.enable_history_database;
+    options.reconnect = settings.deliveryclient.backoff();
+    options.orderer_dial_timeout = settings.deliveryclient.conn_timeout;
+    options.orderer_overrides = overrides;
     options.client_tls = Some(client_tls);
     options.address.clone_from(&settings.address);
     options.contracts = consilium_contracts::built_in();

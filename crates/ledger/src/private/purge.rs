@@ -59,11 +59,11 @@ pub(super) fn mark(
 
 impl Ledger {
     /// Erases earlier values of purged keys from stored sets, in at most `limit` sets; whether more
-    /// remains. Nobody can read them any more, only the disk has them.
+    /// remains. Nobody can read them any more, only the disk has them. With `logs` each is told.
     ///
     /// # Errors
     /// The database's.
-    pub fn erase_purged(&self, limit: usize) -> Result<bool, LedgerError> {
+    pub fn erase_purged(&self, limit: usize, logs: bool) -> Result<bool, LedgerError> {
         let _turn = self.committing.lock();
         let damaged = || LedgerError::damaged("purge record");
         let work = self
@@ -97,14 +97,14 @@ impl Ledger {
                 batch.put(Family::PrivateData, &data_key, &set.encode_to_vec())?;
             }
             batch.delete(Family::PrivateData, writer_key)?;
+            if !logs {
+                continue;
+            }
             tracing::info!(
                 channel = self.channel,
                 chaincode = namespace,
                 collection,
-                key_hash = key_hash
-                    .iter()
-                    .map(|byte| format!("{byte:02x}"))
-                    .collect::<String>(),
+                key_hash = hex::encode(key_hash),
                 block = version.block,
                 transaction = version.tx,
                 "erased a purged private key"

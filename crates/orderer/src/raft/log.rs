@@ -107,6 +107,11 @@ impl ChannelLog {
         Ok(())
     }
 
+    /// What keeps writes waiting, if they wait for room on the disk.
+    pub(crate) fn missing_room(&self) -> Option<String> {
+        self.shared.store.missing_room()
+    }
+
     /// The last position of the log.
     pub(crate) fn last(&self) -> Option<LogId> {
         self.shared.recent.lock().last

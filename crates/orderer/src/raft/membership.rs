@@ -120,6 +120,18 @@ pub(crate) fn next_step(view: &View) -> Option<Step> {
     stale.map(|node| Step::RemoveLearner(*node))
 }
 
+/// Who may lead instead of a leader that cannot write: a voter that is there and has (nearly) the
+/// whole log. While the voters change it is nobody.
+pub(crate) fn heir(view: &View) -> Option<u64> {
+    let [voters] = &view.voters[..] else {
+        return None;
+    };
+    let mut others = voters.iter().filter(|node| **node != view.own);
+    others
+        .find(|node| view.alive.contains(node) && view.caught_up.contains(node))
+        .copied()
+}
+
 /// Whether a configuration with these consenters may follow while these nodes vote: the group must
 /// have followed the last change, and this one is the next. Taking back a change that the group has
 /// not followed yet is allowed.
@@ -285,6 +297,25 @@ mod tests {
         replaced.caught_up.insert(new);
         replaced.alive.insert(new);
         assert_eq!(next_step(&replaced), Some(Step::Voters(set(&[1, new]))));
+    }
+
+    #[test]
+    fn a_leader_that_cannot_write_is_followed_by_a_voter_who_can() {
+        let mut whole = view(&[1, 2, 3], &[&[1, 2, 3]]);
+        whole.own = 1;
+        whole.alive = set(&[1, 2, 3]);
+        whole.caught_up = set(&[1, 3]);
+        assert_eq!(heir(&whole), Some(3));
+        whole.alive = set(&[1, 2]);
+        assert_eq!(heir(&whole), None, "3 is away, 2 is behind");
+        let mut joint = view(&[1, 2], &[&[1, 2, 3], &[1, 2]]);
+        joint.alive = set(&[1, 2]);
+        joint.caught_up = set(&[1, 2]);
+        assert_eq!(heir(&joint), None);
+        let mut alone = view(&[1], &[&[1]]);
+        alone.alive = set(&[1]);
+        alone.caught_up = set(&[1]);
+        assert_eq!(heir(&alone), None);
     }
 
     #[test]

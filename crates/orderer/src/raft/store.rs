@@ -180,6 +180,16 @@ impl Store {
         written.outcome().await
     }
 
+    /// What keeps writes waiting, if they wait for room on the disk.
+    pub(crate) fn missing_room(&self) -> Option<String> {
+        self.disk.missing_room()
+    }
+
+    /// Writes wait for room no more, now and later: they fail.
+    pub(crate) fn give_up(&self) {
+        self.disk.give_up();
+    }
+
     /// A record of a channel. Blocks on the disk.
     pub(crate) fn record(&self, channel: &str, record: Record) -> io::Result<Option<Bytes>> {
         self.disk.get(&record_key(channel, record))
@@ -224,6 +234,7 @@ impl Drop for Store {
     /// Waits for the last write: the process must not end while the database is being closed.
     fn drop(&mut self) {
         self.writes = None;
+        self.disk.give_up();
         if let Some(writer) = self.writer.take()
             && writer.thread().id() != std::thread::current().id()
         {
@@ -369,6 +380,11 @@ fn add(batch: &mut Vec<Op>, change: Change) -> usize {
 /// Channel names hold no zero byte, so no key of one channel lies among another's.
 fn entry_key(channel: &str, index: u64) -> Vec<u8> {
     [b"l", channel.as_bytes(), &[0], &index.to_be_bytes()].concat()
+}
+
+/// Whether this is the key of a log entry.
+pub(crate) fn is_entry_key(key: &[u8]) -> bool {
+    key.first() == Some(&b'l')
 }
 
 /// The index of the entry with this key; of other keys nothing that means anything.

@@ -3,7 +3,7 @@
 
 pub mod config;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -71,6 +71,15 @@ impl Drop for Cluster {
 impl Cluster {
     /// Starts `count` orderers and joins them to the channel. `adjust` changes its profile.
     pub async fn start(count: usize, adjust: impl FnOnce(&mut Profile)) -> Self {
+        Self::start_in(count, adjust, |_| {}).await
+    }
+
+    /// The same, after `prepare` had the folder that each orderer will have.
+    pub async fn start_in(
+        count: usize,
+        adjust: impl FnOnce(&mut Profile),
+        mut prepare: impl FnMut(&Path),
+    ) -> Self {
         consilium_transport::install_crypto_provider();
         let _ = tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
@@ -105,6 +114,7 @@ impl Cluster {
             folder,
         };
         for (index, listener) in listeners.into_iter().enumerate() {
+            prepare(&cluster.data(index));
             cluster.run(index, listener).await;
             cluster.join(index).await;
         }
@@ -123,8 +133,12 @@ impl Cluster {
         self.run(index, listener).await;
     }
 
+    fn data(&self, index: usize) -> PathBuf {
+        self.folder.path().join(format!("orderer{index}"))
+    }
+
     async fn run(&mut self, index: usize, listener: TcpListener) {
-        let data = self.folder.path().join(format!("orderer{index}"));
+        let data = self.data(index);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -286,7 +300,7 @@ impl Cluster {
 
     /// Deletes what a stopped orderer has on its disk.
     pub fn wipe(&self, index: usize) {
-        let data = self.folder.path().join(format!("orderer{index}"));
+        let data = self.data(index);
         // What was killed may still be closing its files.
         for _ in 0..100 {
             match std::fs::remove_dir_all(&data) {

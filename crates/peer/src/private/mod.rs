@@ -3,13 +3,14 @@
 //! At endorsement a write set goes to members of its collection ([`distribute`], planned by
 //! [`plan`]); they keep it until the transaction is committed ([`receive`]). At commit each peer
 //! looks for the sets that it may have ([`gather`], [`pull`]) and notes what it does not get;
-//! [`reconcile`] looks for that later. [`serve`] answers other peers; who may have what is decided
-//! in [`access`]. Nothing that comes from a peer is believed: the block's hashes are.
+//! [`reconcile`] looks for that later. [`serve`] answers other peers, [`events`] clients that follow
+//! blocks; who may have what is decided in [`access`]. Nothing that comes from a peer is believed: the block's hashes are.
 //!
 //! fabric: gossip/privdata, core/endorser/pvtrwset_assembler.go
 
 mod access;
 mod distribute;
+mod events;
 mod gather;
 mod options;
 mod plan;

@@ -20,6 +20,14 @@ pub struct PrivateOptions {
     /// Pause between searches for what was not found before
     /// (`ledger.pvtdataStore.deprioritizedDataReconcilerInterval`).
     pub deprioritized_interval: Duration,
+    /// Records converted at once when the peer may have what it might not before
+    /// (`ledger.pvtdataStore.collElgProcMaxDbBatchSize`).
+    pub conversion_batch: usize,
+    /// Pause between two of these (`ledger.pvtdataStore.collElgProcDbBatchesInterval`).
+    pub conversion_pause: Duration,
+    /// Whether each key that is erased as a chaincode purged it is logged
+    /// (`ledger.pvtdataStore.purgedKeyAuditLogging`).
+    pub logs_purged_keys: bool,
     /// Whether data of invalid transactions is left to reconciliation
     /// (`skipPullingInvalidTransactionsDuringCommit`).
     pub skip_pulling_invalid: bool,
@@ -50,6 +58,9 @@ impl Default for PrivateOptions {
             reconcile_batch_size: 10,
             reconcile_sleep_interval: Duration::from_secs(60),
             deprioritized_interval: Duration::from_secs(3600),
+            conversion_batch: 5000,
+            conversion_pause: Duration::from_secs(1),
+            logs_purged_keys: true,
             skip_pulling_invalid: false,
             transient_retention: 20_000,
             implicit: DisseminationPolicy {

@@ -14,10 +14,6 @@ use crate::channel::PeerChannel;
 
 /// Missing sets in one request at most, whatever the number of blocks.
 const SETS: usize = 1000;
-/// Records converted at once when eligibility changes (`collElgProcMaxDbBatchSize`), and the pause
-/// between (`collElgProcDbBatchesInterval`).
-const CONVERTED: usize = 5000;
-const CONVERSION_PAUSE: Duration = Duration::from_secs(1);
 /// Stored sets rewritten at once when purged keys are erased.
 const ERASED: usize = 256;
 /// How long others may take to answer.
@@ -39,7 +35,7 @@ async fn run_for_ever(private: &Private, channel: &Arc<PeerChannel>) {
     loop {
         tokio::time::sleep(private.options.reconcile_sleep_interval).await;
         let outcome = async {
-            erase(channel).await?;
+            erase(channel, private.options.logs_purged_keys).await?;
             let deciding = (
                 channel.definitions_generation(),
                 channel.config().sequence(),
@@ -80,8 +76,12 @@ async fn on_disk<T: Send + 'static>(
 }
 
 /// Erases earlier values of purged keys.
-async fn erase(channel: &Arc<PeerChannel>) -> Result<(), String> {
-    while on_disk(channel, |channel| channel.ledger().erase_purged(ERASED)).await? {
+async fn erase(channel: &Arc<PeerChannel>, logs: bool) -> Result<(), String> {
+    while on_disk(channel, move |channel| {
+        channel.ledger().erase_purged(ERASED, logs)
+    })
+    .await?
+    {
         tokio::task::yield_now().await;
     }
     Ok(())
@@ -90,6 +90,7 @@ async fn erase(channel: &Arc<PeerChannel>) -> Result<(), String> {
 /// Turns to what this peer may have now but might not when it was committed.
 async fn make_eligible(private: &Private, channel: &Arc<PeerChannel>) -> Result<(), String> {
     let mut after: Option<MissingData> = None;
+    let at_once = private.options.conversion_batch;
     loop {
         let config = channel.config();
         let myself = private.myself(&config);
@@ -98,8 +99,7 @@ async fn make_eligible(private: &Private, channel: &Arc<PeerChannel>) -> Result<
         let next = on_disk(channel, move |channel| {
             let ledger = channel.ledger();
             let state = ledger.reader()?;
-            let batch =
-                ledger.missing_private(MissingKind::Ineligible, last.as_ref(), CONVERTED)?;
+            let batch = ledger.missing_private(MissingKind::Ineligible, last.as_ref(), at_once)?;
             let mut eligible = Vec::new();
             for missing in &batch {
                 let place = &missing.place;
@@ -121,7 +121,7 @@ async fn make_eligible(private: &Private, channel: &Arc<PeerChannel>) -> Result<
                     MissingKind::Eligible,
                 )?;
             }
-            Ok((batch.len() == CONVERTED)
+            Ok((batch.len() == at_once)
                 .then(|| batch.last().cloned())
                 .flatten())
         })
@@ -130,7 +130,7 @@ async fn make_eligible(private: &Private, channel: &Arc<PeerChannel>) -> Result<
         if after.is_none() {
             return Ok(());
         }
-        tokio::time::sleep(CONVERSION_PAUSE).await;
+        tokio::time::sleep(private.options.conversion_pause).await;
     }
 }
 

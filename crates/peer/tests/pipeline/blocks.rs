@@ -6,10 +6,10 @@ use bytes::Bytes;
 use consilium_msp::Signer;
 use consilium_proto::common::{Block, BlockMetadataIndex, Metadata};
 use consilium_protocol::block;
-use consilium_testkit::{NodeOu, validation::Generator};
+use consilium_testkit::{NodeOu, Orderer, validation::Generator};
 use prost::Message;
 
-use crate::{orderer::Orderer, reach, start_peer};
+use crate::{reach, start_peer};
 
 type Damage = fn(&mut Block, &Generator);
 

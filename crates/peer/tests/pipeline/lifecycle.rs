@@ -7,11 +7,11 @@ use consilium_msp::Signer;
 use consilium_proto::protos::TxValidationCode;
 use consilium_protocol::block;
 use consilium_testkit::{
-    NodeOu,
+    NodeOu, Orderer,
     validation::{CHANNEL, Generator},
 };
 
-use crate::{let_go, orderer::Orderer, reach, start_peer};
+use crate::{let_go, reach, start_peer};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spoilt_definition_is_undefined_until_it_is_made_anew_and_the_peer_goes_on() {

@@ -4,13 +4,12 @@
 mod blocks;
 mod lifecycle;
 mod model;
-mod orderer;
 mod recorded;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
 use consilium_msp::{Msp, Signer};
-use consilium_peer::{Peer, PeerChannel, PeerOptions};
+use consilium_peer::{OrdererOverride, Peer, PeerChannel, PeerOptions};
 
 /// No test waits so long for one thing unless it fails.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -24,7 +23,7 @@ fn start_peer<'a>(
 ) -> Arc<Peer> {
     let overrides = orderers
         .into_iter()
-        .map(|(configured, dialled)| (configured.to_owned(), dialled.to_owned()));
+        .map(|(configured, dialled)| (configured.to_owned(), OrdererOverride::to(dialled)));
     let options = PeerOptions {
         orderer_overrides: overrides.collect(),
         ..PeerOptions::new(data.to_owned(), signer, msp)

@@ -16,11 +16,11 @@ use consilium_peer::PeerChannel;
 use consilium_proto::protos::TxValidationCode;
 use consilium_protocol::block;
 use consilium_testkit::{
-    NodeOu,
+    NodeOu, Orderer,
     validation::{Chain, Change, Entry, Generator, Plan, StateKey},
 };
 
-use crate::{PATIENCE, let_go, orderer::Orderer, reach, start_peer};
+use crate::{PATIENCE, let_go, reach, start_peer};
 
 const PER_CHAIN: usize = 500;
 
@@ -40,6 +40,11 @@ async fn a_running_peer_decides_random_chains_as_the_reference_does() {
     let mut met: BTreeMap<&'static str, usize> = BTreeMap::new();
     loop {
         let chain = generator.chain(seed, PER_CHAIN);
+        for change in chain.plans.iter().flatten().filter_map(|plan| plan.change) {
+            for kind in kinds(change) {
+                *met.entry(kind).or_default() += 1;
+            }
+        }
         for code in chain.expected.iter().flat_map(|expected| &expected.codes) {
             *met.entry(code.as_str_name()).or_default() += 1;
         }
@@ -78,9 +83,36 @@ async fn a_running_peer_decides_random_chains_as_the_reference_does() {
             let count = met.get(code.as_str_name()).copied().unwrap_or_default();
             assert!(count > 0, "no transaction is {}", code.as_str_name());
         }
+        for change in [
+            "policy",
+            "leave",
+            "both roots",
+            "another root",
+            "intermediate",
+            "revocation",
+        ] {
+            assert!(met.contains_key(change), "no change of kind {change}");
+        }
         let valid = met["VALID"];
         assert!(valid as u64 > done / 5, "only {valid} of {done} are valid");
     }
+}
+
+/// What a change of the channel is counted as.
+fn kinds(change: Change) -> Vec<&'static str> {
+    let trust = match change {
+        Change::Endorsement(_) => return vec!["policy"],
+        Change::Leave => return vec!["leave"],
+        Change::Trust(trust) => trust,
+    };
+    let kinds = [
+        ("both roots", trust.old_root && trust.new_root),
+        ("another root", !trust.old_root),
+        ("intermediate", trust.intermediate),
+        ("revocation", trust.revoked != 0),
+    ];
+    let there = kinds.into_iter().filter(|(_, is_there)| *is_there);
+    there.map(|(kind, _)| kind).collect()
 }
 
 async fn check(generator: &Generator, chain: Chain, seed: u64) {

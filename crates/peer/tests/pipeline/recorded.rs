@@ -6,11 +6,11 @@ use consilium_msp::Signer;
 use consilium_proto::common::Block;
 use consilium_protocol::{block, config::ChannelConfig};
 use consilium_testkit::{
-    NodeOu, Organization,
+    NodeOu, Orderer, Organization,
     recorded::{Recording, as_delivered},
 };
 
-use crate::{orderer::Orderer, reach, start_peer};
+use crate::{reach, start_peer};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_peer_reproduces_every_flag_and_commit_hash_of_a_recorded_channel() {

@@ -13,6 +13,7 @@ use prost::Message as _;
 use super::encode::without_unexpected;
 use super::people::People;
 use super::plan::Endorsing;
+use super::trust::Trust;
 use crate::NodeOu;
 
 /// What of the channel's configuration endorsement depends on.
@@ -22,6 +23,8 @@ pub(super) struct Channel {
     pub(super) organizations: BTreeSet<String>,
     /// How many of the organizations' Endorsement policies `/Channel/Application/Endorsement` asks.
     pub(super) endorsement: &'static str,
+    /// What the last organization's MSP says.
+    pub(super) trust: Trust,
 }
 
 /// The people whose good signatures a transaction carries, each once, in order of appearance.
@@ -34,9 +37,7 @@ pub(super) fn signers(
     for endorsing in endorsements {
         if let Endorsing::By(person) | Endorsing::Recoded(person) | Endorsing::Padded(person) =
             endorsing
-            && channel
-                .organizations
-                .contains(&people.person(*person).msp_id)
+            && channel.knows(people, *person)
             && !signers.contains(person)
         {
             signers.push(*person);
@@ -46,6 +47,12 @@ pub(super) fn signers(
 }
 
 impl Channel {
+    /// Whether somebody has a valid identity. That a certificate has ended does not matter.
+    pub(super) fn knows(&self, people: &People, id: usize) -> bool {
+        let person = people.person(id);
+        self.organizations.contains(&person.msp_id) && self.trust.admits(id, person.issuer)
+    }
+
     /// An encoded `ApplicationPolicy`.
     pub(super) fn application(&self, people: &People, policy: &Bytes, signers: &[usize]) -> bool {
         let Ok(policy) = ApplicationPolicy::decode(without_unexpected(policy)) else {

@@ -1,5 +1,7 @@
 //! Chains from a seed.
 
+mod counted;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -9,7 +11,7 @@ use consilium_proto::protos::{
     ApplicationPolicy, CollectionConfig, CollectionConfigPackage, StaticCollectionConfig,
     TxValidationCode, application_policy, collection_config,
 };
-use consilium_proto::{kvrwset, lifecycle};
+use consilium_proto::{kvrwset, lifecycle, msp};
 use consilium_protocol::config::{ChannelConfig, genesis, update};
 use consilium_protocol::rwset::merkle::RangeSummary;
 use consilium_protocol::rwset::{
@@ -25,7 +27,8 @@ use super::encode::{self, CHANNEL};
 use super::people::{MEMBERS, People};
 use super::plan::{Change, Endorsing, Fault, Plan};
 use super::reference::{Entry, Placed, Reference, StateKey, sha256};
-use crate::network;
+use super::trust::{Issuer, ROTATED, Trust};
+use crate::{NodeOu, network};
 
 /// What a peer has to make of one block.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,6 +175,7 @@ impl Generator {
             nonce: 0,
             claimed: Vec::new(),
             recent: Vec::new(),
+            counted: None,
             chain: Chain {
                 blocks: Vec::new(),
                 plans: Vec::new(),
@@ -208,6 +212,7 @@ struct World<'a> {
     /// Ids that somebody has claimed for others' transactions to come.
     claimed: Vec<(usize, u64)>,
     recent: Vec<Plan>,
+    counted: Option<counted::Counted>,
     chain: Chain,
 }
 
@@ -288,7 +293,8 @@ impl World<'_> {
         self.append(plans);
     }
 
-    fn append(&mut self, plans: Vec<Plan>) {
+    fn append(&mut self, mut plans: Vec<Plan>) {
+        plans.append(&mut self.counting());
         let encoded: Vec<(Bytes, String)> = plans
             .iter()
             .map(|plan| encode::envelope(plan, self.people))
@@ -320,9 +326,10 @@ impl World<'_> {
     /// A configuration block.
     fn change_channel(&mut self) {
         let last = format!("Org{MEMBERS}MSP");
-        let members = &self.reference.channel.organizations;
-        let change = match members.contains(&last) && self.chance(25) {
+        let is_member = self.reference.channel.organizations.contains(&last);
+        let change = match is_member && self.chance(8) {
             true => Change::Leave,
+            false if is_member && self.chance(70) => Change::Trust(self.another_trust()),
             false => {
                 let current = self.reference.channel.endorsement;
                 let rules: Vec<&'static str> = ["ANY", "MAJORITY", "ALL"]
@@ -338,6 +345,15 @@ impl World<'_> {
         match change {
             Change::Leave => {
                 application.groups.remove(&last);
+            }
+            Change::Trust(trust) => {
+                let organization = application.groups.get_mut(&last).expect("a member");
+                let msp = organization.values.get_mut("MSP").expect("an MSP");
+                let config = msp::MspConfig {
+                    r#type: 0,
+                    config: self.people.msp_config(&trust).encode_to_vec().into(),
+                };
+                msp.value = config.encode_to_vec().into();
             }
             Change::Endorsement(rule) => {
                 let policy = application
@@ -362,6 +378,11 @@ impl World<'_> {
         };
         for organization in 0..MEMBERS - 1 {
             let admin = self.people.person(People::of(organization, 3));
+            update::sign(&mut signed, admin.signer.as_ref()).expect("an own key");
+        }
+        if matches!(change, Change::Trust(_)) {
+            let admin = self.people.administrator(&self.reference.channel.trust);
+            let admin = self.people.person(admin);
             update::sign(&mut signed, admin.signer.as_ref()).expect("an own key");
         }
         let time = prost_types::Timestamp::default();
@@ -395,11 +416,40 @@ impl World<'_> {
         self.seal(vec![envelope], vec![plan], Expected { codes, commit_hash });
     }
 
+    /// What the last organization's MSP says next.
+    fn another_trust(&mut self) -> Trust {
+        let current = self.reference.channel.trust;
+        loop {
+            let intermediate = self.chance(30);
+            let old_root = intermediate || self.chance(60);
+            let revokes = self.chance(50);
+            let own = People::of(ROTATED, 0)..People::of(ROTATED + 1, 0);
+            let revoked = own
+                .chain(self.people.late())
+                .filter(|id| {
+                    let person = self.people.person(*id);
+                    person.issuer != Issuer::Only && person.unit != NodeOu::Admin
+                })
+                .filter(|_| revokes && self.random.random_ratio(1, 4))
+                .fold(0, |revoked, id| revoked | 1 << id);
+            let next = Trust {
+                old_root,
+                new_root: !old_root || self.chance(50),
+                intermediate,
+                revoked,
+            };
+            if next != current {
+                return next;
+            }
+        }
+    }
+
     fn empty(&mut self, chaincode: &str, endorsers: Endorsers) -> Plan {
         self.nonce += 1;
-        let creator = match self.chance(96) {
-            true => People::of(self.random.random_range(0..2), 2),
-            false => self.below(self.people.count()),
+        let creator = match self.below(100) {
+            0..4 => self.below(self.people.count()),
+            4..7 => self.random.random_range(self.people.late()),
+            _ => People::of(self.random.random_range(0..2), 2),
         };
         Plan {
             creator,
@@ -427,8 +477,15 @@ impl World<'_> {
                 .map(|org| Endorsing::By(People::of(org, 0)))
                 .collect(),
             Endorsers::Many => [(0, 0), (0, 1), (1, 0), (1, 2), (1, 3), (2, 0)]
-                .map(|(org, nth)| Endorsing::By(People::of(org, nth)))
-                .to_vec(),
+                .into_iter()
+                .map(|(org, nth)| People::of(org, nth))
+                .chain(
+                    self.people
+                        .late()
+                        .filter(|_| self.random.random_ratio(1, 3)),
+                )
+                .map(Endorsing::By)
+                .collect(),
             Endorsers::Random => (0..self.below(5))
                 .map(|_| {
                     let person = self.below(self.people.count());

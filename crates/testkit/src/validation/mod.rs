@@ -14,9 +14,11 @@ mod generate;
 mod people;
 mod plan;
 mod reference;
+mod trust;
 
 pub use encode::CHANNEL;
 pub use generate::{Chain, Expected, Generator};
 pub use people::People;
 pub use plan::{Change, Endorsing, Fault, Plan};
 pub use reference::{Entry, Reference, StateKey};
+pub use trust::Trust;

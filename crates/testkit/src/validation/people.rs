@@ -8,18 +8,22 @@ use consilium_proto::msp::SerializedIdentity;
 use prost::Message as _;
 
 use super::encode::with_unexpected;
-use crate::{NodeOu, Organization};
+use super::trust::{Authorities, Issuer, ROTATED};
+use crate::{NodeOu, Organization, Template};
 
 /// Members of the channel's organizations, and one stranger.
 pub struct People {
     /// `Org1MSP` to `Org3MSP`, and one that no channel has.
     pub organizations: Vec<Organization>,
     pool: Vec<Person>,
+    pub(super) authorities: Authorities,
 }
 
 pub(super) struct Person {
     pub(super) msp_id: String,
     pub(super) unit: NodeOu,
+    pub(super) issuer: Issuer,
+    pub(super) serial: Vec<u8>,
     pub(super) signer: Arc<SoftwareSigner>,
 }
 
@@ -33,20 +37,52 @@ impl People {
         let organizations: Vec<Organization> = (1..=MEMBERS + 1)
             .map(|n| Organization::new(&format!("Org{n}MSP"), &format!("org{n}.example.com")))
             .collect();
-        let mut pool = Vec::new();
-        for organization in &organizations {
-            for (index, unit) in UNITS.into_iter().enumerate() {
-                pool.push(Person {
-                    msp_id: organization.msp_id().to_owned(),
-                    unit,
-                    signer: organization.signer(&format!("{}{index}", unit.name()), unit),
-                });
+        let authorities = Authorities::new(&organizations[ROTATED]);
+        let mut pool: Vec<Person> = Vec::new();
+        let mut add = |organization: &Organization, unit: NodeOu, issuer: Issuer, expired: bool| {
+            let name = format!("{}{}", unit.name(), pool.len());
+            let mut template = Template::new(&name).with_units(&[unit.name()]);
+            let serial = vec![0x41, u8::try_from(pool.len()).expect("few people")];
+            template.serial = Some(serial.clone());
+            if expired {
+                template.not_after = template.not_before + 60;
             }
+            let authority = authorities.of(organization, issuer);
+            pool.push(Person {
+                msp_id: organization.msp_id().to_owned(),
+                unit,
+                issuer,
+                serial,
+                signer: organization.signer_of(&authority.issue(&template)),
+            });
+        };
+        for (index, organization) in organizations.iter().enumerate() {
+            let issuer = match index {
+                ROTATED => Issuer::OldRoot,
+                _ => Issuer::Only,
+            };
+            for unit in UNITS {
+                add(organization, unit, issuer, false);
+            }
+        }
+        for issuer in [Issuer::NewRoot, Issuer::Intermediate] {
+            for unit in [NodeOu::Peer, NodeOu::Client, NodeOu::Admin] {
+                add(&organizations[ROTATED], unit, issuer, false);
+            }
+        }
+        for unit in [NodeOu::Peer, NodeOu::Client] {
+            add(&organizations[0], unit, Issuer::Only, true);
         }
         People {
             organizations,
             pool,
+            authorities,
         }
+    }
+
+    /// Those of newer authorities, and those whose certificates have ended.
+    pub(super) fn late(&self) -> std::ops::Range<usize> {
+        Self::of(MEMBERS + 1, 0)..self.pool.len()
     }
 
     /// How many there are, strangers included.

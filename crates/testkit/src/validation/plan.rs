@@ -3,6 +3,8 @@
 use consilium_proto::protos::TxValidationCode as Code;
 use consilium_protocol::rwset::{NsRwSet, Version};
 
+use super::trust::Trust;
+
 /// One entry of a block.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -46,6 +48,8 @@ pub enum Change {
     Endorsement(&'static str),
     /// The last organization leaves.
     Leave,
+    /// The last organization has other authorities and revocations from now on.
+    Trust(Trust),
 }
 
 /// What is wrong with a transaction's form.

@@ -18,6 +18,7 @@ use super::encode::without_unexpected;
 use super::endorsement::{Channel, signers};
 use super::people::{MEMBERS, People};
 use super::plan::{Change, Plan, Stage};
+use super::trust::Trust;
 
 pub(super) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     let digest = digest::digest(&digest::SHA256, &parts.concat());
@@ -98,6 +99,7 @@ impl Reference {
             channel: Channel {
                 organizations: (1..=MEMBERS).map(|n| format!("Org{n}MSP")).collect(),
                 endorsement: "MAJORITY",
+                trust: Trust::FIRST,
             },
             ids: HashSet::new(),
             height: 1,
@@ -161,6 +163,7 @@ impl Reference {
                         .organizations
                         .remove(&format!("Org{MEMBERS}MSP"));
                 }
+                Some(Change::Trust(trust)) => self.channel.trust = trust,
                 None => {}
             }
         }
@@ -181,8 +184,7 @@ impl Reference {
         if stage == Stage::BeforeCreator {
             return code;
         }
-        let creator = people.person(plan.creator);
-        if !self.channel.organizations.contains(&creator.msp_id) {
+        if !self.channel.knows(people, plan.creator) {
             return Code::BadCreatorSignature;
         }
         if stage == Stage::AfterCreator {
