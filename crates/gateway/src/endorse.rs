@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use consilium_discovery::{Held, Requirements};
 use consilium_peer::PeerChannel;
 use consilium_proto::{
     gateway::{EndorseRequest, EndorseResponse, ErrorDetail},
@@ -14,10 +15,9 @@ use tonic::{Code, Status};
 use crate::{
     answer::Refusal,
     failure,
-    members::Member,
+    members::{self, Member},
     plan::Plan,
     request::{self, Target},
-    requirements::Requirements,
     service::Gateway,
 };
 
@@ -128,10 +128,12 @@ impl Gateway {
                 "no combination of peers can be derived which satisfy the endorsement policy: {reason}"
             ))
         };
-        let requirements = self
-            .requirements(channel, interest)
-            .map_err(|reason| underivable(&reason))?;
-        let plan = self.fill(channel, members, &requirements);
+        let requirements = self.requirements(channel, interest);
+        let requirements = match requirements.as_ref() {
+            Ok(requirements) => requirements,
+            Err(reason) => return Err(underivable(reason)),
+        };
+        let plan = self.fill(channel, members, requirements);
         if plan.is_empty() {
             return Err(underivable(
                 "no peer combination can satisfy the endorsement policy",
@@ -145,7 +147,10 @@ impl Gateway {
         let own = config.msps().deserialize(self.own_identity()).ok();
         Plan::new(&requirements.layouts, members.len(), |index, held| {
             let member = &members[index];
-            requirements.may_read(member) && held.is_held_by(member, own.as_deref(), &config)
+            // Of other peers the organization is known, not the certificate.
+            let may_read = |reader: &Held| reader.msp_id() == member.msp_id;
+            requirements.eligibility.may_read(may_read)
+                && members::holds(member, held, own.as_deref(), &config)
         })
     }
 }

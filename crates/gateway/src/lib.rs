@@ -1,7 +1,7 @@
 //! The Gateway service that Fabric's client SDKs speak: evaluate, endorse, submit, commit status,
 //! chaincode events.
 //!
-//! Owns: whom to ask for endorsements ([`plan`]), collecting and comparing their answers, handing
+//! Owns: whom to ask for endorsements ([`plan`]; what they have to be is `consilium-discovery`'s), collecting and comparing their answers, handing
 //! transactions to orderers over pooled streams, and telling clients what became of them. Its
 //! errors are gRPC statuses whose details name the node that failed.
 //!
@@ -22,7 +22,6 @@ mod options;
 mod orderers;
 pub mod plan;
 mod request;
-mod requirements;
 mod service;
 mod submit;
 

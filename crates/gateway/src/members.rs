@@ -3,8 +3,13 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use consilium_discovery::Held;
+use consilium_msp::Identity;
 use consilium_peer::Peer;
-use consilium_proto::protos::{self, endorser_client::EndorserClient};
+use consilium_proto::{
+    common::{msp_principal::Classification, msp_role::MspRoleType},
+    protos::{self, endorser_client::EndorserClient},
+};
 use consilium_protocol::config::ChannelConfig;
 use consilium_transport::{ChannelPool, MAX_MESSAGE};
 use rand::seq::SliceRandom;
@@ -65,6 +70,31 @@ pub(crate) fn members(
     others.shuffle(&mut rand::rng());
     own.append(&mut others);
     own
+}
+
+/// Whether a member holds a principal, as far as it can be told of peers whose certificates we do not
+/// have; `own` is the certificate of the local peer.
+pub(crate) fn holds(
+    member: &Member,
+    held: &Held,
+    own: Option<&Identity>,
+    config: &ChannelConfig,
+) -> bool {
+    let is_of_organization = held.msp_id() == member.msp_id;
+    if let Some(role) = held.role() {
+        let roles = [MspRoleType::Peer, MspRoleType::Member];
+        return is_of_organization && roles.iter().any(|&held| held as i32 == role);
+    }
+    let principal = held.principal();
+    match own.filter(|_| member.is_local) {
+        Some(own) => config.msps().satisfies(own, principal).is_ok(),
+        // An organizational unit of another peer's certificate is unknown here: asking costs nothing,
+        // and validation decides.
+        None => {
+            principal.principal_classification == Classification::OrganizationUnit as i32
+                && is_of_organization
+        }
+    }
 }
 
 /// Asks members to endorse.

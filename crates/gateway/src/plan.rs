@@ -1,74 +1,11 @@
-//! Who must endorse: from policies and known peers to combinations of peers that satisfy them.
+//! Whom to ask for endorsements: from combinations of principals and known peers to peers.
 //!
-//! Pure. A policy is given as alternatives, each a list of principals that different peers have to
-//! hold. [`layouts`] merges the alternatives of several policies; a [`Plan`] then picks peers for a
-//! layout, given which have answered and which have failed, so that the caller only has to ask, note
-//! the outcome, and ask again. `fabric: discovery/endorsement/endorsement.go`.
+//! Pure. A [`Plan`] picks peers for a layout ([`consilium_discovery::layouts`]), given which have
+//! answered and which have failed, so that the caller only has to ask, note the outcome, and ask again.
 
 use std::collections::BTreeSet;
 
-/// Most layouts kept: a plan needs a choice, not all of them.
-const LAYOUTS: usize = 256;
-
-/// Something that a peer can hold, for example a role in an organization.
-pub trait Principal: Clone + PartialEq {
-    /// Whether whoever holds `self` holds `other` as well.
-    fn implies(&self, other: &Self) -> bool;
-}
-
-/// Principals that different peers have to hold, together.
-pub type Layout<P> = Vec<P>;
-
-/// The ways to satisfy all policies at once; each policy is given by its alternatives.
-///
-/// A peer's one endorsement counts for every policy, so alternatives are merged principal by
-/// principal: equal ones once, a principal that implies another one in its place. No policy at all
-/// gives one empty layout; a policy without alternatives gives none.
-pub fn layouts<P: Principal>(policies: &[Vec<Layout<P>>]) -> Vec<Layout<P>> {
-    let mut merged: Vec<Layout<P>> = vec![Vec::new()];
-    for alternatives in policies {
-        let mut next: Vec<Layout<P>> = Vec::new();
-        for layout in &merged {
-            for alternative in alternatives {
-                let combined = merge(layout, alternative);
-                if !next.contains(&combined) {
-                    next.push(combined);
-                }
-            }
-        }
-        next.sort_by_key(Vec::len);
-        next.truncate(LAYOUTS);
-        merged = next;
-    }
-    merged
-}
-
-fn merge<P: Principal>(layout: &[P], alternative: &[P]) -> Layout<P> {
-    let mut merged = layout.to_vec();
-    let mut used = vec![false; merged.len()];
-    for principal in alternative {
-        let place = |matches: &dyn Fn(&P) -> bool| {
-            (0..used.len()).find(|&index| !used[index] && matches(&merged[index]))
-        };
-        // Equal ones first, so that a general principal does not take the place of a special one.
-        let found = place(&|held| held == principal)
-            .or_else(|| place(&|held| held.implies(principal)))
-            .or_else(|| place(&|held| principal.implies(held)));
-        match found {
-            Some(index) => {
-                used[index] = true;
-                if !merged[index].implies(principal) {
-                    merged[index] = principal.clone();
-                }
-            }
-            None => {
-                merged.push(principal.clone());
-                used.push(true);
-            }
-        }
-    }
-    merged
-}
+use consilium_discovery::{Layout, Principal, matching};
 
 /// Layouts and the peers that could fill them; peers are numbered by the caller in the order in
 /// which it prefers to ask them.
@@ -141,8 +78,7 @@ impl Plan {
     }
 }
 
-/// Different peers for all places, preferring `answered` and then the caller's order: a bipartite
-/// matching by augmenting paths.
+/// Different peers for all places, preferring `answered` and then the caller's order.
 fn assign(
     places: &[Vec<usize>],
     answered: &BTreeSet<usize>,
@@ -163,45 +99,9 @@ fn assign(
                 .collect()
         })
         .collect();
-    let mut taken: Vec<(usize, usize)> = Vec::new();
-    for place in 0..candidates.len() {
-        let mut visited = BTreeSet::new();
-        if !augment(place, &candidates, &mut taken, &mut visited) {
-            return None;
-        }
-    }
-    let mut chosen: Vec<usize> = taken.into_iter().map(|(peer, _)| peer).collect();
+    let mut chosen = matching(&candidates)?;
     chosen.sort_unstable();
     Some(chosen)
-}
-
-fn augment(
-    place: usize,
-    candidates: &[Vec<usize>],
-    taken: &mut Vec<(usize, usize)>,
-    visited: &mut BTreeSet<usize>,
-) -> bool {
-    for &peer in &candidates[place] {
-        if !visited.insert(peer) {
-            continue;
-        }
-        let holder = taken.iter().position(|&(other, _)| other == peer);
-        match holder {
-            None => {
-                taken.push((peer, place));
-                return true;
-            }
-            Some(position) => {
-                let other = taken[position].1;
-                if augment(other, candidates, taken, visited) {
-                    // `other` found another peer; its old entry becomes this place's.
-                    taken[position].1 = place;
-                    return true;
-                }
-            }
-        }
-    }
-    false
 }
 
 #[cfg(test)]
@@ -210,7 +110,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// `A.member`-like principals: upper case is the special role, lower case the general one.
-    #[derive(Clone, Debug, PartialEq, Eq)]
+    #[derive(Clone, Debug, PartialEq, Eq, Hash)]
     struct Role(char);
 
     impl Principal for Role {
@@ -223,50 +123,6 @@ mod tests {
         text.split_whitespace()
             .map(|set| set.chars().map(Role).collect())
             .collect()
-    }
-
-    fn show(layouts: &[Layout<Role>]) -> String {
-        let mut shown: Vec<String> = layouts
-            .iter()
-            .map(|layout| {
-                let mut roles: Vec<char> = layout.iter().map(|role| role.0).collect();
-                roles.sort_unstable();
-                roles.into_iter().collect()
-            })
-            .collect();
-        shown.sort();
-        shown.join(" ")
-    }
-
-    #[test]
-    fn alternatives_of_several_policies_are_merged_with_the_special_principal_in_place_of_the_general()
-     {
-        let cases = [
-            (vec!["AB"], "AB"),
-            (vec!["A B"], "A B"),
-            (vec!["AB", "A"], "AB"),
-            (vec!["A", "B"], "AB"),
-            (vec!["a", "A"], "A"),
-            (vec!["A", "a"], "A"),
-            (vec!["AA", "A"], "AA"),
-            (vec!["A B", "B C"], "AB AC B BC"),
-            (vec!["aA", "A"], "Aa"),
-            (vec!["A", ""], ""),
-            (vec![], ""),
-        ];
-        for (policies, expected) in cases {
-            let policies: Vec<_> = policies.into_iter().map(sets).collect();
-            assert_eq!(show(&layouts(&policies)), expected, "{policies:?}");
-        }
-        assert_eq!(
-            layouts::<Role>(&[]).len(),
-            1,
-            "no policy is satisfied by nobody"
-        );
-        assert!(
-            layouts::<Role>(&[vec![]]).is_empty(),
-            "an unsatisfiable policy stays so"
-        );
     }
 
     fn plan(layouts: &str, peers: &str) -> Plan {
@@ -327,7 +183,7 @@ mod tests {
             failed in prop::collection::btree_set(0usize..7, 0..4),
             answered in prop::collection::btree_set(0usize..7, 0..4),
         ) {
-            #[derive(Clone, PartialEq)]
+            #[derive(Clone, PartialEq, Eq, Hash)]
             struct Number(usize);
             impl Principal for Number {
                 fn implies(&self, other: &Self) -> bool {

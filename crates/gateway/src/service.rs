@@ -3,6 +3,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use consilium_discovery::{Requirements, RequirementsCache};
 use consilium_msp::SignedData;
 use consilium_peer::{Peer, PeerChannel};
 use consilium_proto::{
@@ -14,7 +15,6 @@ use consilium_proto::{
 };
 use consilium_transport::MAX_MESSAGE;
 use moka::sync::Cache;
-use prost::Message;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
@@ -27,16 +27,12 @@ use crate::{
     members::{self, Endorsers, Member},
     options::GatewayOptions,
     orderers::Orderers,
-    requirements::{self, Requirements},
 };
 
-/// Plans remembered.
-const PLANS: u64 = 1024;
+/// Chaincodes remembered that the own peer can run.
+const RUNNABLE: u64 = 1024;
 /// Answers leave this much before the client's deadline, so that they arrive.
 const MARGIN: Duration = Duration::from_millis(5);
-
-/// What a plan depends on: channel, configuration, definitions, interest.
-type PlanKey = (String, u64, u64, Vec<u8>);
 
 /// A gateway in front of its peer.
 pub struct Gateway {
@@ -45,7 +41,7 @@ pub struct Gateway {
     endorsers: Endorsers,
     orderers: Orderers,
     commits: Commits,
-    plans: Cache<PlanKey, Arc<Result<Requirements, String>>>,
+    requirements: RequirementsCache,
     /// Chaincodes that the own peer was found to run, by channel, name and definitions.
     runnable: Cache<(String, String, u64), ()>,
     calls: Arc<Semaphore>,
@@ -62,8 +58,8 @@ impl Gateway {
                 options.streams_per_orderer,
             ),
             commits: Commits::default(),
-            plans: Cache::new(PLANS),
-            runnable: Cache::new(PLANS),
+            requirements: RequirementsCache::default(),
+            runnable: Cache::new(RUNNABLE),
             calls: Arc::new(Semaphore::new(
                 options.concurrency.min(Semaphore::MAX_PERMITS),
             )),
@@ -177,19 +173,8 @@ impl Gateway {
         &self,
         channel: &PeerChannel,
         interest: &ChaincodeInterest,
-    ) -> Result<Requirements, String> {
-        let key = (
-            channel.name().to_owned(),
-            channel.config().sequence(),
-            channel.definitions_generation(),
-            interest.encode_to_vec(),
-        );
-        if let Some(known) = self.plans.get(&key) {
-            return (*known).clone();
-        }
-        let found = requirements::requirements(channel, interest);
-        self.plans.insert(key, Arc::new(found.clone()));
-        found
+    ) -> Arc<Result<Requirements, String>> {
+        self.requirements.get(channel, interest)
     }
 
     /// Checks a signed request off the reactor.

@@ -11,6 +11,7 @@
 //! Blocks are not gossiped: peers pull them from the ordering service.
 
 mod connections;
+pub mod directory;
 mod exchange;
 mod gate;
 pub mod handshake;

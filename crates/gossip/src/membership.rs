@@ -18,7 +18,10 @@ use consilium_proto::gossip::{
 
 use prost::Message as _;
 
-use crate::wire;
+use crate::{
+    directory::{ChannelEntry, Entry},
+    wire,
+};
 
 /// Peers that are remembered; more are not let in.
 const MEMBERS: usize = 4096;
@@ -215,23 +218,68 @@ impl Membership {
     /// them among its members is not known here.
     pub fn of_channel(&self, channel: &str, now: Instant) -> Vec<Member> {
         let mut members: Vec<Member> = self
-            .known
-            .iter()
-            .filter(|(_, known)| self.lives(known, now))
-            .filter_map(|(id, known)| {
-                let told = known.channels.get(channel)?;
-                (!told.properties.left_channel).then(|| Member {
-                    pki_id: id.clone(),
-                    identity: known.identity.clone(),
-                    endpoint: known.reachable_at().to_owned(),
-                    external_endpoint: known.endpoint.clone(),
-                    height: told.properties.ledger_height,
-                    chaincodes: told.properties.chaincodes.clone(),
-                })
+            .telling(channel, now)
+            .map(|(id, known, told)| Member {
+                pki_id: id.clone(),
+                identity: known.identity.clone(),
+                endpoint: known.reachable_at().to_owned(),
+                external_endpoint: known.endpoint.clone(),
+                height: told.properties.ledger_height,
+                chaincodes: told.properties.chaincodes.clone(),
             })
             .collect();
         members.sort_by(|a, b| a.pki_id.cmp(&b.pki_id));
         members
+    }
+
+    /// The same in their own signed words.
+    pub fn channel_entries(
+        &self,
+        channel: &str,
+        now: Instant,
+    ) -> Vec<(Arc<Identity>, ChannelEntry)> {
+        self.telling(channel, now)
+            .map(|(id, known, told)| {
+                let entry = ChannelEntry {
+                    pki_id: id.clone(),
+                    state_info: told.envelope.clone(),
+                    properties: told.properties.clone(),
+                };
+                (known.identity.clone(), entry)
+            })
+            .collect()
+    }
+
+    fn telling<'a>(
+        &'a self,
+        channel: &'a str,
+        now: Instant,
+    ) -> impl Iterator<Item = (&'a Bytes, &'a Known, &'a Told)> {
+        self.known
+            .iter()
+            .filter(move |(_, known)| self.lives(known, now))
+            .filter_map(move |(id, known)| Some((id, known, known.channels.get(channel)?)))
+            .filter(|(_, _, told)| !told.properties.left_channel)
+    }
+
+    /// Everybody who was heard of, with the alive message of those who live and show themselves to
+    /// other organizations.
+    pub fn entries(&self, now: Instant) -> Vec<Entry> {
+        self.known
+            .iter()
+            .map(|(id, known)| {
+                let shown = self.lives(known, now) && !known.endpoint.is_empty();
+                Entry {
+                    pki_id: id.clone(),
+                    msp_id: known.identity.msp_id().to_owned(),
+                    identity: known.identity.serialized().clone(),
+                    alive: shown.then(|| Envelope {
+                        secret_envelope: None,
+                        ..known.alive.clone()
+                    }),
+                }
+            })
+            .collect()
     }
 
     /// What peers say of a channel, in their own signed words.
@@ -462,6 +510,55 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(table.told("c", &envelope, &tells(2)), Heard::TooLarge);
+    }
+
+    #[test]
+    fn the_directory_has_what_clients_may_see() {
+        let ours = Organization::new("Org1MSP", "org1.example.com");
+        let mut table = Membership::new("Org1MSP", EXPIRATION);
+        let start = Instant::now();
+        let [hidden, shown, silent] = ["hidden", "shown", "silent"].map(|name| peer(&ours, name));
+        hidden.says(&mut table, "", (1, 1), start);
+        silent.says(&mut table, "outside:1", (1, 1), start);
+        let late = start + EXPIRATION;
+        shown.says(&mut table, "outside:2", (1, 1), late);
+        for (at, alive) in [
+            (start, vec![&shown.id, &silent.id]),
+            (late, vec![&shown.id]),
+        ] {
+            let mut entries = table.entries(at);
+            entries.sort_by_key(|entry| entry.alive.is_none());
+            assert_eq!(entries.len(), 3);
+            let mut found: Vec<_> = entries
+                .iter()
+                .filter(|entry| entry.alive.is_some())
+                .map(|entry| &entry.pki_id)
+                .collect();
+            found.sort();
+            let mut alive = alive;
+            alive.sort();
+            assert_eq!(found, alive);
+            for entry in &entries {
+                assert_eq!(wire::pki_id(&entry.identity).as_ref(), Some(&entry.pki_id));
+                let secret = entry
+                    .alive
+                    .as_ref()
+                    .map(|alive| alive.secret_envelope.is_some());
+                assert_ne!(secret, Some(true), "internal endpoints stay inside");
+            }
+        }
+        shown.tells(&mut table, 7, (1, 1));
+        silent.tells(&mut table, 9, (1, 1));
+        let told = table.channel_entries("c", late);
+        assert_eq!(told.len(), 1, "the dead are not listed");
+        let (identity, entry) = &told[0];
+        assert_eq!(
+            (&entry.pki_id, entry.properties.ledger_height),
+            (&shown.id, 7)
+        );
+        assert_eq!(identity.serialized(), shown.identity.serialized());
+        assert!(wire::verify(&entry.state_info, &shown.identity).is_ok());
+        assert!(table.channel_entries("d", late).is_empty());
     }
 
     #[test]

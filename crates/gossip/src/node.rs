@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     GossipOptions,
     connections::{Connection, Connections},
+    directory::Own,
     exchange,
     membership::{self, Member, Membership},
     service::GossipService,
@@ -53,6 +54,17 @@ pub struct ChannelView {
     pub anchors: Vec<String>,
     /// Chaincodes that this peer can run.
     pub chaincodes: Vec<Chaincode>,
+}
+
+impl ChannelView {
+    /// What others hear of it.
+    pub(crate) fn properties(&self) -> Properties {
+        Properties {
+            ledger_height: self.height,
+            left_channel: false,
+            chaincodes: self.chaincodes.clone(),
+        }
+    }
 }
 
 /// What gossip asks of the peer that it belongs to.
@@ -98,6 +110,7 @@ pub struct Gossip {
     pub(crate) answers: Mutex<HashMap<String, Arc<Semaphore>>>,
     /// Room for what others push.
     pub(crate) pushed: Arc<Semaphore>,
+    pub(crate) own: Mutex<Own>,
     pub(crate) stop: CancellationToken,
     pub(crate) runtime: Handle,
     /// Nanoseconds since 1970 at the start: later lives of this peer have newer messages.
@@ -119,6 +132,7 @@ impl Gossip {
                 options.signer.msp_id(),
                 options.alive_expiration,
             )),
+            own: Mutex::default(),
             options,
             host,
             connections: Connections::default(),
@@ -207,13 +221,8 @@ impl Gossip {
 
     /// The own word about a channel.
     pub(crate) fn state_info(&self, view: &ChannelView) -> Option<Envelope> {
-        let properties = Properties {
-            ledger_height: view.height,
-            left_channel: false,
-            chaincodes: view.chaincodes.clone(),
-        };
         let signer = self.options.signer.as_ref();
-        membership::state_info(signer, &view.name, properties, self.now())
+        membership::state_info(signer, &view.name, view.properties(), self.now())
             .inspect_err(|error| tracing::error!(%error, "cannot sign state info"))
             .ok()
     }

@@ -65,7 +65,8 @@ fn renew(core: &Core, host: &Host, channel: &Arc<PeerChannel>) {
         if host.available(channel.name(), &definition.name) {
             chaincodes.push(Chaincode {
                 name: definition.name,
-                version: definition.version,
+                // Not the text that the organizations agreed on: other peers look for this.
+                version: definition.sequence.to_string(),
                 ..Default::default()
             });
         }

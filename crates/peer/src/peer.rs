@@ -11,7 +11,7 @@ use consilium_chaincode::{ChaincodeError, Host, HostOptions, PeerSupport};
 use consilium_deliver::{BlockSource, Sources};
 use consilium_gossip::{Gossip, GossipService, Member};
 use consilium_ledger::{Ledger, LedgerError, UNFINISHED};
-use consilium_msp::{Msp, MspError, MspManager, Signer};
+use consilium_msp::{Msp, MspError, MspManager, SignedData, Signer};
 use consilium_proto::common;
 use consilium_protocol::{
     config::{ChannelConfig, ConfigError},
@@ -353,6 +353,19 @@ impl Peer {
     /// The `gossip.Gossip` service, if this peer gossips.
     pub fn gossip_service(&self) -> Option<GossipService> {
         Some(self.core.private.gossip()?.service())
+    }
+
+    /// This peer's gossip, if it gossips.
+    pub fn gossip(&self) -> Option<&Arc<Gossip>> {
+        self.core.private.gossip()
+    }
+
+    /// Checks that a signed request comes from the peer's own organization, as `guard` asks.
+    ///
+    /// # Errors
+    /// Fabric's text of the refusal.
+    pub fn check_local(&self, guard: &Guard, data: &SignedData) -> Result<(), String> {
+        acl::check_local(guard, &self.core.options.local_msp, &Proof::Signed(data))
     }
 
     /// Living peers of a channel as gossip tells them, without this one.

@@ -59,7 +59,7 @@ fn a_channel_that_goes_back_behind_v2_0_stops_with_the_reason() {
     );
     let memory = SignatureMemory::new(10);
     let prepared = validate::prepare(next, &channel.config(), &memory);
-    let error = channel.commit(prepared).err().expect("refused");
+    let error = channel.commit(prepared).expect_err("refused");
     assert!(
         matches!(error, ChannelError::Capability { number: 1, .. }),
         "{error}"

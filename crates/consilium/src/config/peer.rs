@@ -2,7 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use serde::{Deserialize, de::IgnoredAny};
+use consilium_discovery::{AuthCacheOptions, DiscoveryOptions};
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
 use super::{MetricsProvider, delivery::DeliveryClient, duration, gossip::Gossip, ledger::Ledger};
 
@@ -50,6 +51,9 @@ pub struct Peer {
     /// Gateway service.
     #[serde(default)]
     pub gateway: Gateway,
+    /// Discovery service.
+    #[serde(default)]
+    pub discovery: Discovery,
     /// Limits.
     #[serde(default)]
     pub limits: Limits,
@@ -123,6 +127,60 @@ impl Default for Gateway {
             broadcast_timeout: Duration::from_secs(10),
         }
     }
+}
+
+/// `peer.discovery`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Discovery {
+    /// Whether the service is offered.
+    pub enabled: bool,
+    /// Whether verdicts on who may ask are remembered.
+    pub auth_cache_enabled: bool,
+    /// How many, of each channel.
+    pub auth_cache_max_size: usize,
+    /// The part that stays when there is no room, from 0 to 1.
+    #[serde(deserialize_with = "ratio")]
+    pub auth_cache_purge_retention_ratio: f64,
+    /// Whether members may ask what names no channel, not just administrators.
+    pub org_members_allowed_access: bool,
+}
+
+impl Default for Discovery {
+    fn default() -> Self {
+        let cache = AuthCacheOptions::default();
+        Self {
+            enabled: true,
+            auth_cache_enabled: true,
+            auth_cache_max_size: cache.max_size,
+            auth_cache_purge_retention_ratio: cache.purge_retention_ratio,
+            org_members_allowed_access: false,
+        }
+    }
+}
+
+impl Discovery {
+    /// The settings of the service; a peer speaks TLS only.
+    pub fn options(&self) -> DiscoveryOptions {
+        let cache = AuthCacheOptions {
+            max_size: self.auth_cache_max_size,
+            purge_retention_ratio: self.auth_cache_purge_retention_ratio,
+        };
+        DiscoveryOptions {
+            tls: true,
+            auth_cache: self.auth_cache_enabled.then_some(cache),
+            org_members_allowed: self.org_members_allowed_access,
+        }
+    }
+}
+
+fn ratio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let ratio = f64::deserialize(deserializer)?;
+    if (0.0..=1.0).contains(&ratio) {
+        return Ok(ratio);
+    }
+    let expected = format!("`{ratio}` is not a proportion: expected 0 to 1");
+    Err(serde::de::Error::custom(expected))
 }
 
 /// `peer.limits`.
@@ -208,4 +266,45 @@ pub struct Metrics {
     /// Read, so that Fabric's files are; means nothing without the provider.
     #[serde(rename = "statsd")]
     _statsd: Option<IgnoredAny>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn discovery_is_configured_under_fabrics_keys() {
+        let sample = "
+enabled: true
+authCacheEnabled: true
+authCacheMaxSize: 1000
+authCachePurgeRetentionRatio: 0.75
+orgMembersAllowedAccess: false
+";
+        for yaml in [sample, "{}"] {
+            let settings: Discovery = serde_saphyr::from_str(yaml).unwrap();
+            assert!(settings.enabled);
+            let options = settings.options();
+            assert!(options.tls && !options.org_members_allowed);
+            assert_eq!(options.auth_cache, Some(AuthCacheOptions::default()));
+        }
+        let settings: Discovery = serde_saphyr::from_str(
+            "{enabled: false, authCacheEnabled: false, authCachePurgeRetentionRatio: 1, orgMembersAllowedAccess: true}",
+        )
+        .unwrap();
+        assert!(!settings.enabled);
+        let options = settings.options();
+        assert!(options.org_members_allowed && options.auth_cache.is_none());
+        for wrong in [
+            "authCachePurgeRetentionRatio: 1.5",
+            "authCachePurgeRetentionRatio: -0.1",
+            "authCacheMaxSize: -1",
+            "authCache: true",
+        ] {
+            assert!(
+                serde_saphyr::from_str::<Discovery>(wrong).is_err(),
+                "{wrong}"
+            );
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::{path, sync::Arc};
 use anyhow::Context;
 use axum::{Json, Router, extract::Path, http::StatusCode, routing::get};
 use consilium_ca::folders;
+use consilium_discovery::Discovery;
 use consilium_gateway::{Gateway, GatewayOptions};
 use consilium_gossip::GossipOptions;
 use consilium_msp::{Msp, MspVersion};
@@ -111,6 +112,10 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
     routes.add_service(peer.snapshot_service().into_server());
     if let Some(gossip) = peer.gossip_service() {
         routes.add_service(gossip.into_server());
+    }
+    if settings.discovery.enabled {
+        let discovery = Discovery::new(peer.clone(), settings.discovery.options());
+        routes.add_service(discovery.service());
     }
     if settings.gateway.enabled {
         let options = GatewayOptions {

@@ -49,6 +49,7 @@ mod tests {
             ("/protos.Deliver/DeliverFiltered", CallKind::Stream),
             ("/gateway.Gateway/Endorse", CallKind::Unary),
             ("/gateway.Gateway/ChaincodeEvents", CallKind::Stream),
+            ("/discovery.Discovery/Discover", CallKind::Unary),
         ] {
             assert!(methods.contains(&(path.to_owned(), kind)), "{path}");
         }

@@ -10,6 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use consilium_contracts::{Contract, IndexDeclaration, Response, Stub, built_in, kv::Kv};
+use consilium_discovery::{Discovery, DiscoveryOptions};
 use consilium_gateway::{Gateway, GatewayOptions};
 use consilium_gossip::GossipOptions;
 use consilium_msp::Signer;
@@ -511,12 +512,14 @@ async fn start_peer(
             peer.join(&genesis).expect("joined");
         }
         let gateway = Gateway::new(peer.clone(), GatewayOptions::default());
+        let discovery = Discovery::new(peer.clone(), DiscoveryOptions::default());
         let gossip = peer.gossip_service();
         let serving = grpc_server()
             .add_service(peer.endorser_service().into_server())
             .add_service(peer.deliver_service())
             .add_service(peer.snapshot_service().into_server())
             .add_service(gateway.service())
+            .add_service(discovery.service())
             .add_optional_service(gossip.map(|gossip| gossip.into_server()))
             .serve_with_incoming(incoming(listener, Some(server_tls)));
         tokio::spawn(async move { serving.await.expect("the server runs") });

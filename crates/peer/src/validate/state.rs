@@ -20,6 +20,9 @@ pub struct ChaincodePolicy {
     pub policy: Bytes,
     /// Explicit collections; `None` for a definition that is older than the V2 lifecycle.
     pub collections: Option<protos::CollectionConfigPackage>,
+    /// What peers that can run it tell others as its version: the definition's sequence
+    /// (`fabric: core/chaincode/lifecycle/cache.go`).
+    pub advertised_version: String,
 }
 
 /// State as the block before left it. Errors mean that it cannot be read.
@@ -225,6 +228,7 @@ fn from_definition(definition: Definition) -> ChaincodePolicy {
         plugin: definition.validation_plugin,
         policy: definition.validation_parameter,
         collections: Some(definition.collections),
+        advertised_version: definition.sequence.to_string(),
     }
 }
 
@@ -249,5 +253,6 @@ fn from_legacy(name: &str, stored: Bytes) -> Option<ChaincodePolicy> {
         plugin: data.vscc,
         policy,
         collections: None,
+        advertised_version: data.version,
     })
 }
