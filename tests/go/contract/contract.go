@@ -9,8 +9,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -123,7 +125,9 @@ func archive(t testing.TB, files map[string][]byte) []byte {
 	var packed bytes.Buffer
 	zip := gzip.NewWriter(&packed)
 	tape := tar.NewWriter(zip)
-	for name, content := range files {
+	// In order: what a package is called depends on its bytes.
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		content := files[name]
 		network.Must(t, tape.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(content))}))
 		_, err := tape.Write(content)
 		network.Must(t, err)

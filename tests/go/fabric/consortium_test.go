@@ -216,14 +216,6 @@ func (w *consortium) join(t *testing.T) {
 	w.fabric.Peer(t, "lifecycle", "chaincode", "install", contract.Package(t, w.name, w.port))
 	w.fabric.Peer(t, "channel", "join", "-b", filepath.Join(w.net.Dir, "channel", w.net.Channel+".block"))
 	w.caughtUp(t)
-	// Which package its organization approved is private data, and may come after the blocks.
-	network.Eventually(t, "Fabric's peer runs the contract", func() error {
-		_, err := w.query(t, w.fabric.Terminal, "get", "absent")
-		if err != nil && strings.Contains(err.Error(), "nothing there") {
-			return nil
-		}
-		return fmt.Errorf("it answered: %w", err)
-	})
 }
 
 // Waits until the Fabric peer is as high as ours.
