@@ -20,6 +20,7 @@ mod error;
 mod files;
 pub mod folders;
 mod keys;
+mod offline;
 mod registrar;
 mod registration;
 mod request;
@@ -32,5 +33,6 @@ mod token;
 
 pub use authority::AuthorityError;
 pub use keys::KeyError;
+pub use offline::OfflineAuthority;
 pub use server::{CaError, CaOptions, CaServer};
 pub use store::Attribute;

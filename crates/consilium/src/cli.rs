@@ -64,12 +64,14 @@ Examples:
     /// Print the events of a chaincode as they are committed.
     #[command(after_help = "Example:\n  consilium events devices --from 0")]
     Events(EventsArgs),
-    /// Measure throughput and latency of a gateway, Consilium's or Fabric's.
+    /// Measure a gateway, Consilium's or Fabric's; or, by subcommand, parts of a peer by themselves.
     #[command(after_help = "\
 Examples:
   consilium bench --clients 50 --duration 30s
   consilium bench --clients 500 --payload 100 --pid 4711 --pid 4712
-  consilium bench --mode evaluate --clients 100")]
+  consilium bench --mode evaluate --clients 100
+  consilium bench replay --transactions 50000
+  consilium bench cold-start --blocks 1000000")]
     Bench(BenchArgs),
     /// Run real health data through a consortium that is up, and show what happened.
     Demo(crate::demo::DemoArgs),

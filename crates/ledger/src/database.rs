@@ -430,6 +430,12 @@ fn family_options(family: Family, cache: &Cache) -> Options {
             options.set_arena_block_size(256 * 1024);
         }
     }
+    if family == Family::Index {
+        // Nearly every transaction is asked for and is not there: the filter answers without a walk
+        // through what is not yet in a file.
+        options.set_memtable_prefix_bloom_ratio(0.1);
+        options.set_memtable_whole_key_filtering(true);
+    }
     options
 }
 

@@ -351,7 +351,7 @@ impl PeerChannel {
         let decide = || validate::decide(&prepared, &state, &policies);
         let decision = match pool {
             Some(pool) if prepared.transactions.len() >= validate::WORTH_SPREADING => {
-                pool.install(decide)
+                pool.install_deciding(decide)
             }
             Some(_) | None => decide(),
         };

@@ -10,23 +10,32 @@ use consilium_protocol::hash;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-/// A sized pool of threads for work that keeps a core busy, so that the reactor stays free.
+/// Sized pools of threads for work that keeps a core busy, so that the reactor stays free.
+///
+/// A pool takes up new work when it has done the old. What holds up the commit of a block must not
+/// wait until the signatures of the next one are checked, so it has threads of its own.
 pub struct VerificationPool {
     pool: rayon::ThreadPool,
+    deciding: rayon::ThreadPool,
 }
 
 impl VerificationPool {
-    /// A pool of `threads` threads (at least one).
+    /// Pools of `threads` threads each (at least one).
     ///
     /// # Errors
     /// When the operating system gives no threads.
     pub fn new(threads: usize) -> Result<Self, String> {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads.max(1))
-            .thread_name(|index| format!("verify-{index}"))
-            .build()
-            .map(|pool| Self { pool })
-            .map_err(|error| error.to_string())
+        let pool = |name: &'static str| {
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(threads.max(1))
+                .thread_name(move |index| format!("{name}-{index}"))
+                .build()
+                .map_err(|error| error.to_string())
+        };
+        Ok(Self {
+            pool: pool("verify")?,
+            deciding: pool("decide")?,
+        })
     }
 
     /// Runs `work` on the pool and waits for it without holding a reactor thread.
@@ -46,9 +55,30 @@ impl VerificationPool {
         receiver.await.ok()
     }
 
+    /// Starts `work` on the pool. What is received is its value, or nothing when it panicked; the
+    /// panic is caught so that the pool survives.
+    pub fn start<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> std::sync::mpsc::Receiver<T> {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        self.pool.spawn(move || {
+            if let Ok(value) = std::panic::catch_unwind(AssertUnwindSafe(work)) {
+                // The caller may have gone away; then nobody wants the value.
+                let _ = sender.send(value);
+            }
+        });
+        receiver
+    }
+
     /// Runs `work` inside the pool, so that parallel iterators in it use the pool's threads. Blocks.
     pub fn install<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         self.pool.install(work)
+    }
+
+    /// The same on the threads that are kept for short work that a commit waits for.
+    pub fn install_deciding<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.deciding.install(work)
     }
 }
 
@@ -148,10 +178,13 @@ fn key(
     signature: &[u8],
     sha2: bool,
 ) -> [u8; 32] {
+    // An endorsement's suffix is the endorser itself: what is the same is hashed once.
+    let is_same = suffix == identity;
+    let suffix = if is_same { &[] } else { suffix };
     // Lengths keep different splits of the same bytes apart.
     let lengths = [suffix.len(), identity.len(), signature.len()].map(|n| (n as u64).to_be_bytes());
     hash::sha256_parts(&[
-        &[u8::from(sha2)],
+        &[u8::from(sha2), u8::from(is_same)],
         &lengths[0],
         &lengths[1],
         &lengths[2],
@@ -227,6 +260,22 @@ mod tests {
         assert!(!memory.verify(&identity, &Payload::new(&[0; 4]), &signer, b"own"));
     }
 
+    #[test]
+    fn what_a_commit_waits_for_does_not_wait_for_the_signatures_of_the_next_block() {
+        let pool = VerificationPool::new(1).unwrap();
+        let (started, has_started) = std::sync::mpsc::channel();
+        let (finish, may_finish) = std::sync::mpsc::channel::<()>();
+        let busy = pool.start(move || {
+            started.send(()).unwrap();
+            may_finish.recv().unwrap();
+        });
+        has_started.recv().unwrap();
+        // Would hang if it queued behind the other.
+        assert_eq!(pool.install_deciding(|| 7), 7);
+        finish.send(()).unwrap();
+        busy.recv().unwrap();
+    }
+
     #[tokio::test]
     async fn a_panic_in_the_pool_is_an_answer_and_the_pool_goes_on() {
         let pool = VerificationPool::new(1).unwrap();
@@ -235,5 +284,8 @@ mod tests {
             None
         );
         assert_eq!(pool.run(|| 7).await, Some(7));
+        let panicking = pool.start(|| -> u8 { panic!("expected by the test") });
+        assert!(panicking.recv().is_err());
+        assert_eq!(pool.start(|| 7).recv(), Ok(7));
     }
 }

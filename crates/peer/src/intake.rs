@@ -21,17 +21,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     channel::{ChannelError, PeerChannel},
-    crypto::VerificationPool,
+    feed::{BlockFeed, FeedError},
     options::{OrdererOverride, ReconnectBackoff},
-    pipeline::Pipeline,
-    verify::{VerifyError, verify},
+    verify::VerifyError,
 };
 
 /// What intake needs besides the channel.
 pub(crate) struct Intake {
     pub(crate) channel: Arc<PeerChannel>,
-    pub(crate) pipeline: Pipeline,
-    pub(crate) pool: Arc<VerificationPool>,
     pub(crate) signer: Arc<dyn Signer>,
     pub(crate) client_tls: Option<Arc<ClientTls>>,
     pub(crate) backoff: ReconnectBackoff,
@@ -42,12 +39,6 @@ pub(crate) struct Intake {
     /// Told when the channel's configuration has changed.
     pub(crate) on_config: Box<dyn Fn() + Send + Sync>,
     pub(crate) stop: CancellationToken,
-}
-
-/// The end of the chain as far as it was handed on.
-struct Position {
-    next: u64,
-    previous: Vec<u8>,
 }
 
 /// Why one stream ended.
@@ -71,23 +62,28 @@ enum Ended {
     Channel(#[from] ChannelError),
 }
 
+impl From<FeedError> for Ended {
+    fn from(error: FeedError) -> Self {
+        match error {
+            FeedError::Block(error) => Self::Block(error),
+            FeedError::Channel(error) => Self::Channel(error),
+            FeedError::Check(_) => Self::Closed,
+        }
+    }
+}
+
 impl Intake {
     /// Runs until told to stop or until the channel halts; then lets queued blocks finish.
-    pub(crate) async fn run(self) {
-        let info = self.channel.ledger().info();
-        let mut position = Position {
-            next: info.height,
-            previous: info.current_block_hash.to_vec(),
-        };
+    pub(crate) async fn run(self, mut feed: BlockFeed) {
         let stop = self.stop.clone();
         tokio::select! {
             () = stop.cancelled() => {}
-            () = self.pull_for_ever(&mut position) => {}
+            () = self.pull_for_ever(&mut feed) => {}
         }
-        self.pipeline.drain().await;
+        feed.drain().await;
     }
 
-    async fn pull_for_ever(&self, position: &mut Position) {
+    async fn pull_for_ever(&self, feed: &mut BlockFeed) {
         let mut failures = 0u32;
         let mut queue: Vec<String> = Vec::new();
         loop {
@@ -104,9 +100,9 @@ impl Intake {
                 tokio::time::sleep(self.backoff.pause(failures)).await;
                 continue;
             };
-            let before = position.next;
-            let ended = self.pull(&endpoint, position).await;
-            if position.next > before {
+            let before = feed.next();
+            let ended = self.pull(&endpoint, feed).await;
+            if feed.next() > before {
                 failures = 0;
             }
             match ended {
@@ -124,7 +120,7 @@ impl Intake {
                     tracing::warn!(
                         channel = self.channel.name(),
                         orderer = endpoint,
-                        next = position.next,
+                        next = feed.next(),
                         failures,
                         reason = %ended,
                         "lost the stream of blocks"
@@ -139,8 +135,8 @@ impl Intake {
     }
 
     /// Pulls from one orderer until something goes wrong.
-    async fn pull(&self, endpoint: &str, position: &mut Position) -> Ended {
-        match self.try_pull(endpoint, position).await {
+    async fn pull(&self, endpoint: &str, feed: &mut BlockFeed) -> Ended {
+        match self.try_pull(endpoint, feed).await {
             Ok(never) => match never {},
             Err(ended) => ended,
         }
@@ -149,7 +145,7 @@ impl Intake {
     async fn try_pull(
         &self,
         endpoint: &str,
-        position: &mut Position,
+        feed: &mut BlockFeed,
     ) -> Result<std::convert::Infallible, Ended> {
         let own_tls = self.client_tls.as_ref();
         let (address, tls) = match self.overrides.get(endpoint) {
@@ -162,7 +158,7 @@ impl Intake {
         let mut client = AtomicBroadcastClient::new(connection)
             .max_decoding_message_size(MAX_MESSAGE)
             .max_encoding_message_size(MAX_MESSAGE);
-        let seek = self.seek(position.next)?;
+        let seek = self.seek(feed.next())?;
         // The request stream stays open, as an orderer may take its end for the client's leaving, but
         // no longer than we read: an open request keeps the connection, and so the orderer's stream.
         let reading = CancellationToken::new();
@@ -179,7 +175,7 @@ impl Intake {
         tracing::info!(
             channel = self.channel.name(),
             orderer = endpoint,
-            next = position.next,
+            next = feed.next(),
             "pulling blocks"
         );
         let config = self.channel.config();
@@ -202,7 +198,7 @@ impl Intake {
                 }
                 None => return Err(Ended::Status("nothing".to_owned())),
             };
-            self.take(block, position).await?;
+            feed.take(block).await?;
             let config = self.channel.config();
             if config.sequence() != sequence {
                 sequence = config.sequence();
@@ -212,23 +208,6 @@ impl Intake {
                 }
             }
         }
-    }
-
-    /// Verifies a block and hands it to the pipeline.
-    async fn take(&self, block: common::Block, position: &mut Position) -> Result<(), Ended> {
-        let config = self.channel.config();
-        let expected = position.next;
-        let previous = position.previous.clone();
-        let verified = self
-            .pool
-            .run(move || verify(block, expected, &previous, &config))
-            .await
-            .ok_or(Ended::Closed)??;
-        let hash = verified.header_hash();
-        self.pipeline.submit(verified).await?;
-        position.next = expected + 1;
-        position.previous = hash.to_vec();
-        Ok(())
     }
 
     fn seek(&self, from: u64) -> Result<common::Envelope, Ended> {

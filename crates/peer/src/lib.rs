@@ -11,7 +11,7 @@
 //! configuration files are.
 //!
 //! Start reading at [`Peer::open`], then follow a proposal through `endorse/mod.rs` or a block through
-//! `intake.rs`, `pipeline.rs` and `validate/mod.rs`. Validation is pure: it sees a block, the
+//! `intake.rs`, `feed.rs`, `pipeline.rs` and `validate/mod.rs`. Validation is pure: it sees a block, the
 //! channel's configuration and a view of committed state, and answers with one code per transaction.
 
 pub mod acl;
@@ -21,6 +21,7 @@ mod crypto;
 mod deliver;
 mod endorse;
 mod events;
+mod feed;
 mod hearsay;
 mod indexes;
 mod intake;
@@ -40,8 +41,9 @@ pub use crypto::{SignatureMemory, VerificationPool};
 pub use deliver::DeliverService;
 pub use endorse::{EndorseError, EndorserService};
 pub use events::{CommittedBlock, CommittedTransaction};
+pub use feed::{BlockFeed, FeedError};
 pub use options::{OrdererOverride, PeerOptions, ReconnectBackoff};
-pub use peer::{Peer, PeerError};
+pub use peer::{Peer, PeerError, SIGNATURES_REMEMBERED};
 pub use private::{DisseminationPolicy, PrivateOptions};
 pub use snapshots::SnapshotService;
 pub use verify::{VerifiedBlock, VerifyError, verify};

@@ -29,19 +29,19 @@ use crate::{
     crypto::{SignatureMemory, VerificationPool},
     deliver::DeliverService,
     endorse::{Endorser, EndorserService},
+    feed::BlockFeed,
     indexes,
     intake::Intake,
     join::{Joining, busy_with},
     maintenance::{self, LEAVING, LedgersLock, MaintenanceError},
     options::{OrdererOverride, PeerOptions},
-    pipeline::Pipeline,
     private::{self, Private},
     snapshots::SnapshotService,
 };
 
 /// Verdicts on signatures remembered: own endorsements until their transactions come back in a block,
 /// and what was verified lately.
-const SIGNATURES_REMEMBERED: usize = 100_000;
+pub const SIGNATURES_REMEMBERED: usize = 100_000;
 
 /// Why a peer does not start, or does not join a channel.
 #[derive(Debug, thiserror::Error)]
@@ -500,12 +500,10 @@ impl Core {
             .write()
             .insert(channel.name().to_owned(), channel.clone());
         self.trust_tls_roots();
-        let pipeline = Pipeline::start(channel.clone(), self.pool.clone(), self.memory.clone())
+        let feed = BlockFeed::start(channel.clone(), self.pool.clone(), self.memory.clone())
             .map_err(|error| PeerError::Threads(error.to_string()))?;
         let intake = Intake {
             channel: channel.clone(),
-            pipeline,
-            pool: self.pool.clone(),
             signer: self.options.signer.clone(),
             client_tls: self.options.client_tls.clone(),
             backoff: self.options.reconnect,
@@ -528,7 +526,7 @@ impl Core {
         );
         let reconciling = private::reconcile(self.private.clone(), channel.clone());
         let mut tasks = self.tasks.lock();
-        tasks.push(self.runtime.spawn(intake.run()));
+        tasks.push(self.runtime.spawn(intake.run(feed)));
         tasks.push(self.runtime.spawn(reconciling));
         if let Some(host) = self.host.get() {
             let keeping = indexes::keep(channel.clone(), host.clone(), self.stop.clone());

@@ -1,10 +1,14 @@
 //! Blocks on their way from intake to the ledger.
 //!
-//! Two threads per channel: one prepares block N+1 (signatures, in parallel on the pool) while the
-//! other decides and commits block N. Queues between them are short: a block is large, and an
-//! orderer can wait.
+//! Two threads per channel: one has the next blocks prepared (signatures, in parallel on the pool)
+//! while the other decides and commits block N. Queues between them are short: a block is large, and
+//! an orderer can wait.
 
-use std::{sync::Arc, thread};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, mpsc::Receiver},
+    thread,
+};
 
 use consilium_protocol::block;
 use tokio::sync::mpsc;
@@ -18,6 +22,9 @@ use crate::{
 
 const VERIFIED_QUEUE: usize = 8;
 const PREPARED_QUEUE: usize = 2;
+/// Blocks that are prepared at once: where one ends, and not all cores have work in it any more, they
+/// go on in the next.
+const PREPARED_AT_ONCE: usize = 3;
 
 /// The two threads of a channel.
 pub(crate) struct Pipeline {
@@ -101,17 +108,38 @@ impl Pipeline {
 fn prepare_blocks(
     channel: &PeerChannel,
     pool: &VerificationPool,
-    memory: &SignatureMemory,
+    memory: &Arc<SignatureMemory>,
     mut verified: mpsc::Receiver<VerifiedBlock>,
     prepared: &mpsc::Sender<Prepared>,
 ) {
-    while let Some(block) = verified.blocking_recv() {
-        let config = channel.config();
-        let block = block.into_block();
-        let ready = if block::envelopes(&block).len() < WORTH_SPREADING {
-            prepare(block, &config, memory)
-        } else {
-            pool.install(|| prepare(block, &config, memory))
+    let mut underway: VecDeque<Receiver<Prepared>> = VecDeque::new();
+    loop {
+        let next = match underway.len() {
+            0 => match verified.blocking_recv() {
+                Some(block) => Some(block),
+                None => return,
+            },
+            PREPARED_AT_ONCE.. => None,
+            _ => verified.try_recv().ok(),
+        };
+        // A block behind a configuration block comes when that is in force: see `submit`.
+        let ready = match next {
+            Some(block) => {
+                let (block, config) = (block.into_block(), channel.config());
+                if underway.is_empty() && block::envelopes(&block).len() < WORTH_SPREADING {
+                    prepare(block, &config, memory)
+                } else {
+                    let memory = memory.clone();
+                    underway.push_back(pool.start(move || prepare(block, &config, &memory)));
+                    continue;
+                }
+            }
+            None => match underway.pop_front().map(|first| first.recv()) {
+                Some(Ok(ready)) => ready,
+                // It panicked: without this block there is no next one.
+                Some(Err(_)) => return,
+                None => continue,
+            },
         };
         if prepared.blocking_send(ready).is_err() {
             return;

@@ -19,7 +19,7 @@ use crate::{
     cli::{NetworkDeploy, NetworkDir, NetworkDown, NetworkUp},
     commands::connect::target_of,
 };
-pub use deploy::administrators;
+pub use deploy::{administrators, application_policy};
 pub use enroll::Registrar;
 pub use plan::{Network, Organization};
 pub use process::Process;

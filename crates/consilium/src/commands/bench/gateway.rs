@@ -1,4 +1,4 @@
-//! `consilium bench`: load on any Fabric-compatible gateway.
+//! Load on any Fabric-compatible gateway.
 
 use std::{
     fs,
@@ -16,14 +16,14 @@ use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
 use parking_lot::Mutex;
 
-use super::connect::{ConnectArgs, Target};
+use crate::commands::connect::{ConnectArgs, Target};
 
 /// Latencies are counted in microseconds up to ten minutes.
 const LONGEST: u64 = 600_000_000;
 
 /// What to measure.
 #[derive(Debug, Args)]
-pub struct BenchArgs {
+pub struct LoadArgs {
     #[command(flatten)]
     connect: ConnectArgs,
     /// Concurrent clients.
@@ -86,7 +86,7 @@ struct Shared {
 ///
 /// # Errors
 /// The gateway cannot be reached, or not one call succeeded.
-pub async fn run(args: BenchArgs) -> anyhow::Result<()> {
+pub async fn run(args: LoadArgs) -> anyhow::Result<()> {
     let target = args.connect.target()?;
     let processes = processes(&args)?;
     let mut gateways = Vec::new();
@@ -133,7 +133,7 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<()> {
 }
 
 /// One call before the load starts, so that a wrong name is one clear error and not thousands.
-async fn check(gateway: &Gateway, args: &BenchArgs, target: &Target) -> anyhow::Result<()> {
+async fn check(gateway: &Gateway, args: &LoadArgs, target: &Target) -> anyhow::Result<()> {
     let put = Call::new(&args.chaincode, &args.put, ["bench-check", "1"]);
     gateway.submit(put).await.map_err(|error| {
         anyhow::anyhow!(
@@ -218,7 +218,7 @@ fn kind(error: &ClientError) -> String {
     }
 }
 
-fn progress(args: &BenchArgs, shared: &Arc<Shared>) -> tokio::task::JoinHandle<()> {
+fn progress(args: &LoadArgs, shared: &Arc<Shared>) -> tokio::task::JoinHandle<()> {
     let total = args.warmup + args.duration;
     let bar = ProgressBar::new(u64::try_from(total.as_millis()).unwrap_or(u64::MAX));
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {percent:>3}% {msg}") {
@@ -247,7 +247,7 @@ fn progress(args: &BenchArgs, shared: &Arc<Shared>) -> tokio::task::JoinHandle<(
 }
 
 /// Processes to account for: those named, else the nodes of the local network.
-fn processes(args: &BenchArgs) -> anyhow::Result<Vec<(String, u32)>> {
+fn processes(args: &LoadArgs) -> anyhow::Result<Vec<(String, u32)>> {
     if !args.pids.is_empty() || args.connect.gateway.is_some() {
         return Ok(args
             .pids
@@ -277,7 +277,7 @@ fn usage(pid: u32) -> Option<(f64, u64)> {
 }
 
 fn report(
-    args: &BenchArgs,
+    args: &LoadArgs,
     shared: &Shared,
     processes: &[(String, u32)],
     before: &[Option<(f64, u64)>],
