@@ -86,27 +86,31 @@ export class Deployed {
             },
             stdio: ['ignore', 'ignore', 'pipe'],
         });
-        // The end of what it says, for whoever wonders why it went.
+        // The beginning of what it says, for whoever wonders why it went.
         let said = '';
         child.stderr.setEncoding('utf8');
-        child.stderr.on('data', (text) => { said = (said + text).slice(-4000); });
+        child.stderr.on('data', (text) => { said = (said + text).slice(0, 10000); });
         child.gone = new Promise((resolve) => {
             child.on('error', (error) => resolve(error.message));
-            child.on('exit', (code, signal) => resolve(`${signal ?? code}: ${said}`));
+            // With `close`, what it said last has arrived.
+            child.on('close', (code, signal) => resolve(`${signal ?? code}: ${said}`));
         });
         this.service = child;
     }
 
-    // Until every organization's peer has connected to the service.
-    async ready() {
+    // Until every organization's peer has connected to the service: until this call is refused in
+    // these words.
+    async ready(call = ['fail', 'ready']) {
         const gone = this.service.gone.then((how) => { throw new Error(`the service of ${this.name} ended: ${how}`); });
-        await Promise.race([gone, this.connected()]);
+        await Promise.race([gone, this.connected(call)]);
     }
 
-    async connected() {
+    async connected([name, words]) {
         for (const org of ['hospital', 'maker', 'regulator']) {
-            await eventually(() => this.of(org).evaluate('fail', { arguments: ['ready'], endorsingOrganizations: [mspId(org)] })
-                .catch((error) => { if (!/chaincode response 500, /.test(error.message)) throw error; }));
+            const ask = () => this.of(org).evaluate(name, { arguments: [words], endorsingOrganizations: [mspId(org)] });
+            await eventually(() => ask().catch((error) => {
+                if (!error.message.includes(words)) throw error;
+            }));
         }
     }
 
