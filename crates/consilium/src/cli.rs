@@ -155,10 +155,14 @@ pub enum NetworkCommand {
     /// What runs, and where each node stands.
     Status(NetworkDir),
     /// Put another chaincode on the channel: install at every peer, approve, commit.
-    #[command(after_help = "\
+    // `--version` is the definition's, as in Fabric's `peer lifecycle chaincode`.
+    #[command(
+        disable_version_flag = true,
+        after_help = "\
 Example:
   consilium network deploy notes --service localhost:9999 \\
-    --policy \"AND('HospitalMSP.peer','MakerMSP.peer')\"")]
+    --policy \"AND('HospitalMSP.peer','MakerMSP.peer')\""
+    )]
     Deploy(NetworkDeploy),
 }
 
@@ -172,14 +176,29 @@ pub struct NetworkDeploy {
     #[arg(long)]
     pub policy: String,
     /// Address of a chaincode that runs as a service; it registers under the package id printed.
-    #[arg(long, value_name = "HOST:PORT", conflicts_with = "contract")]
+    #[arg(long, value_name = "HOST:PORT", group = "program")]
     pub service: Option<String>,
-    /// Folder `META-INF` of the chaincode, whose index definitions go into the package.
-    #[arg(long, value_name = "FOLDER", requires = "service")]
-    pub metadata: Option<PathBuf>,
+    /// The same with a `connection.json`, for a service that wants TLS.
+    #[arg(long, value_name = "FILE", group = "program")]
+    pub connection: Option<PathBuf>,
     /// Built-in contract; by default the one called like the chaincode.
-    #[arg(long)]
+    #[arg(long, group = "program")]
     pub contract: Option<String>,
+    /// Folder `META-INF` of the chaincode, whose index definitions go into the package.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "contract")]
+    pub metadata: Option<PathBuf>,
+    /// Private data collections, in the JSON of Fabric's `--collections-config`.
+    #[arg(long, value_name = "FILE")]
+    pub collections: Option<PathBuf>,
+    /// The chaincode has to be initialized, by a call with `is_init`, before anything else.
+    #[arg(long)]
+    pub init_required: bool,
+    /// Version of the definition.
+    #[arg(long, value_name = "TEXT", default_value = env!("CARGO_PKG_VERSION"))]
+    pub version: String,
+    /// Define a chaincode anew that is there already: the next sequence.
+    #[arg(long)]
+    pub upgrade: bool,
     /// Chaincode name.
     pub name: String,
 }

@@ -8,6 +8,7 @@ mod private;
 mod queries;
 mod record;
 mod rich;
+mod size;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::state::{StateReader, VersionedValue};
 pub use queries::CursorId;
 use queries::{Cursor, RangeRecord};
 use record::Recording;
+use size::Written;
 
 /// The metadata entry that holds a key's endorsement policy.
 const VALIDATION_PARAMETER: &str = "VALIDATION_PARAMETER";
@@ -42,6 +44,8 @@ pub struct Simulator {
     /// Key-level policies of written keys as committed, by namespace and collection ("" = public).
     policies: BTreeMap<(String, String), BTreeMap<String, Option<Bytes>>>,
     private_reads: BTreeSet<(String, String)>,
+    public_written: Written,
+    private_written: Written,
     wrote: bool,
     paginated: bool,
     queried_private: bool,
@@ -100,6 +104,8 @@ impl Simulator {
             collections: Default::default(),
             policies: BTreeMap::new(),
             private_reads: BTreeSet::new(),
+            public_written: Written::default(),
+            private_written: Written::default(),
             wrote: false,
             paginated: false,
             queried_private: false,
@@ -142,10 +148,11 @@ impl Simulator {
     ) -> Result<(), LedgerError> {
         self.begin_write()?;
         self.note_policy(namespace, "", key)?;
-        self.recording
-            .namespace(namespace)
-            .writes
-            .insert(key.into(), value);
+        let writes = &mut self.recording.namespace(namespace).writes;
+        let replaced = writes.get(key).map_or(0, |old| size::entry(key, old));
+        self.public_written
+            .count(size::entry(key, &value), replaced)?;
+        writes.insert(key.into(), value);
         Ok(())
     }
 
@@ -173,10 +180,11 @@ impl Simulator {
     ) -> Result<(), LedgerError> {
         self.begin_write()?;
         self.note_policy(namespace, "", key)?;
-        self.recording
-            .namespace(namespace)
-            .metadata_writes
-            .insert(key.into(), metadata);
+        let writes = &mut self.recording.namespace(namespace).metadata_writes;
+        let replaced = writes.get(key).map_or(0, |old| size::metadata(key, old));
+        self.public_written
+            .count(size::metadata(key, &metadata), replaced)?;
+        writes.insert(key.into(), metadata);
         Ok(())
     }
 

@@ -16,7 +16,14 @@ use prost::Message;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+
+/// Requests of transactions that are over, or never were, that are refused at the same time. What
+/// comes beyond is dropped: whoever sends that many does not read the answers.
+const REFUSALS: usize = 256;
+
+/// Bytes of a transaction id and a channel's name, and some to spare.
+const LONGEST_NAMES: usize = 1024;
 
 /// A transaction on a stream: channel and transaction id.
 type Key = (String, String);
@@ -39,6 +46,7 @@ pub(crate) struct ShimStream {
     outgoing: mpsc::Sender<ChaincodeMessage>,
     exchanges: Mutex<HashMap<Key, Arc<Exchange>>>,
     terminated: watch::Sender<bool>,
+    refusals: Arc<Semaphore>,
     host: Weak<Host>,
 }
 
@@ -84,6 +92,7 @@ impl ShimStream {
             outgoing,
             exchanges: Mutex::default(),
             terminated: watch::Sender::new(false),
+            refusals: Arc::new(Semaphore::new(REFUSALS)),
             host,
         });
         tokio::spawn(stream.clone().serve(incoming));
@@ -224,15 +233,19 @@ impl ShimStream {
         kind: Type,
     ) -> Result<(), String> {
         let Some(exchange) = exchange else {
+            // Names no transaction can have are not repeated either.
+            let named = request.txid.len() + request.channel_id.len() <= LONGEST_NAMES;
+            let permit = self.refusals.clone().try_acquire_owned().ok();
+            let Some(permit) = permit.filter(|_| named) else {
+                tracing::debug!(ccid = self.ccid, "dropping a request of no transaction");
+                return Ok(());
+            };
+            let (channel, tx_id) = (&request.channel_id, &request.txid);
+            let reply = failed(kind, channel, tx_id, "no ledger context");
             let stream = self.clone();
             tokio::spawn(async move {
-                let reply = failed(
-                    kind,
-                    &request.channel_id,
-                    &request.txid,
-                    "no ledger context",
-                );
                 stream.reply(reply).await;
+                drop(permit);
             });
             return Ok(());
         };

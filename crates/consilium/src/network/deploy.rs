@@ -47,8 +47,20 @@ pub async fn contract(
     name: &str,
     policy: &str,
 ) -> anyhow::Result<()> {
+    let first = admins.first().context("a network has an organization")?;
+    let committed = first.committed_sequence(&network.channel, name).await?;
+    if committed.is_some() {
+        return Ok(());
+    }
     let package: Bytes = lifecycle::package_in_process(name, name)?.into();
-    package_everywhere(network, admins, name, policy, package).await
+    let definition = ApprovedDefinition {
+        name: name.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        sequence: 1,
+        policy: application_policy(policy)?,
+        ..ApprovedDefinition::default()
+    };
+    package_everywhere(network, admins, definition, package).await
 }
 
 /// The files of a `META-INF` folder in order, named as in a package.
@@ -78,32 +90,18 @@ pub fn metadata_files(folder: &Path) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
     Ok(files)
 }
 
-/// Deploys `package` as chaincode `name` under `policy` at every peer.
+/// Installs `package` at every peer, approves `definition` for every organization and commits it.
 ///
 /// # Errors
 /// Any step is refused.
 pub async fn package_everywhere(
     network: &Network,
     admins: &[Admin],
-    name: &str,
-    policy: &str,
+    definition: ApprovedDefinition,
     package: Bytes,
 ) -> anyhow::Result<()> {
     let first = admins.first().context("a network has an organization")?;
-    if first
-        .committed_sequence(&network.channel, name)
-        .await?
-        .is_some()
-    {
-        return Ok(());
-    }
-    let definition = ApprovedDefinition {
-        name: name.to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        sequence: 1,
-        policy: application_policy(policy)?,
-        ..ApprovedDefinition::default()
-    };
+    let name = definition.name.as_str();
     let mut approvals = Vec::new();
     for admin in admins {
         let package = package.clone();
@@ -153,10 +151,8 @@ pub async fn package_everywhere(
     }
     for admin in admins {
         super::eventually(&format!("{name} to be defined at every peer"), || async {
-            Ok(admin
-                .committed_sequence(&network.channel, name)
-                .await?
-                .is_some())
+            let committed = admin.committed_sequence(&network.channel, name).await?;
+            Ok(committed >= Some(definition.sequence))
         })
         .await?;
     }

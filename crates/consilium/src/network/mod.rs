@@ -1,5 +1,6 @@
 //! A consortium on one machine, as separate processes: `consilium network up|down|status`.
 
+mod collections;
 mod deploy;
 mod enroll;
 mod files;
@@ -13,6 +14,7 @@ use std::{fs, future::Future, os::unix::fs::OpenOptionsExt, path::Path, time::Du
 use anyhow::Context;
 use comfy_table::{Table, presets};
 use consilium_chaincode::{Connection, lifecycle};
+use consilium_client::ApprovedDefinition;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
@@ -116,34 +118,70 @@ pub fn down(args: &NetworkDown) -> anyhow::Result<()> {
 /// `consilium network deploy`: prints the package id, under which a service has to register.
 ///
 /// # Errors
-/// There is no network in the folder, or a step is refused.
+/// There is no network in the folder, the chaincode is defined already and this is no upgrade (or
+/// the reverse), or a step is refused.
 pub async fn deploy(args: &NetworkDeploy) -> anyhow::Result<()> {
     let network = Network::load(&args.dir.dir)?;
-    let admins = administrators(&network).await?;
-    let package: bytes::Bytes = match &args.service {
-        Some(address) => lifecycle::package_service_with(
-            &args.name,
-            &Connection {
-                address: address.clone(),
-                dial_timeout: Duration::from_secs(3),
-                tls: None,
-            },
-            &match &args.metadata {
-                Some(folder) => deploy::metadata_files(folder)?,
-                None => Vec::new(),
-            },
-        )?,
-        None => {
-            let contract = args.contract.as_ref().unwrap_or(&args.name);
-            lifecycle::package_in_process(&args.name, contract)?
+    let package = package(args)?;
+    let collections = match &args.collections {
+        None => None,
+        Some(file) => {
+            let json = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+            let parsed = collections::parse(&json);
+            Some(parsed.with_context(|| format!("{}", file.display()))?)
         }
-    }
-    .into();
-    let package_id = lifecycle::package_id(&args.name, &package);
-    deploy::package_everywhere(&network, &admins, &args.name, &args.policy, package).await?;
-    println!("{} is defined on channel {}", args.name, network.channel);
+    };
+    let admins = administrators(&network).await?;
+    let first = admins.first().context("a network has an organization")?;
+    let name = &args.name;
+    let sequence = match first.committed_sequence(&network.channel, name).await? {
+        None if args.upgrade => anyhow::bail!("{name} is not defined on {}", network.channel),
+        None => 1,
+        Some(sequence) if args.upgrade => sequence + 1,
+        Some(sequence) => anyhow::bail!(
+            "{name} is defined on {} already, with sequence {sequence}; --upgrade defines it anew",
+            network.channel
+        ),
+    };
+    let definition = ApprovedDefinition {
+        name: name.clone(),
+        version: args.version.clone(),
+        sequence,
+        policy: deploy::application_policy(&args.policy)?,
+        collections,
+        init_required: args.init_required,
+    };
+    let package_id = lifecycle::package_id(name, &package);
+    deploy::package_everywhere(&network, &admins, definition, package).await?;
+    println!(
+        "{name} is defined on channel {}, sequence {sequence}",
+        network.channel
+    );
     println!("package id: {package_id}");
     Ok(())
+}
+
+/// The package that the arguments ask for. Its label is the chaincode's name.
+fn package(args: &NetworkDeploy) -> anyhow::Result<bytes::Bytes> {
+    let connection = match (&args.service, &args.connection) {
+        (Some(address), _) => Some(Connection::plain(address)),
+        (None, Some(file)) => {
+            let json = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+            let parsed = Connection::parse(&json);
+            Some(parsed.with_context(|| format!("{}", file.display()))?)
+        }
+        (None, None) => None,
+    };
+    let Some(connection) = connection else {
+        anyhow::ensure!(args.metadata.is_none(), "--metadata belongs to a service");
+        let contract = args.contract.as_ref().unwrap_or(&args.name);
+        return Ok(lifecycle::package_in_process(&args.name, contract)?.into());
+    };
+    let metadata = match &args.metadata {
+        Some(folder) => deploy::metadata_files(folder)?,
+        None => Vec::new(),
+    };
+    Ok(lifecycle::package_service_with(&args.name, &connection, &metadata)?.into())
 }
 
 /// `consilium network status`.

@@ -7,7 +7,7 @@ use consilium_protocol::hash::sha256;
 use consilium_protocol::rwset::Version;
 
 use super::record::PrivateWrite;
-use super::{Simulator, entries};
+use super::{Simulator, entries, size};
 use crate::collections::{self, CHANNEL_CONFIG_KEY, CollectionSet, StateLookup};
 use crate::error::LedgerError;
 use crate::state::VersionedValue;
@@ -109,10 +109,12 @@ impl Simulator {
         self.check_collection(namespace, collection)?;
         self.begin_write()?;
         self.note_policy(namespace, collection, key)?;
-        self.recording
-            .collection(namespace, collection)
-            .metadata_writes
-            .insert(key.into(), metadata);
+        let recorded = self.recording.collection(namespace, collection);
+        let writes = &mut recorded.metadata_writes;
+        let replaced = writes.get(key).map_or(0, |old| size::metadata(key, old));
+        self.private_written
+            .count(size::metadata(key, &metadata), replaced)?;
+        writes.insert(key.into(), metadata);
         Ok(())
     }
 
@@ -126,10 +128,10 @@ impl Simulator {
         self.check_collection(namespace, collection)?;
         self.begin_write()?;
         self.note_policy(namespace, collection, key)?;
-        self.recording
-            .collection(namespace, collection)
-            .writes
-            .insert(key.into(), write);
+        let writes = &mut self.recording.collection(namespace, collection).writes;
+        let replaced = writes.get(key).map_or(0, |old| size_of(key, old));
+        self.private_written.count(size_of(key, &write), replaced)?;
+        writes.insert(key.into(), write);
         Ok(())
     }
 
@@ -197,5 +199,12 @@ impl Simulator {
         Err(LedgerError::Refused(format!(
             "collection [{collection}] not defined in the collection config for chaincode [{namespace}]"
         )))
+    }
+}
+
+fn size_of(key: &str, write: &PrivateWrite) -> usize {
+    match write {
+        PrivateWrite::Put(value) => size::entry(key, value),
+        PrivateWrite::Delete | PrivateWrite::Purge => size::entry(key, &[]),
     }
 }
