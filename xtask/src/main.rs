@@ -4,6 +4,7 @@
 //! Owns: installing what a fresh machine lacks, building once, and running things in order. Must not
 //! know: anything about the ledger; the demo itself is `consilium demo`.
 
+mod contracts;
 mod data;
 mod demo;
 mod run;

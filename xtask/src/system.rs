@@ -31,7 +31,7 @@ const BUILD: [Need; 3] = [
     },
 ];
 
-const TEST: [Need; 6] = [
+const TEST: [Need; 9] = [
     Need {
         what: "Node.js 20.9 or newer",
         package: "nodejs",
@@ -51,6 +51,24 @@ const TEST: [Need; 6] = [
         what: "openssl, which asks for certificates as an administrator would",
         package: "openssl",
         present: || succeeds("openssl", &["version"]),
+    },
+    Need {
+        what: "a JDK of Java 17 or newer",
+        package: "default-jdk-headless",
+        present: has_java,
+    },
+    Need {
+        what: "Maven",
+        package: "maven",
+        present: || succeeds("mvn", &["--version"]),
+    },
+    Need {
+        what: "Python 3.10 or newer",
+        package: "python3",
+        present: || {
+            let check = "import sys; sys.exit(sys.version_info < (3, 10))";
+            succeeds("python3", &["-c", check])
+        },
     },
     Need {
         what: "ip, for hosts that a test cuts off",
@@ -124,6 +142,16 @@ fn has_go() -> bool {
             Some((major, minor) >= (1, 21))
         })
         .unwrap_or(false)
+}
+
+/// `javac 17.0.15`; before Java 9 versions began with `1.`.
+fn has_java() -> bool {
+    output("javac", &["--version"])
+        .and_then(|version| {
+            let major = version.strip_prefix("javac ")?.split('.').next()?;
+            major.parse::<u32>().ok()
+        })
+        .is_some_and(|major| major >= 17)
 }
 
 fn has_node() -> bool {

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::{
-    data,
+    contracts, data,
     demo::{BINARY, build},
     run::{command, run, stage},
     system,
@@ -22,7 +22,7 @@ const RECORDING: &str = "../shared/fabric-chain/manifest.json";
 
 type Stage = (&'static str, fn() -> anyhow::Result<()>);
 
-const STAGES: [Stage; 12] = [
+const STAGES: [Stage; 13] = [
     ("system packages", || {
         system::for_build()?;
         system::for_tests()
@@ -50,6 +50,7 @@ const STAGES: [Stage; 12] = [
     ("manifests", manifests),
     ("a network under real clients", node),
     ("Fabric's own programs and its SDK for Go", fabric),
+    ("contracts in four languages", contracts),
     ("faults", faults),
     ("ordering under Fabric's Go modules", ordering),
     ("faults of ordering", ordering_faults),
@@ -124,6 +125,18 @@ fn fabric() -> anyhow::Result<()> {
             .current_dir("tests/go")
             .env("CONSILIUM", absolute(BINARY)?)
             .env("FABRIC_BIN", &programs)
+            .env("NETWORK_DIR", network))
+    })
+}
+
+/// Contracts on Fabric's shims for Go, Node, Java and Python, and contracts that misbehave.
+fn contracts() -> anyhow::Result<()> {
+    contracts::build()?;
+    with_network(|network| {
+        contracts::shorten_patience(network)?;
+        let mut tests = command("npm", ["run", "languages", "--prefix", "tests/node"]);
+        run(tests
+            .env("CONSILIUM", absolute(BINARY)?)
             .env("NETWORK_DIR", network))
     })
 }
