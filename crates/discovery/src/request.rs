@@ -1,10 +1,12 @@
 //! What a request has to be before anybody works on it. Pure. `fabric: discovery/service.go`
 
+use consilium_msp::Certificate;
 use consilium_proto::{
     common::{SignaturePolicy, SignaturePolicyEnvelope, signature_policy::Type},
     discovery::{ChaincodeQuery, Request, SignedRequest, query::Query as Kind},
     protos::ChaincodeInterest,
 };
+use consilium_protocol::hash::sha256;
 
 /// Queries of one request. Fabric has no limit; its own clients send a handful.
 const QUERIES: usize = 256;
@@ -32,12 +34,16 @@ pub(crate) enum Malformed {
     TooLarge(String),
 }
 
-/// Reads a request. With TLS it has to name the certificate that its connection was made with, so
-/// that nobody else can send it; `certificate` is that one's hash.
+/// Reads a request. With TLS it has to name the `certificate` (DER) that its connection was made with,
+/// so that nobody else can send it.
+///
+/// Fabric has this check and never makes it: `NewService` drops the setting that turns it on. So its own
+/// `discover` tool could come to name the hash of the PEM text, which counts as well here, and clients
+/// without a certificate are answered if they claim none.
 pub(crate) fn open(
     signed: &SignedRequest,
     tls: bool,
-    certificate: Option<[u8; 32]>,
+    certificate: Option<&[u8]>,
 ) -> Result<Request, Malformed> {
     let request: Request = consilium_proto::decode(&signed.payload)
         .map_err(|error| Malformed::Unreadable(error.to_string()))?;
@@ -49,13 +55,24 @@ pub(crate) fn open(
         return Err(Malformed::NoIdentity);
     }
     if tls {
-        let certificate = certificate.ok_or(Malformed::NoCertificate)?;
-        if authentication.client_tls_cert_hash != certificate[..] {
-            return Err(Malformed::OtherCertificate);
-        }
+        bound(&authentication.client_tls_cert_hash, certificate)?;
     }
     limit(&request)?;
     Ok(request)
+}
+
+/// Whether a claimed hash is that of the certificate; without one nothing may be claimed.
+fn bound(claimed: &[u8], certificate: Option<&[u8]>) -> Result<(), Malformed> {
+    match certificate {
+        // The SDK for Go hashes nothing where it has no certificate.
+        None if claimed.is_empty() || claimed == sha256(b"") => Ok(()),
+        None => Err(Malformed::NoCertificate),
+        Some(der) if claimed == sha256(der) => Ok(()),
+        Some(der) => match Certificate::from_der(der) {
+            Ok(parsed) if claimed == sha256(parsed.pem().as_bytes()) => Ok(()),
+            _ => Err(Malformed::OtherCertificate),
+        },
+    }
 }
 
 fn limit(request: &Request) -> Result<(), Malformed> {
@@ -164,18 +181,23 @@ mod tests {
         discovery::{AuthInfo, PeerMembershipQuery, Query},
         protos::ChaincodeCall,
     };
+    use consilium_testkit::Authority;
     use prost::Message;
 
-    const HASH: [u8; 32] = [7; 32];
+    const CERTIFICATE: &[u8] = b"no certificate, but that is not looked at";
 
-    fn request() -> Request {
+    fn claiming(hash: &[u8]) -> Request {
         Request {
             authentication: Some(AuthInfo {
                 client_identity: Bytes::from_static(b"somebody"),
-                client_tls_cert_hash: Bytes::copy_from_slice(&HASH),
+                client_tls_cert_hash: Bytes::copy_from_slice(hash),
             }),
             queries: Vec::new(),
         }
+    }
+
+    fn request() -> Request {
+        claiming(&sha256(CERTIFICATE))
     }
 
     fn signed(request: &Request) -> SignedRequest {
@@ -187,50 +209,61 @@ mod tests {
 
     #[test]
     fn requests_are_bound_to_their_connection() {
-        let good = request();
+        let text = Authority::root("ca").cert_pem().to_owned();
+        let der = Certificate::from_pem(text.as_bytes()).unwrap();
+        let der = der.der();
+        let of_der = sha256(der).to_vec();
+        let of_pem = sha256(text.as_bytes()).to_vec();
+        let of_nothing = sha256(b"").to_vec();
+        let of_other = sha256(b"other").to_vec();
+        let (none, some) = (None, Some(der));
+        let mismatch = || Err(Malformed::OtherCertificate);
+        for (claimed, certificate, expected) in [
+            (&of_der[..], some, Ok(())),
+            (&of_pem, some, Ok(())),
+            (&of_other, some, mismatch()),
+            (&of_nothing, some, mismatch()),
+            (&[], some, mismatch()),
+            (&of_der[..31], some, mismatch()),
+            (&[], none, Ok(())),
+            (&of_nothing, none, Ok(())),
+            (&of_der, none, Err(Malformed::NoCertificate)),
+            (&of_other, none, Err(Malformed::NoCertificate)),
+        ] {
+            let request = signed(&claiming(claimed));
+            let opened = open(&request, true, certificate).map(|_| ());
+            assert_eq!(opened, expected, "{claimed:?} {certificate:?}");
+            assert!(open(&request, false, certificate).is_ok());
+        }
+        let unreadable = signed(&claiming(&of_other));
+        let opened = open(&unreadable, true, Some(CERTIFICATE)).map(|_| ());
+        assert_eq!(opened, mismatch());
+    }
+
+    #[test]
+    fn requests_say_who_asks() {
         let mut nobody = request();
         nobody.authentication = None;
         let mut nameless = request();
-        let mut unbound = request();
-        if let (Some(nameless), Some(unbound)) =
-            (&mut nameless.authentication, &mut unbound.authentication)
-        {
+        if let Some(nameless) = &mut nameless.authentication {
             nameless.client_identity = Bytes::new();
-            unbound.client_tls_cert_hash = Bytes::new();
         }
-        for (request, tls, certificate, expected) in [
-            (&good, true, Some(HASH), None),
-            (&good, false, None, None),
-            (&unbound, false, Some(HASH), None),
-            (&good, true, None, Some(Malformed::NoCertificate)),
-            (
-                &good,
-                true,
-                Some([8; 32]),
-                Some(Malformed::OtherCertificate),
-            ),
-            (
-                &unbound,
-                true,
-                Some(HASH),
-                Some(Malformed::OtherCertificate),
-            ),
-            (&nobody, true, Some(HASH), Some(Malformed::NoAuthentication)),
-            (&nameless, true, Some(HASH), Some(Malformed::NoIdentity)),
-        ] {
-            let opened = open(&signed(request), tls, certificate);
-            assert_eq!(opened.err(), expected, "{request:?} {certificate:?}");
+        for tls in [true, false] {
+            let opened =
+                |request: &SignedRequest| open(request, tls, Some(CERTIFICATE)).map(|_| ());
+            assert_eq!(opened(&signed(&nobody)), Err(Malformed::NoAuthentication));
+            assert_eq!(
+                opened(&SignedRequest::default()),
+                Err(Malformed::NoAuthentication)
+            );
+            assert_eq!(opened(&signed(&nameless)), Err(Malformed::NoIdentity));
+            let garbage = SignedRequest {
+                payload: Bytes::from_static(b"\xff\xff"),
+                signature: Bytes::new(),
+            };
+            let error = opened(&garbage).unwrap_err().to_string();
+            assert!(error.starts_with("failed parsing request: "), "{error}");
         }
-        let garbage = SignedRequest {
-            payload: Bytes::from_static(b"\xff\xff"),
-            signature: Bytes::new(),
-        };
-        let error = open(&garbage, true, Some(HASH)).unwrap_err().to_string();
-        assert!(error.starts_with("failed parsing request: "), "{error}");
-        assert_eq!(
-            open(&SignedRequest::default(), true, Some(HASH)),
-            Err(Malformed::NoAuthentication)
-        );
     }
 
     fn asks(interests: Vec<ChaincodeInterest>) -> Query {
@@ -308,7 +341,7 @@ mod tests {
                 queries,
                 ..request()
             };
-            let opened = open(&signed(&request), true, Some(HASH));
+            let opened = open(&signed(&request), true, Some(CERTIFICATE));
             match opened {
                 Ok(_) => assert!(accepted, "{count}"),
                 Err(Malformed::TooLarge(_)) => assert!(!accepted, "{count}"),

@@ -15,10 +15,7 @@ use consilium_proto::{
     },
     protos::ChaincodeInterest,
 };
-use consilium_protocol::{
-    config::{ChannelConfig, paths},
-    hash::sha256,
-};
+use consilium_protocol::config::{ChannelConfig, paths};
 use consilium_transport::MAX_MESSAGE;
 use rand::seq::SliceRandom;
 use tokio::sync::Semaphore;
@@ -318,10 +315,9 @@ impl discovery_server::Discovery for DiscoveryService {
                 Status::resource_exhausted("too many requests for /discovery.Discovery/Discover")
             })?;
         let certificate = consilium_transport::client_certificate(&request);
-        let certificate = certificate.as_deref().map(sha256);
         let from = consilium_transport::remote_address(&request);
         let signed = request.into_inner();
-        let opened = request::open(&signed, discovery.options.tls, certificate);
+        let opened = request::open(&signed, discovery.options.tls, certificate.as_deref());
         let request = opened.map_err(|error| {
             tracing::warn!(?from, %error, "a discovery request is malformed");
             let text = error.to_string();

@@ -459,6 +459,10 @@ async fn only_members_are_answered_and_bad_requests_are_refused() {
         refused(&anonymous, good).await,
         unknown("client didn't send a TLS certificate")
     );
+    assert!(
+        anonymous.ask(CHANNEL, config()).await.is_ok(),
+        "a request that claims no certificate is bound to none"
+    );
     let many = vec![query(CHANNEL, Some(config())); 1000];
     let (code, text) = refused(&asker, asker.sign(&asker.request(many))).await;
     assert_eq!(code, Code::InvalidArgument, "{text}");

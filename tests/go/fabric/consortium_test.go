@@ -39,6 +39,7 @@ func TestConsortium(t *testing.T) {
 		{"private data that was missed is reconciled", (*consortium).reconciliation},
 		{"private data is purged everywhere", (*consortium).purge},
 		{"a new version under the same name", (*consortium).upgrade},
+		{"discovery answers the same", (*consortium).discovery},
 		{"every block is the same", (*consortium).sameBlocks},
 	} {
 		if !t.Run(step.name, func(inner *testing.T) { step.run(shared, inner) }) {
