@@ -47,10 +47,8 @@ pub(crate) fn import(
     membership: &dyn Membership,
     options: &StoreOptions,
 ) -> Result<String, LedgerError> {
-    let metadata = Metadata::read_and_verify(folder)?;
+    let metadata = verified(folder)?;
     let channel = metadata.signable.channel_name.clone();
-    consilium_protocol::names::validate_channel_id(&channel)
-        .map_err(|error| LedgerError::Snapshot(format!("the snapshot's channel: {error}")))?;
     if Database::exists(path) {
         return Err(LedgerError::Exists(channel));
     }
@@ -72,6 +70,26 @@ pub(crate) fn import(
     Ok(channel)
 }
 
+/// What a snapshot says about itself, which its files are.
+fn verified(folder: &Path) -> Result<Metadata, LedgerError> {
+    let metadata = Metadata::read_and_verify(folder)?;
+    consilium_protocol::names::validate_channel_id(&metadata.signable.channel_name)
+        .map_err(|error| LedgerError::Snapshot(format!("the snapshot's channel: {error}")))?;
+    Ok(metadata)
+}
+
+/// Everything of an import but its last write, which makes it one. Gives the channel's name.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn read(
+    database: &Database,
+    folder: &Path,
+    membership: &dyn Membership,
+) -> Result<String, LedgerError> {
+    let metadata = verified(folder)?;
+    read_into(database, folder, &metadata, membership)?;
+    Ok(metadata.signable.channel_name)
+}
+
 fn fill(
     path: &Path,
     folder: &Path,
@@ -80,8 +98,17 @@ fn fill(
     options: &StoreOptions,
 ) -> Result<(), LedgerError> {
     let database = Database::open(path, Owner::Peer, options)?;
+    read_into(&database, folder, metadata, membership)?.finish()
+}
+
+fn read_into<'a>(
+    database: &'a Database,
+    folder: &'a Path,
+    metadata: &'a Metadata,
+    membership: &dyn Membership,
+) -> Result<Import<'a>, LedgerError> {
     let mut import = Import {
-        database: &database,
+        database,
         batch: database.batch(),
         bytes: 0,
         folder,
@@ -107,7 +134,7 @@ fn fill(
         let lives = collections.block_to_live(namespace, collection);
         private::note_boot_key(&boot, eligible, lives, batch)
     })?;
-    import.finish()
+    Ok(import)
 }
 
 /// Collections by chaincode, and what this peer is to them.

@@ -13,6 +13,8 @@ mod requests;
 
 pub use import::Membership;
 pub(crate) use import::import;
+#[cfg(feature = "fuzzing")]
+pub(crate) use import::read;
 pub(crate) use requests::Snapshots;
 
 /// Names of files, without what comes after the dot.
