@@ -1,5 +1,5 @@
-//! Chores of the workspace: `cargo xtask demo`, `cargo xtask test`, `cargo xtask simulate` and
-//! `cargo xtask validate`.
+//! Chores of the workspace: `cargo xtask demo`, `cargo xtask test`, `cargo xtask simulate`,
+//! `cargo xtask validate` and `cargo xtask fuzz`.
 //!
 //! Owns: installing what a fresh machine lacks, building once, and running things in order. Must not
 //! know: anything about the ledger; the demo itself is `consilium demo`.
@@ -7,12 +7,15 @@
 mod contracts;
 mod data;
 mod demo;
+mod fuzz;
 mod run;
 mod seeded;
 mod simulate;
 mod system;
 mod test;
 mod validate;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -33,9 +36,14 @@ enum Command {
     Simulate(simulate::Simulate),
     /// Compare validation with its reference on random transactions.
     Validate(validate::Validate),
+    /// Run every decoder under libFuzzer, for as long as asked.
+    Fuzz(fuzz::Fuzz),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
+    if let Some(code) = fuzz::wrapped() {
+        return Ok(code);
+    }
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .ok_or_else(|| anyhow::anyhow!("xtask lies in the workspace"))?;
@@ -45,5 +53,7 @@ fn main() -> anyhow::Result<()> {
         Command::Test(test) => test.run(),
         Command::Simulate(simulate) => simulate.run(),
         Command::Validate(validate) => validate.run(),
-    }
+        Command::Fuzz(fuzz) => fuzz.run(),
+    }?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -13,6 +13,12 @@
 //! and `in_process` (contracts); [`lifecycle`] for definitions.
 
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing {
+    //! A door for the fuzz targets to what a chaincode sends.
+    pub use crate::shim::fuzzing::{Call, registration};
+}
 mod host;
 mod in_process;
 mod install;

@@ -17,6 +17,9 @@ mod endorse;
 mod evaluate;
 mod events;
 mod failure;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod members;
 mod options;
 mod orderers;

@@ -19,6 +19,9 @@ mod database;
 mod error;
 mod extras;
 pub mod failpoint;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod history;
 mod indexes;
 mod ledger;

@@ -9,6 +9,8 @@ mod apply;
 mod boot;
 mod clear;
 mod expiry;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod history;
 mod keys;
 mod missing;

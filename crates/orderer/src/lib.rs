@@ -30,6 +30,9 @@ mod error;
 pub mod filters;
 mod follower;
 mod forward;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod member;
 mod metrics;
 mod multipart;

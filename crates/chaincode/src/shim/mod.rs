@@ -6,6 +6,8 @@
 //! (chaincode-shim.md; fabric: core/chaincode/handler.go)
 
 mod exchange;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod iterators;
 mod requests;
 mod stream;

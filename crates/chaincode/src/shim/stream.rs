@@ -352,7 +352,7 @@ impl Drop for Entry<'_> {
     }
 }
 
-fn check_registration(ccid: &str, first: &ChaincodeMessage) -> Result<(), String> {
+pub(super) fn check_registration(ccid: &str, first: &ChaincodeMessage) -> Result<(), String> {
     if first.r#type() != Type::Register {
         return Err(format!(
             "[{}] Fabric side handler cannot handle message ({}) while in created state",

@@ -12,6 +12,8 @@ mod scan;
 
 pub(crate) use files::{Appended, BlockFiles, sync_folder};
 pub(crate) use position::{Location, Position};
+#[cfg(feature = "fuzzing")]
+pub(crate) use record::decode;
 pub(crate) use record::{Fault, Kind, Record, encode_block, encode_extras};
 pub(crate) use scan::{Found, Scan};
 

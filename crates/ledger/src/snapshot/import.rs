@@ -56,10 +56,8 @@ pub(crate) fn import(
     joiner: &dyn Joiner,
     options: &StoreOptions,
 ) -> Result<String, LedgerError> {
-    let metadata = Metadata::read_and_verify(folder, &|| joiner.has_given_up())?;
+    let metadata = verified(folder, joiner)?;
     let channel = metadata.signable.channel_name.clone();
-    consilium_protocol::names::validate_channel_id(&channel)
-        .map_err(|error| LedgerError::Snapshot(format!("the snapshot's channel: {error}")))?;
     if Database::exists(path) {
         return Err(LedgerError::Exists(channel));
     }
@@ -81,6 +79,26 @@ pub(crate) fn import(
     Ok(channel)
 }
 
+/// What a snapshot says about itself, which its files are.
+fn verified(folder: &Path, joiner: &dyn Joiner) -> Result<Metadata, LedgerError> {
+    let metadata = Metadata::read_and_verify(folder, &|| joiner.has_given_up())?;
+    consilium_protocol::names::validate_channel_id(&metadata.signable.channel_name)
+        .map_err(|error| LedgerError::Snapshot(format!("the snapshot's channel: {error}")))?;
+    Ok(metadata)
+}
+
+/// Everything of an import but its last write, which makes it one. Gives the channel's name.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn read(
+    database: &Database,
+    folder: &Path,
+    joiner: &dyn Joiner,
+) -> Result<String, LedgerError> {
+    let metadata = verified(folder, joiner)?;
+    read_into(database, folder, &metadata, joiner)?;
+    Ok(metadata.signable.channel_name)
+}
+
 fn fill(
     path: &Path,
     folder: &Path,
@@ -89,8 +107,17 @@ fn fill(
     options: &StoreOptions,
 ) -> Result<(), LedgerError> {
     let database = Database::open(path, Owner::Peer, options)?;
+    read_into(&database, folder, metadata, joiner)?.finish()
+}
+
+fn read_into<'a>(
+    database: &'a Database,
+    folder: &'a Path,
+    metadata: &'a Metadata,
+    joiner: &'a dyn Joiner,
+) -> Result<Import<'a>, LedgerError> {
     let mut import = Import {
-        database: &database,
+        database,
         batch: database.batch(),
         bytes: 0,
         folder,
@@ -124,7 +151,7 @@ fn fill(
         let lives = collections.block_to_live(namespace, collection);
         private::note_boot_key(&boot, eligible, lives, batch)
     })?;
-    import.finish()
+    Ok(import)
 }
 
 /// A channel that the peer cannot run is not taken over.

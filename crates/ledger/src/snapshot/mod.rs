@@ -13,6 +13,8 @@ mod requests;
 
 pub use import::Joiner;
 pub(crate) use import::import;
+#[cfg(feature = "fuzzing")]
+pub(crate) use import::read;
 pub(crate) use metadata::Metadata;
 pub(crate) use requests::Snapshots;
 

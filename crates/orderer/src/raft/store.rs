@@ -378,7 +378,7 @@ fn add(batch: &mut Vec<Op>, change: Change) -> usize {
 }
 
 /// Channel names hold no zero byte, so no key of one channel lies among another's.
-fn entry_key(channel: &str, index: u64) -> Vec<u8> {
+pub(crate) fn entry_key(channel: &str, index: u64) -> Vec<u8> {
     [b"l", channel.as_bytes(), &[0], &index.to_be_bytes()].concat()
 }
 

@@ -1,0 +1,6 @@
+//! `cargo +nightly fuzz run --sanitizer none proposal`; what it does is in `crates/fuzzing`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    consilium_fuzzing::run("proposal", data);
+});
