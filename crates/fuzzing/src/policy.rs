@@ -150,13 +150,17 @@ fn satisfied(
 ) -> bool {
     match rule.and_then(|rule| rule.r#type.as_ref()) {
         Some(Type::SignedBy(principal)) => {
-            for index in 0..used.len() {
-                if !used[index] && holds(index, *principal as usize) {
-                    used[index] = true;
-                    return true;
+            let first = used
+                .iter_mut()
+                .enumerate()
+                .find(|(index, used)| !**used && holds(*index, *principal as usize));
+            match first {
+                Some((_, used)) => {
+                    *used = true;
+                    true
                 }
+                None => false,
             }
-            false
         }
         Some(Type::NOutOf(gate)) => {
             let mut count = 0;

@@ -161,6 +161,14 @@ impl PeerSupport for Peer {
         Err("this peer joins no channel".into())
     }
 
+    fn join_by_snapshot(&self, _: &str) -> Result<(), String> {
+        Err("this peer joins no channel".into())
+    }
+
+    fn joining_by_snapshot(&self) -> Option<String> {
+        None
+    }
+
     fn local_msp(&self) -> &Arc<Msp> {
         &self.msp
     }

@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::OnceLock;
 
+use bytes::Bytes;
 use consilium_ledger::Joiner;
 use consilium_ledger::fuzzing::SnapshotReader;
-use consilium_proto::{common, protos::StaticCollectionConfig};
+use consilium_proto::{
+    common, privacyenabledstate::SnapshotRecord, protos::StaticCollectionConfig,
+};
 use consilium_protocol::config::ChannelConfig;
 use consilium_protocol::hash::sha256;
+use prost::Message as _;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -18,14 +22,17 @@ use crate::world;
 pub(crate) const SIGNABLE: &str = "_snapshot_signable_metadata.json";
 pub(crate) const ADDITIONAL: &str = "_snapshot_additional_metadata.json";
 
+const STATE: &str = "public_state.data";
+const STATE_METADATA: &str = "public_state.metadata";
+
 /// Files by their number in an input.
 pub(crate) const FILES: [&str; 10] = [
     "txids.data",
     "txids.metadata",
     "confighistory.data",
     "confighistory.metadata",
-    "public_state.data",
-    "public_state.metadata",
+    STATE,
+    STATE_METADATA,
     "private_state_hashes.data",
     "private_state_hashes.metadata",
     SIGNABLE,
@@ -55,13 +62,17 @@ impl Joiner for Member {
 }
 
 /// Files: the number of each, then its content as a part. What is not given of the two that describe
-/// the others is made to fit.
+/// the others is made to fit; without a public state there is one with the channel's configuration,
+/// which no peer does without.
 pub(crate) fn run(data: &[u8]) -> bool {
     let mut files: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
     let mut input = Input::new(data);
     while !input.is_empty() {
         let name = FILES[usize::from(input.byte()) % FILES.len()];
         files.insert(name, input.part().to_vec());
+    }
+    if !files.contains_key(STATE) {
+        configure(&mut files);
     }
     describe(&mut files);
     let folder = world::folder();
@@ -94,6 +105,27 @@ fn reader() -> &'static (SnapshotReader, TempDir) {
         let reader = SnapshotReader::new(folder.path()).expect("a database");
         (reader, folder)
     })
+}
+
+/// The public state of a channel that has nothing but its configuration.
+fn configure(files: &mut BTreeMap<&str, Vec<u8>>) {
+    let config = common::ConfigEnvelope {
+        config: Some(world::config().config().clone()),
+        last_update: None,
+    };
+    let record = SnapshotRecord {
+        key: Bytes::from_static(b"CHANNEL_CONFIG_ENV_BYTES"),
+        value: config.encode_to_vec().into(),
+        metadata: Bytes::new(),
+        // Two zeros, each with its length.
+        version: Bytes::from_static(b"\0\0"),
+    };
+    // The format's version, then the one record behind its length.
+    let mut state = vec![1];
+    state.extend(record.encode_length_delimited_to_vec());
+    files.insert(STATE, state);
+    // One namespace, without a name, of one record.
+    files.insert(STATE_METADATA, vec![1, 1, 0, 1]);
 }
 
 fn describe(files: &mut BTreeMap<&str, Vec<u8>>) {

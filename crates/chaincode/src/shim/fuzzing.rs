@@ -42,6 +42,7 @@ impl Call {
         let (exchange, _) = Exchange::new(Arc::new(session), chaincode, false);
         let limits = Limits {
             total_query: 1000,
+            history: true,
             write_batch: Some(1000),
             multiple_keys: Some(1000),
         };

@@ -8,7 +8,6 @@ use consilium_ledger::BlockStore;
 use consilium_msp::Signer;
 use consilium_proto::consilium::replication as raft;
 use consilium_proto::gossip::{PeerTime, gossip_message::Content, gossip_message::Tag};
-use consilium_proto::privacyenabledstate::SnapshotRecord;
 use consilium_proto::protos::chaincode_message::Type;
 use consilium_proto::protos::{self, ChaincodeMessage};
 use consilium_protocol::block::{header_hash, new_block};
@@ -27,7 +26,6 @@ pub(super) fn seeds() -> Vec<Seed> {
     packages(&mut seeds);
     block_files(&mut seeds);
     records(&mut seeds);
-    snapshots(&mut seeds);
     messages(&mut seeds);
     orderers(&mut seeds);
     chaincode(&mut seeds);
@@ -156,32 +154,6 @@ fn records(seeds: &mut Vec<Seed>) {
     seeds.extend(all.map(|(name, content)| seed("records", name, content)));
 }
 
-fn snapshots(seeds: &mut Vec<Seed>) {
-    let mut content = Vec::new();
-    let mut file = |number: u8, records: &[&[u8]], numbers: &[u8]| {
-        let mut file = vec![1];
-        file.extend_from_slice(numbers);
-        for record in records {
-            file.push(record.len() as u8);
-            file.extend_from_slice(record);
-        }
-        content.push(number);
-        put_part(&mut content, &file);
-    };
-    file(0, &[b"first", b"second"], &[]);
-    file(1, &[], &[2]);
-    let record = SnapshotRecord {
-        key: Bytes::from_static(b"key"),
-        value: Bytes::from_static(b"value"),
-        metadata: Bytes::from_static(b"\x12\x03\x0a\x01m"),
-        version: Bytes::from_static(b"\x01\x05\x01\x02"),
-    };
-    let record = record.encode_to_vec();
-    file(4, &[&record, &record], &[]);
-    file(5, &[], b"\x01\x02kv\x02");
-    seeds.push(seed("snapshot", "made", content));
-}
-
 fn messages(seeds: &mut Vec<Seed>) {
     let organization = Organization::new("Org1MSP", "org1.example.com");
     let signer = organization.signer("peer0", NodeOu::Peer);
@@ -241,14 +213,14 @@ fn orderers(seeds: &mut Vec<Seed>) {
         entry(2, raft::entry::Payload::Batch(raft::Batch { envelopes })),
         entry(3, raft::entry::Payload::Config(Bytes::from_static(b"c"))),
     ];
-    let vote = Some(raft::Vote {
+    let vote = raft::Vote {
         term: 3,
         node: 1,
         committed: true,
-    });
+    };
     let append = raft::AppendRequest {
         channel: "channel".into(),
-        vote,
+        vote: Some(vote),
         previous: None,
         committed: id(2, 1),
         entries: entries.to_vec(),
@@ -256,7 +228,7 @@ fn orderers(seeds: &mut Vec<Seed>) {
     };
     let request = raft::VoteRequest {
         channel: "channel".into(),
-        vote,
+        vote: Some(vote),
         last: id(2, 3),
         leadership_transfer: false,
         pre_vote: true,
@@ -288,7 +260,7 @@ fn orderers(seeds: &mut Vec<Seed>) {
         value(b'l', index as u8, &entry.encode_to_vec());
     }
     value(b'n', 0, &1u64.to_be_bytes());
-    value(b'v', 0, &vote.unwrap_or_default().encode_to_vec());
+    value(b'v', 0, &vote.encode_to_vec());
     value(b'p', 0, &id(1, 0).unwrap_or_default().encode_to_vec());
     value(b's', 0, &snapshot.encode_to_vec());
     seeds.push(seed("raft", "log", log));
@@ -344,7 +316,6 @@ fn chaincode(seeds: &mut Vec<Seed>) {
             r#type: protos::write_record::Type::PutState as i32,
             ..Default::default()
         }],
-        ..Default::default()
     };
     let metadata = protos::PutStateMetadata {
         key: "key03".into(),

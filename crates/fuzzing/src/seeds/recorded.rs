@@ -15,7 +15,7 @@ use crate::snapshot::FILES;
 /// Blocks with something of everything, small ones.
 const BLOCKS: [u64; 3] = [11, 8, 24];
 /// Blocks whose transactions are inputs by themselves, the first of each.
-const TRANSACTIONS: [u64; 8] = [2, 9, 13, 16, 22, 28, 30, 37];
+const TRANSACTIONS: [u64; 7] = [2, 9, 13, 16, 28, 30, 37];
 /// The first block that changes the configuration.
 const CONFIG: u64 = 44;
 
