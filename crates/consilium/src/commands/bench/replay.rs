@@ -39,8 +39,8 @@ const READ_PAUSE: Duration = Duration::from_millis(1);
 /// Longest read that is counted as what it is, in nanoseconds.
 const LONGEST: u64 = 60_000_000_000;
 
-/// Part by which the ceiling may differ before and behind the replay.
-const STEADY: f64 = 0.1;
+/// Part of its threads' time that the ceiling has on a machine that does nothing else.
+const ALONE: f64 = 0.95;
 
 /// How to replay.
 #[derive(Debug, Args)]
@@ -92,6 +92,8 @@ struct Report {
     cpu_us_per_transaction: Option<f64>,
     /// The same while the ceiling is measured: what of it is signatures.
     ceiling_cpu_us_per_transaction: Option<f64>,
+    /// Cores that the ceiling had: fewer than threads where other work ran on the machine.
+    ceiling_cores: Option<f64>,
     /// The same by the threads' names: what `commit` takes, no number of cores makes shorter.
     cpu_us_by_thread: BTreeMap<String, f64>,
     peak_memory_bytes: Option<u64>,
@@ -173,6 +175,7 @@ pub async fn run(args: ReplayArgs) -> anyhow::Result<()> {
         percent_of_ceiling: 100.0 * rate / mean,
         percent_of_ceiling_by_cpu: cpu.zip(ceiling_cpu).map(|(cpu, least)| 100.0 * least / cpu),
         cpu_us_per_transaction: cpu,
+        ceiling_cores: ceiling_cpu.map(|cpu| cpu * mean / 1e6),
         ceiling_cpu_us_per_transaction: ceiling_cpu,
         cpu_us_by_thread: replayed
             .cpu_by_thread
@@ -360,9 +363,14 @@ fn print(report: &Report) {
     if let Some(percent) = report.percent_of_ceiling_by_cpu {
         println!("{percent:.1} % by CPU time");
     }
-    let (before, after) = (report.ceiling_before, report.ceiling_after);
-    if (before - after).abs() > STEADY * before.max(after) {
-        println!("the ceiling moved: other work ran on this machine, and the rates say little");
+    if let Some(cores) = report.ceiling_cores
+        && cores < ALONE * report.threads as f64
+    {
+        println!(
+            "the ceiling had {cores:.1} of {} cores: other work ran on this machine, and only CPU \
+             time can be relied on",
+            report.threads
+        );
     }
     println!("valid: {} (with the chaincode's definition)", report.valid);
     let cpu = report.cpu_us_per_transaction;
