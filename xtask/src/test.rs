@@ -49,7 +49,7 @@ const STAGES: [Stage; 13] = [
     ("build", build),
     ("manifests", manifests),
     ("a network under real clients", node),
-    ("Fabric's own programs and its SDK for Go", fabric),
+    ("Fabric's own programs and SDKs", fabric),
     ("contracts in four languages", contracts),
     ("faults", faults),
     ("ordering under Fabric's Go modules", ordering),
@@ -105,7 +105,7 @@ fn node() -> anyhow::Result<()> {
 }
 
 /// Fabric's command line and a peer of Fabric's in one channel with ours, built from their source; an
-/// application on the gateway SDK for Go.
+/// application on the gateway SDKs for Go and Java.
 fn fabric() -> anyhow::Result<()> {
     let programs = absolute("target/test/fabric")?;
     run(command(
