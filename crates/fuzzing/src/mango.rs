@@ -84,6 +84,7 @@ fn asked(query: &Query, index: Option<&Index>, documents: &[Document]) {
         let result: Result<serde_json::Map<String, Value>, _> = serde_json::from_slice(&result);
         assert!(!result.expect("a JSON object").contains_key("_id"));
         match (&access, index) {
+            (Ok(Access::Nothing), _) if query.asks_for_nothing() => {}
             (Ok(Access::Nothing), _) => panic!("a plan leaves out {document:?}"),
             (Ok(Access::Records { start, end, .. }), Some(index)) => {
                 // Who asks for an index with a filter asks only for what it covers.

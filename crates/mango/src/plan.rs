@@ -11,7 +11,6 @@ use crate::error::MangoError;
 use crate::index::Index;
 use crate::query::Query;
 use crate::range::Bounds;
-use crate::selector::Selector;
 
 /// Where the results are, in the order in which they are given out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,8 +82,7 @@ pub fn plan<I: Borrow<Index>>(query: &Query, indexes: &[I]) -> Result<Access, Ma
         (_, true) => usable,
     };
     let ranges = selector.ranges();
-    let never = matches!(selector, Selector::And(all) | Selector::Or(all) if all.is_empty());
-    if never || ranges.values().any(Bounds::is_empty) {
+    if query.asks_for_nothing() || ranges.values().any(Bounds::is_empty) {
         return Ok(Access::Nothing);
     }
     let best = candidates
