@@ -19,7 +19,6 @@ const pids = ['hospital', 'maker', 'regulator'].map((org) => {
     return readFileSync(file, 'utf8').split(' ')[0];
 });
 const hundredMegabytes = 100 * 1024 * 1024;
-const sixteenKibibytes = Buffer.alloc(16384);
 let server;
 
 before(async () => {
@@ -31,11 +30,13 @@ before(async () => {
 });
 
 // What a test did to the service is that test's alone.
-beforeEach(async () => {
+beforeEach(restart);
+
+async function restart() {
     await wrongdoer.stop();
     await wrongdoer.start();
     await wrongdoer.ready();
-});
+}
 
 after(async () => {
     server.forceShutdown();
@@ -74,11 +75,17 @@ async function unharmed(...contracts) {
 }
 
 test('an endless loop ends with the execution timeout, and others go on meanwhile', async () => {
-    let over = false;
-    const looping = refusal(wrongdoer.evaluate('loop')).finally(() => { over = true; });
-    await unharmed(neighbour, wrongdoer);
-    assert.equal(over, false, 'the loop was still on while others went on');
-    assert.match(await looping, /timeout expired while executing transaction/);
+    // A machine that is busy with other things may take longer than the timeout for the others.
+    for (let attempt = 1, meanwhile = false; !meanwhile; attempt += 1) {
+        assert.ok(attempt <= 5, 'others never went on before the loop was over');
+        let over = false;
+        const looping = refusal(wrongdoer.evaluate('loop')).finally(() => { over = true; });
+        await unharmed(neighbour, wrongdoer);
+        meanwhile = !over;
+        assert.match(await looping, /timeout expired while executing transaction/);
+        // The loop itself goes on in the service.
+        await restart();
+    }
 });
 
 test('a process that runs out of memory fails its call, and is dialled again', async () => {
@@ -157,12 +164,9 @@ function behave(name, call, stream) {
             say(Type.PUT_STATE, { payload: Buffer.alloc(hundredMegabytes + 1) });
             break;
         case 'chatter':
-            // Requests of no transaction, 160 MiB of them, whose refusals nobody reads.
-            stream.pause();
-            for (let number = 0; number < 10000; number += 1) {
-                say(Type.GET_STATE, { txid: `none-${number}`, payload: sixteenKibibytes });
-            }
-            stream.write(completed(call), () => stream.resume());
+            // Requests of no transaction, faster than the refusals are read.
+            for (let number = 0; number < 2000; number += 1) say(Type.GET_STATE, { txid: `none-${number}` });
+            stream.write(completed(call));
             break;
         case 'twice':
             // Two requests at a time; the second is dropped, as in Fabric.

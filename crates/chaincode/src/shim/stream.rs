@@ -391,3 +391,6 @@ fn failed(kind: Type, channel: &str, tx_id: &str, cause: &str) -> ChaincodeMessa
     );
     message(Type::Error, text.into(), channel, tx_id)
 }
+
+#[cfg(test)]
+mod tests;
