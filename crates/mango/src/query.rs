@@ -43,7 +43,7 @@ pub(crate) struct IndexHint {
 impl Query {
     /// Whether the whole selector is an `$and` or an `$or` of nothing. Such a query finds nothing, though
     /// as a part of another one the former holds for everything.
-    /// couchdb: src/mango/test/21-empty-selector-tests.py
+    /// couchdb: src/mango/src/mango_cursor.erl maybe_noop_range
     pub fn asks_for_nothing(&self) -> bool {
         matches!(&self.selector, Selector::And(all) | Selector::Or(all) if all.is_empty())
     }
