@@ -436,14 +436,16 @@ impl Host {
         .map_err(StateError::Request)?
     }
 
-    /// Runs a resolved chaincode on `session`.
+    /// Runs a resolved chaincode on `session`. Decorations are a peer's word to its chaincodes: what a
+    /// client put there does not pass. fabric: core/endorser/support.go, `Execute`
     async fn run(
         self: &Arc<Self>,
         session: &Arc<Session>,
         name: &str,
-        input: ChaincodeInput,
+        mut input: ChaincodeInput,
         runnable: &Arc<Runnable>,
     ) -> Result<Outcome, String> {
+        input.decorations.clear();
         let is_init = self.check_init(session, name, &input, runnable).await?;
         let ccid = &runnable.package.id;
         let patience = self.options.execute_timeout;

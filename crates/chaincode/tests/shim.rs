@@ -6,8 +6,9 @@ use bytes::Bytes;
 use consilium_chaincode::lifecycle::{package_in_process, package_service};
 use consilium_chaincode::{Connection, ConnectionTls, HostOptions};
 use consilium_proto::protos::{
-    ChaincodeAdditionalParams, GetStateMultipleResult, QueryResponse, QueryResponseMetadata,
-    Response, SignedProposal, StateMetadataResult,
+    ChaincodeAdditionalParams, ChaincodeInput, ChaincodeInvocationSpec, ChaincodeProposalPayload,
+    GetStateMultipleResult, Proposal, QueryResponse, QueryResponseMetadata, Response,
+    SignedProposal, StateMetadataResult,
 };
 use consilium_proto::queryresult::KeyModification;
 use consilium_protocol::hash::sha256;
@@ -542,6 +543,33 @@ async fn a_chaincode_gets_the_proposal_as_the_client_signed_it() {
         .expect("a response");
     let seen = SignedProposal::decode(execution.response.payload).expect("a signed proposal");
     assert_eq!(seen, signed);
+}
+
+#[tokio::test]
+async fn what_a_client_calls_a_decoration_of_the_peer_does_not_reach_the_chaincode() {
+    let (consortium, _service) = with_everything().await;
+    let mut signed = ask("cc", &["input"]).signed(&*consortium.peers[ORG1].client);
+    let mut proposal = Proposal::decode(signed.proposal_bytes).expect("a proposal");
+    let mut payload = ChaincodeProposalPayload::decode(proposal.payload).expect("its payload");
+    let mut invocation = ChaincodeInvocationSpec::decode(payload.input).expect("an invocation");
+    let input = invocation
+        .chaincode_spec
+        .as_mut()
+        .and_then(|spec| spec.input.as_mut());
+    let trusted = Bytes::from_static(b"said the client");
+    input
+        .expect("an input")
+        .decorations
+        .insert("trusted".into(), trusted);
+    payload.input = invocation.encode_to_vec().into();
+    proposal.payload = payload.encode_to_vec().into();
+    signed.proposal_bytes = proposal.encode_to_vec().into();
+    let execution = support::execute_signed(&consortium.peers[ORG1], signed)
+        .await
+        .expect("a response");
+    let seen = ChaincodeInput::decode(execution.response.payload).expect("an input");
+    assert_eq!(seen.args, [Bytes::from_static(b"input")]);
+    assert!(seen.decorations.is_empty(), "{seen:?}");
 }
 
 #[tokio::test]

@@ -240,6 +240,7 @@ pub async fn everything(mut call: Call) -> Final {
             let signed = call.message.proposal.clone().unwrap_or_default();
             call.completed(200, signed.encode_to_vec())
         }
+        "input" => call.completed(200, call.message.payload.to_vec()),
         "garbled" => Some(call.reply(Type::Completed, &b"\xff\xff"[..])),
         "late" => {
             let late = GetState {
