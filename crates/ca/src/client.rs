@@ -8,6 +8,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use consilium_transport::causes;
 use rcgen::string::Ia5String;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SanType};
 use rustls::RootCertStore;
@@ -242,7 +243,7 @@ impl CaClient {
             .redirect(reqwest::redirect::Policy::none())
             .timeout(TIMEOUT)
             .build()
-            .map_err(|error| refused(chain(&error)))?;
+            .map_err(|error| refused(causes(&error)))?;
         Ok(Self {
             http,
             url,
@@ -368,7 +369,7 @@ impl CaClient {
         }
         let unreachable = |error: reqwest::Error| CaClientError::Unreachable {
             url: self.url.clone(),
-            reason: chain(&error.without_url()),
+            reason: causes(&error.without_url()),
         };
         let mut response = request.body(body).send().await.map_err(unreachable)?;
         let status = response.status().as_u16();
@@ -447,16 +448,4 @@ fn signing_request(request: &EnrollRequest) -> Result<(Zeroizing<String>, String
         .and_then(|csr| csr.pem())
         .map_err(refused)?;
     Ok((Zeroizing::new(key.serialize_pem()), csr))
-}
-
-/// The whole chain of causes as one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut current = error.source();
-    while let Some(error) = current {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        current = error.source();
-    }
-    text
 }

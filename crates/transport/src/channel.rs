@@ -98,7 +98,7 @@ async fn settle(
         Ok(Ok(channel)) => Ok(channel),
         Ok(Err(error)) => Err(reason(&error).unwrap_or_else(|| ConnectError::Http {
             endpoint: endpoint.to_owned(),
-            reason: chain(&error),
+            reason: causes(&error),
         })),
         Err(_) => Err(ConnectError::TimedOut {
             endpoint: endpoint.to_owned(),
@@ -332,8 +332,8 @@ fn reason(error: &(dyn std::error::Error + 'static)) -> Option<ConnectError> {
     None
 }
 
-/// The whole chain of causes as one line.
-fn chain(error: &dyn std::error::Error) -> String {
+/// An error and the whole chain of its causes as one line.
+pub fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut current = error.source();
     while let Some(error) = current {

@@ -34,7 +34,8 @@ mod tests;
 mod verify;
 
 pub use channel::{
-    CONNECT_TIMEOUT, ChannelPool, ConnectError, Keepalive, connect, connect_lazy, connect_once,
+    CONNECT_TIMEOUT, ChannelPool, ConnectError, Keepalive, causes, connect, connect_lazy,
+    connect_once,
 };
 pub use client::ClientTls;
 pub use connection::{
