@@ -31,6 +31,7 @@ mod options;
 mod prepared;
 mod private;
 mod recovery;
+mod room;
 mod simulator;
 mod snapshot;
 mod state;
@@ -50,6 +51,7 @@ pub use private::{
     MissingData, MissingKind, Origin, PrivateBlock, PrivatePlace, Reconciled, ReconciledSet,
 };
 pub use recovery::Progress;
+pub use room::Room;
 pub use simulator::{CursorId, SimulationResults, Simulator, TouchedCollection, TouchedNamespace};
 pub use snapshot::Joiner;
 pub use state::{StateReader, VersionedValue};

@@ -41,7 +41,6 @@ mod orderer;
 mod participation;
 mod raft;
 mod refusal;
-mod room;
 mod rt;
 mod service;
 #[cfg(feature = "simulation")]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use consilium_ledger::{BlockStore, LedgerError};
+use consilium_ledger::{BlockStore, LedgerError, Room};
 use consilium_proto::common;
 use consilium_protocol::block;
 use prost::Message;
@@ -15,7 +15,6 @@ use tokio::sync::watch;
 
 use crate::error::OrdererError;
 use crate::raft::store::is_entry_key;
-use crate::room::Room;
 
 /// The key under which a chain keeps the block that it was joined with, if that is not its first.
 pub(crate) const JOIN_BLOCK: &[u8] = b"join/block";
@@ -154,13 +153,13 @@ impl BlockDisk for FileChain {
     ) -> Result<(), LedgerError> {
         let append = || self.store.append(block, extra, sync);
         self.room
-            .wait_for(&self.path, LedgerError::is_disk_full, append)
+            .wait_for(self.path.display(), LedgerError::is_disk_full, append)
     }
 
     fn put_extra(&self, extra: &[(Vec<u8>, Vec<u8>)], sync: bool) -> Result<(), LedgerError> {
         let put = || self.store.put_extra(extra, sync);
         self.room
-            .wait_for(&self.path, LedgerError::is_disk_full, put)
+            .wait_for(self.path.display(), LedgerError::is_disk_full, put)
     }
 
     fn extra(&self, key: &[u8]) -> Result<Option<Bytes>, LedgerError> {
@@ -362,7 +361,7 @@ impl LogDisk for RocksLog {
     fn write(&self, batch: Vec<Op>, sync: bool) -> io::Result<()> {
         let is_full = |error: &io::Error| error.kind() == io::ErrorKind::StorageFull;
         let write = || self.try_write(&batch, sync);
-        self.room.wait_for(&self.path, is_full, write)
+        self.room.wait_for(self.path.display(), is_full, write)
     }
 
     fn missing_room(&self) -> Option<String> {

@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use consilium_chaincode::lifecycle::{self, Definition};
 use consilium_deliver::BlockSource;
-use consilium_ledger::{Ledger, LedgerError, PrivateBlock};
+use consilium_ledger::{Ledger, LedgerError, PrivateBlock, Room};
 use consilium_msp::{Identity, Msp, SignedData};
 use consilium_proto::common;
 use consilium_protocol::{
@@ -22,7 +22,6 @@ use crate::{
     crypto::VerificationPool,
     events::{CommittedBlock, told},
     private::{Private, Source},
-    room::Room,
     validate::{
         self, ChaincodePolicy, Definitions, LedgerState, Lookup, Policies, Prepared, Terminal,
     },
@@ -254,7 +253,7 @@ impl PeerChannel {
 
     /// No block waits for room any more: the peer stops.
     pub(crate) fn close(&self) {
-        self.room.close();
+        self.room.give_up();
     }
 
     pub(crate) fn halt(&self, reason: String) {
@@ -382,20 +381,22 @@ impl PeerChannel {
                 .map_err(failed)?,
             None => PrivateBlock::default(),
         };
+        let writing = format_args!("block {number} of channel {}", self.name);
         let committed = self
             .room
-            .wait_for(&self.name, number, || {
+            .wait_for(writing, LedgerError::is_disk_full, || {
                 // Blocks are cheap to clone: their content is shared.
                 let (block, codes) = (block.clone(), decision.codes.clone());
                 self.ledger
                     .commit_from(&state, block, codes, &contents, &private)
             })
             .map_err(|source| match source {
-                Some(source) => failed(source),
-                None => ChannelError::Closing {
+                // It waits no more: the peer stops.
+                source if source.is_disk_full() => ChannelError::Closing {
                     channel: self.name.clone(),
                     number,
                 },
+                source => failed(source),
             })?;
         if may_define {
             self.definitions.forget();

@@ -31,7 +31,6 @@ mod options;
 mod peer;
 mod pipeline;
 mod private;
-mod room;
 mod snapshots;
 pub mod validate;
 mod verify;

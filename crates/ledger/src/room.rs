@@ -1,11 +1,10 @@
 //! Waiting for room on a full disk: the same write is tried again, with growing pauses.
 //!
-//! Raft takes a storage error for the end of the node, and a node that restarts finds the disk as full
-//! as before. A disk that is merely slow it knows: nothing is acknowledged meanwhile, nothing has to be
-//! made good afterwards, and no write comes after one that failed.
+//! A node that stops and restarts finds the disk as full as before. Those who wait for a write know a
+//! disk that is merely slow: nothing is acknowledged meanwhile, nothing has to be made good afterwards,
+//! and no write comes after one that failed.
 
 use std::fmt::Display;
-use std::path::Path;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -15,7 +14,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Whether a disk has room for what is to be written.
 #[derive(Debug, Default)]
-pub(crate) struct Room {
+pub struct Room {
     state: Mutex<State>,
     closed: Condvar,
 }
@@ -28,20 +27,21 @@ struct State {
 
 impl Room {
     /// What is missing, while something waits.
-    pub(crate) fn missing(&self) -> Option<String> {
+    pub fn missing(&self) -> Option<String> {
         self.state.lock().missing.clone()
     }
 
     /// Whoever waits gets its error, now and later.
-    pub(crate) fn give_up(&self) {
+    pub fn give_up(&self) {
         self.state.lock().is_closed = true;
         self.closed.notify_all();
     }
 
-    /// Does something that may find the disk full until it does not. Blocks.
-    pub(crate) fn wait_for<T, E: Display>(
+    /// Does something that may find the disk full until it does not. Blocks. Gives the error of a full
+    /// disk only after [`give_up`](Self::give_up). `writing` says in the log what waits.
+    pub fn wait_for<T, E: Display>(
         &self,
-        writing: &Path,
+        writing: impl Display,
         is_full: impl Fn(&E) -> bool,
         mut attempt: impl FnMut() -> Result<T, E>,
     ) -> Result<T, E> {
@@ -51,7 +51,7 @@ impl Room {
                 Err(error) if is_full(&error) => error,
                 done => {
                     if self.state.lock().missing.take().is_some() {
-                        tracing::info!(path = %writing.display(), "there is room on the disk again");
+                        tracing::info!(%writing, "there is room on the disk again");
                     }
                     return done;
                 }
@@ -59,8 +59,8 @@ impl Room {
             let mut state = self.state.lock();
             if state.missing.is_none() {
                 tracing::error!(
-                    path = %writing.display(), %error,
-                    "writing waits for room on the disk; nothing is acknowledged meanwhile"
+                    %writing, %error,
+                    "waits for room on the disk; nothing is acknowledged meanwhile, reading goes on"
                 );
             }
             state.missing = Some(error.to_string());
@@ -88,13 +88,12 @@ mod tests {
     #[test]
     fn a_write_is_tried_again_until_there_is_room_and_other_errors_are_not() {
         let room = Room::default();
-        let path = Path::new("disk");
         let mut answers = vec![Ok(3), Err("full"), Err("full")];
-        let written = room.wait_for(path, is_full, || answers.pop().expect("an answer"));
+        let written = room.wait_for("disk", is_full, || answers.pop().expect("an answer"));
         assert_eq!(written, Ok(3));
         assert_eq!(room.missing(), None);
         let mut answers = vec![Ok(3), Err("broken"), Err("full")];
-        let written = room.wait_for(path, is_full, || answers.pop().expect("an answer"));
+        let written = room.wait_for("disk", is_full, || answers.pop().expect("an answer"));
         assert_eq!(written, Err("broken"));
         assert_eq!(room.missing(), None);
     }
@@ -105,7 +104,7 @@ mod tests {
         let attempts = AtomicU32::new(0);
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| {
-                room.wait_for(Path::new("disk"), is_full, || {
+                room.wait_for("disk", is_full, || {
                     attempts.fetch_add(1, Ordering::SeqCst);
                     Err::<(), _>("full")
                 })
@@ -118,7 +117,7 @@ mod tests {
             assert_eq!(waiting.join().expect("no panic"), Err("full"));
         });
         let before = attempts.load(Ordering::SeqCst);
-        let refused = room.wait_for(Path::new("disk"), is_full, || Err::<(), _>("full"));
+        let refused = room.wait_for("disk", is_full, || Err::<(), _>("full"));
         assert_eq!(refused, Err("full"));
         assert_eq!(attempts.load(Ordering::SeqCst), before);
     }
