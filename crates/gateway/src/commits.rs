@@ -223,7 +223,6 @@ mod tests {
     fn block(number: u64, transactions: &[(&str, TxValidationCode)]) -> CommittedBlock {
         CommittedBlock {
             number,
-            bytes: bytes::Bytes::new(),
             transactions: transactions
                 .iter()
                 .map(|&(tx_id, code)| CommittedTransaction {

@@ -218,7 +218,6 @@ mod tests {
     fn block(number: u64, transactions: Vec<CommittedTransaction>) -> CommittedBlock {
         CommittedBlock {
             number,
-            bytes: bytes::Bytes::new(),
             transactions,
         }
     }

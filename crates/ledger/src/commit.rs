@@ -36,8 +36,6 @@ pub struct Committed {
     pub codes: Vec<TxValidationCode>,
     /// The commit hash; block 0 has none, nor have blocks after one without.
     pub commit_hash: Option<[u8; 32]>,
-    /// The encoded block as stored: with flags and commit hash.
-    pub block_bytes: Bytes,
 }
 
 impl Ledger {
@@ -116,7 +114,7 @@ impl Ledger {
         let (batch, freed, hash) = self.changes(&tip, &mut codes, transactions, state, private)?;
         block::set_flags(&mut block, flags_of(&codes));
         block::set_commit_hash(&mut block, hash.as_ref().map_or(&[], <[u8; 32]>::as_slice));
-        let block_bytes = self.store(&block, transactions, &codes, batch)?;
+        self.store(&block, transactions, &codes, batch)?;
         freed.done(self);
 
         self.record_metrics(started, transactions, &codes);
@@ -124,7 +122,6 @@ impl Ledger {
             number,
             codes,
             commit_hash: hash,
-            block_bytes,
         })
     }
 
@@ -249,7 +246,7 @@ impl Ledger {
         transactions: &[PreparedTransaction],
         codes: &[TxValidationCode],
         batch: Batch<'_>,
-    ) -> Result<Bytes, LedgerError> {
+    ) -> Result<(), LedgerError> {
         let tip = Tip::after(block)?;
         let number = tip.height - 1;
         let writing = Instant::now();
@@ -263,7 +260,7 @@ impl Ledger {
             "ledger_blockstorage_and_pvtdata_commit_time", "channel" => self.channel.clone()
         )
         .record(writing.elapsed().as_secs_f64());
-        Ok(record.block())
+        Ok(())
     }
 
     /// Adds the indexes of a block that is in the block files, writes, and shows the new height.

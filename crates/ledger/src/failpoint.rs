@@ -2,8 +2,11 @@
 //! nothing and cost nothing.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSlice};
+#[cfg(feature = "failpoints")]
 use std::os::unix::fs::FileExt;
+
+use crate::blockfile::write_all_at;
 
 /// A step of storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -121,17 +124,20 @@ impl Failpoints {
         &self,
         point: Point,
         file: &File,
-        bytes: &[u8],
+        parts: &mut [IoSlice<'_>],
         offset: u64,
     ) -> io::Result<()> {
-        let written = match self.due(point) {
-            None => return file.write_all_at(bytes, offset),
-            Some(Action::Full) => bytes.len() / 2,
-            Some(Action::Abort(_)) => 0,
-            Some(Action::Tear(_, length)) => length.min(bytes.len()),
+        let Some(action) = self.due(point) else {
+            return write_all_at(file, parts, offset);
+        };
+        let bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let written = match action {
+            Action::Full => bytes.len() / 2,
+            Action::Abort(_) => 0,
+            Action::Tear(_, length) => length.min(bytes.len()),
         };
         file.write_all_at(&bytes[..written], offset)?;
-        if self.actions.lock().get(&point) == Some(&Action::Full) {
+        if action == Action::Full {
             return Err(io::ErrorKind::StorageFull.into());
         }
         std::process::abort()
@@ -146,7 +152,13 @@ impl Failpoints {
     }
 
     #[inline]
-    pub(crate) fn write(&self, _: Point, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-        file.write_all_at(bytes, offset)
+    pub(crate) fn write(
+        &self,
+        _: Point,
+        file: &File,
+        parts: &mut [IoSlice<'_>],
+        offset: u64,
+    ) -> io::Result<()> {
+        write_all_at(file, parts, offset)
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use consilium_proto::common;
 use consilium_protocol::block::new_block;
+use prost::Message;
 
 use crate::blockfile::{BlockFiles, Found, Location, Position, Record, Scan, encode_block};
 use crate::database::Database;
@@ -103,7 +104,7 @@ fn append_behind(files: &BlockFiles, records: &[(Location, Record)]) -> Result<(
     files.taken();
     assert_eq!(
         files.read(appended.location, number)?.block,
-        record.block(),
+        block.encode_to_vec(),
         "a block goes behind the whole records"
     );
     Ok(())

@@ -41,8 +41,8 @@ fn replay(
         let hash = committed.commit_hash.map(hex::encode).unwrap_or_default();
         let want = manifest[number as usize]["commit_hash"].as_str().unwrap();
         assert_eq!(hash, want, "commit hash of block {number}");
-        let stored = common::Block::decode(committed.block_bytes).unwrap();
-        assert_eq!(stored, recorded, "block {number} as stored");
+        let stored = ledger.block(number).unwrap();
+        assert_eq!(stored, Some(recorded), "block {number} as stored");
     }
     assert_eq!(ledger.height(), blocks);
     (folder, ledger)

@@ -227,8 +227,8 @@ impl PeerChannel {
         let Some(bytes) = BlockSource::block_bytes(self, number)? else {
             return Ok(None);
         };
-        let block = common::Block::decode(bytes.clone()).map_err(|error| error.to_string())?;
-        Ok(Some(CommittedBlock::from_block(&block, bytes)))
+        let block = common::Block::decode(bytes).map_err(|error| error.to_string())?;
+        Ok(Some(CommittedBlock::from_block(&block)))
     }
 
     /// Committed blocks from now on. A subscriber that lags behind is told so and reads the ledger.
@@ -418,7 +418,6 @@ impl PeerChannel {
         let committed = Arc::new(CommittedBlock {
             number: committed.number,
             transactions: told,
-            bytes: committed.block_bytes,
         });
         self.applied.send_replace(number + 1);
         // Nobody may be listening.

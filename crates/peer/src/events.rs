@@ -17,8 +17,6 @@ use crate::validate::PreparedTransaction;
 pub struct CommittedBlock {
     /// Its number.
     pub number: u64,
-    /// Encoded `common.Block`, with flags and commit hash.
-    pub bytes: Bytes,
     /// One per transaction, in order.
     pub transactions: Vec<CommittedTransaction>,
 }
@@ -36,7 +34,7 @@ pub struct CommittedTransaction {
 
 impl CommittedBlock {
     /// Reads a stored block again. Transactions that cannot be parsed have no id and no event.
-    pub fn from_block(stored: &common::Block, bytes: Bytes) -> Self {
+    pub fn from_block(stored: &common::Block) -> Self {
         let flags = block::flags(stored);
         let transactions = stored.data.as_ref().map_or_else(Vec::new, |data| {
             data.data
@@ -53,7 +51,6 @@ impl CommittedBlock {
         });
         Self {
             number: stored.header.as_ref().map_or(0, |header| header.number),
-            bytes,
             transactions,
         }
     }

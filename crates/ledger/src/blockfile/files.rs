@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -205,7 +205,7 @@ impl BlockFiles {
         let made = || {
             points.hit(Point::FileCreated)?;
             let header = file_header(number, first);
-            points.write(Point::FileHeader, &file, &header, 0)?;
+            points.write(Point::FileHeader, &file, &mut [IoSlice::new(&header)], 0)?;
             file.sync_all()?;
             File::open(&self.folder)?.sync_all()?;
             points.hit(Point::FileSynced)
@@ -340,7 +340,7 @@ impl BlockFiles {
     ///
     /// On error nothing of it is left. A record that was appended and then not taken by the database
     /// (see [`taken`](Self::taken)) is there already when it comes again.
-    pub(crate) fn append(&self, record: &Encoded, sync: bool) -> Result<Appended, LedgerError> {
+    pub(crate) fn append(&self, record: &Encoded<'_>, sync: bool) -> Result<Appended, LedgerError> {
         let mut tail = self.tail()?.lock();
         if let Some(reason) = &tail.failed {
             let reason = format!("an earlier write failed: {reason}; start again");
@@ -360,7 +360,7 @@ impl BlockFiles {
                     tail.is_dirty = true;
                     tail.untaken = None;
                 }
-                self.check_room(tail.end, record.bytes.len() as u64)?;
+                self.check_room(tail.end, u64::from(record.length()))?;
                 self.write(&mut tail, record)?
             }
         };
@@ -403,9 +403,9 @@ impl BlockFiles {
         }
     }
 
-    fn holds(&self, location: Location, record: &Encoded) -> Result<bool, LedgerError> {
+    fn holds(&self, location: Location, record: &Encoded<'_>) -> Result<bool, LedgerError> {
         let there = self.read_at(location.begin, location.length as usize)?;
-        Ok(there.as_ref() == Some(&record.bytes))
+        Ok(there.is_some_and(|there| record.is(&there)))
     }
 
     /// Stops before the disk is full: the database needs room, too, to take what it was given.
@@ -426,12 +426,13 @@ impl BlockFiles {
         Ok(())
     }
 
-    fn write(&self, tail: &mut Tail, record: &Encoded) -> Result<Location, LedgerError> {
+    fn write(&self, tail: &mut Tail, record: &Encoded<'_>) -> Result<Location, LedgerError> {
         let file = self.file_for(tail, record)?;
         let points = &self.options.failpoints;
         let begin = tail.end;
-        let write = || {
-            points.write(Point::RecordWrite, &file, &record.bytes, begin.offset)?;
+        let mut parts: Vec<_> = record.parts().map(IoSlice::new).collect();
+        let mut write = || {
+            points.write(Point::RecordWrite, &file, &mut parts, begin.offset)?;
             points.hit(Point::RecordWritten)
         };
         if let Err(error) = write() {
@@ -440,15 +441,14 @@ impl BlockFiles {
         }
         let location = Location {
             begin,
-            // Fits: `record` sees to it.
-            length: record.bytes.len() as u32,
+            length: record.length(),
         };
         tail.end = location.end();
         Ok(location)
     }
 
     /// The file that a record goes to, a new one if the last one is full.
-    fn file_for(&self, tail: &mut Tail, record: &Encoded) -> Result<Arc<File>, LedgerError> {
+    fn file_for(&self, tail: &mut Tail, record: &Encoded<'_>) -> Result<Arc<File>, LedgerError> {
         let next = match tail.file.clone() {
             None => Position::first_of(0),
             Some(file) => {
@@ -457,7 +457,7 @@ impl BlockFiles {
                     cut.map_err(self.io("cutting", tail.end.file))?;
                     tail.is_dirty = false;
                 }
-                let end = tail.end.offset + record.bytes.len() as u64;
+                let end = tail.end.offset + u64::from(record.length());
                 if tail.end.offset <= FILE_HEADER || end <= self.options.file_size {
                     return Ok(file);
                 }

@@ -9,6 +9,7 @@ mod position;
 mod record;
 mod resync;
 mod scan;
+mod vectored;
 
 pub(crate) use files::{Appended, BlockFiles, sync_folder};
 pub(crate) use position::{Location, Position};
@@ -16,6 +17,7 @@ pub(crate) use position::{Location, Position};
 pub(crate) use record::decode;
 pub(crate) use record::{Fault, Kind, Record, encode_block, encode_extras};
 pub(crate) use scan::{Found, Scan};
+pub(crate) use vectored::write_all_at;
 
 #[cfg(test)]
 mod tests;

@@ -13,8 +13,9 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use consilium_proto::common;
+use crc32fast::Hasher as Crc;
 use prost::Message;
-use prost::encoding::{WireType, decode_key, decode_varint};
+use prost::encoding::{self, WireType, encode_key, encode_varint};
 
 /// Length of a record's header.
 pub(crate) const HEADER: usize = 44;
@@ -93,90 +94,171 @@ impl Fault {
     }
 }
 
-/// A record ready to be written.
-pub(crate) struct Encoded {
-    /// All of it.
-    pub(crate) bytes: Bytes,
+/// A record ready to be written. Its transactions are where they came in: they are not copied.
+pub(crate) struct Encoded<'a> {
     /// The block's number, or the next block's.
     pub(crate) number: u64,
-    /// The block within it; empty without one.
-    block: Range<usize>,
+    /// Everything but the transactions.
+    layout: Vec<u8>,
+    /// The transactions, each with the place in `layout` before which it lies.
+    transactions: Vec<(usize, &'a [u8])>,
+    length: u32,
 }
 
-impl Encoded {
-    /// The encoded block; shares memory with the record.
-    pub(crate) fn block(&self) -> Bytes {
-        self.bytes.slice(self.block.clone())
+impl Encoded<'_> {
+    /// Length of the whole record.
+    pub(crate) fn length(&self) -> u32 {
+        self.length
+    }
+
+    /// What makes the record, one behind the other.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        let mut done = 0;
+        let pairs = self.transactions.iter().flat_map(move |&(place, bytes)| {
+            let before = &self.layout[done..place];
+            done = place;
+            [before, bytes]
+        });
+        let end = self.transactions.last().map_or(0, |&(place, _)| place);
+        pairs.chain([&self.layout[end..]])
+    }
+
+    /// Whether these bytes are this record.
+    pub(crate) fn is(&self, bytes: &[u8]) -> bool {
+        let mut rest = bytes;
+        self.parts().all(|part| {
+            let found = rest.strip_prefix(part);
+            rest = found.unwrap_or_default();
+            found.is_some()
+        }) && rest.is_empty()
     }
 }
 
 /// Lays out a block with the caller's extras. `None` if a length does not fit in 32 bits.
-pub(crate) fn encode_block(
+pub(crate) fn encode_block<'a>(
     number: u64,
-    block: &common::Block,
+    block: &'a common::Block,
     extras: &[Extra],
-) -> Option<Encoded> {
-    let count = block.data.as_ref().map_or(0, |data| data.data.len());
-    let block_length = block.encoded_len();
-    let extras_length = extras_length(extras);
-    let begin = HEADER + extras_length + count * ENTRY;
-    // Everything is encoded once, in its place.
-    let mut bytes = Vec::with_capacity(begin + block_length);
-    bytes.resize(HEADER, 0);
-    put_extras(&mut bytes, extras)?;
-    bytes.resize(begin, 0);
-    block.encode_raw(&mut bytes);
-    let ranges = transactions(&bytes[begin..])?;
-    if ranges.len() != count {
-        return None;
+) -> Option<Encoded<'a>> {
+    let envelopes = envelopes(block);
+    let begin = HEADER + extras_length(extras) + envelopes.len() * ENTRY;
+    let framing = 6 * (envelopes.len() + 3);
+    let metadata = block.metadata.as_ref().map_or(0, Message::encoded_len);
+    let mut layout = Vec::with_capacity(begin + framing + metadata);
+    layout.resize(HEADER, 0);
+    put_extras(&mut layout, extras)?;
+    let table = layout.len();
+    layout.resize(begin, 0);
+
+    // Block { header = 1, data = 2, metadata = 3 }, BlockData { data = 1 }: as prost encodes them,
+    // but for the transactions.
+    let mut transactions = Vec::with_capacity(envelopes.len());
+    let mut crc = Crc::new();
+    let mut length = 0;
+    if let Some(header) = &block.header {
+        encoding::message::encode(1, header, &mut layout);
     }
-    for (index, range) in ranges.into_iter().enumerate() {
-        let mut entry = [0; ENTRY];
-        let crc = crc32fast::hash(&bytes[begin..][range.clone()]);
-        entry[..4].copy_from_slice(&u32::try_from(range.start).ok()?.to_be_bytes());
-        entry[4..8].copy_from_slice(&u32::try_from(range.len()).ok()?.to_be_bytes());
-        entry[8..].copy_from_slice(&crc.to_be_bytes());
-        let at = HEADER + extras_length + index * ENTRY;
-        bytes[at..at + ENTRY].copy_from_slice(&entry);
+    if let Some(data) = &block.data {
+        encode_key(2, WireType::LengthDelimited, &mut layout);
+        encode_varint(data.encoded_len() as u64, &mut layout);
     }
-    finish(bytes, Kind::Block, number, extras_length, begin)
+    let mut hashed = begin;
+    for (index, envelope) in envelopes.iter().enumerate() {
+        encode_key(1, WireType::LengthDelimited, &mut layout);
+        encode_varint(envelope.len() as u64, &mut layout);
+        crc.update(&layout[hashed..]);
+        length += layout.len() - hashed;
+        hashed = layout.len();
+        let at = table + index * ENTRY;
+        layout[at..at + 4].copy_from_slice(&u32::try_from(length).ok()?.to_be_bytes());
+        layout[at + 4..at + 8].copy_from_slice(&u32::try_from(envelope.len()).ok()?.to_be_bytes());
+        layout[at + 8..at + ENTRY].copy_from_slice(&crc32fast::hash(envelope).to_be_bytes());
+        crc.update(envelope);
+        length += envelope.len();
+        transactions.push((hashed, &envelope[..]));
+    }
+    if let Some(metadata) = &block.metadata {
+        encoding::message::encode(3, metadata, &mut layout);
+    }
+    crc.update(&layout[hashed..]);
+    length += layout.len() - hashed;
+    let block = Part {
+        length,
+        crc: crc.finalize(),
+    };
+    finish(
+        Kind::Block,
+        number,
+        layout,
+        (table, begin),
+        block,
+        transactions,
+    )
 }
 
 /// Lays out extras that come without a block, before block `next`.
-pub(crate) fn encode_extras(next: u64, extras: &[Extra]) -> Option<Encoded> {
-    let mut bytes = vec![0; HEADER];
-    put_extras(&mut bytes, extras)?;
-    let end = bytes.len();
-    finish(bytes, Kind::Extras, next, end - HEADER, end)
+pub(crate) fn encode_extras(next: u64, extras: &[Extra]) -> Option<Encoded<'static>> {
+    let mut layout = vec![0; HEADER];
+    put_extras(&mut layout, extras)?;
+    let end = layout.len();
+    finish(
+        Kind::Extras,
+        next,
+        layout,
+        (end, end),
+        Part::of(&[]),
+        Vec::new(),
+    )
 }
 
-fn finish(
-    mut bytes: Vec<u8>,
+fn envelopes(block: &common::Block) -> &[Bytes] {
+    block.data.as_ref().map_or(&[], |data| &data.data)
+}
+
+/// What a header says of a part of its record.
+struct Part {
+    length: usize,
+    crc: u32,
+}
+
+impl Part {
+    fn of(bytes: &[u8]) -> Self {
+        Self {
+            length: bytes.len(),
+            crc: crc32fast::hash(bytes),
+        }
+    }
+}
+
+/// Writes the header. The table begins at the first of the places in `layout` and ends at the second.
+fn finish<'a>(
     kind: Kind,
     number: u64,
-    extras_length: usize,
-    begin: usize,
-) -> Option<Encoded> {
-    let (extras, rest) = bytes[HEADER..].split_at(extras_length);
-    let (table, block) = rest.split_at(begin - HEADER - extras_length);
+    mut layout: Vec<u8>,
+    table: (usize, usize),
+    block: Part,
+    transactions: Vec<(usize, &'a [u8])>,
+) -> Option<Encoded<'a>> {
+    let extras = Part::of(&layout[HEADER..table.0]);
+    let length = table.1 + block.length;
+    let table = Part::of(&layout[table.0..table.1]);
     let header = Header {
         kind,
         number,
-        extras: u32::try_from(extras.len()).ok()?,
-        table: u32::try_from(table.len()).ok()?,
-        block: u32::try_from(block.len()).ok()?,
-        extras_crc: crc32fast::hash(extras),
-        table_crc: crc32fast::hash(table),
-        block_crc: crc32fast::hash(block),
+        extras: u32::try_from(extras.length).ok()?,
+        table: u32::try_from(table.length).ok()?,
+        block: u32::try_from(block.length).ok()?,
+        extras_crc: extras.crc,
+        table_crc: table.crc,
+        block_crc: block.crc,
     };
-    // One record is read as one: its length is 32 bits, too.
-    u32::try_from(bytes.len()).ok()?;
-    bytes[..HEADER].copy_from_slice(&header.encode());
-    let end = bytes.len();
+    layout[..HEADER].copy_from_slice(&header.encode());
     Some(Encoded {
-        bytes: bytes.into(),
         number,
-        block: begin..end,
+        layout,
+        transactions,
+        // One record is read as one: its length is 32 bits, too.
+        length: u32::try_from(length).ok()?,
     })
 }
 
@@ -368,44 +450,6 @@ fn parse_extras(mut rest: Bytes) -> Option<Vec<(Bytes, Bytes)>> {
         extras.push((key, part()?));
     }
     rest.is_empty().then_some(extras)
-}
-
-/// Where the transactions lie in an encoded block.
-fn transactions(encoded: &[u8]) -> Option<Vec<Range<usize>>> {
-    let mut found = Vec::new();
-    let mut at = 0;
-    while let Some((field, content)) = next_field(encoded, &mut at)? {
-        // Block { header = 1, data = 2, metadata = 3 }, BlockData { data = 1 }.
-        if field == 2 {
-            let (data, mut at) = (&encoded[..content.end], content.start);
-            while let Some((field, envelope)) = next_field(data, &mut at)? {
-                if field == 1 {
-                    found.push(envelope);
-                }
-            }
-        }
-    }
-    Some(found)
-}
-
-/// The field that begins at `at` in a message of length-delimited fields only; `bytes` end where the
-/// message does. The outer `None` means that it is no such message.
-fn next_field(bytes: &[u8], at: &mut usize) -> Option<Option<(u32, Range<usize>)>> {
-    let mut rest = bytes.get(*at..)?;
-    if rest.is_empty() {
-        return Some(None);
-    }
-    let (field, wire_type) = decode_key(&mut rest).ok()?;
-    if wire_type != WireType::LengthDelimited {
-        return None;
-    }
-    let length = usize::try_from(decode_varint(&mut rest).ok()?).ok()?;
-    let begin = bytes.len() - rest.len();
-    let end = begin
-        .checked_add(length)
-        .filter(|end| *end <= bytes.len())?;
-    *at = end;
-    Some(Some((field, begin..end)))
 }
 
 #[cfg(test)]

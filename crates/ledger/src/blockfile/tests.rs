@@ -2,7 +2,9 @@ use std::path::Path;
 
 use bytes::Bytes;
 use consilium_protocol::block::new_block;
+use prost::Message;
 
+use super::record::Encoded;
 use super::resync::Behind;
 use super::*;
 use crate::error::Owner;
@@ -24,9 +26,13 @@ fn append(files: &BlockFiles, number: u64) -> Location {
     files.taken();
     assert_eq!(
         files.read(appended.location, number).unwrap().block,
-        record.block()
+        block.encode_to_vec()
     );
     appended.location
+}
+
+fn whole(record: &Encoded<'_>) -> Vec<u8> {
+    record.parts().collect::<Vec<_>>().concat()
 }
 
 /// Numbers of the records from the beginning on, and where they stop.
@@ -86,17 +92,16 @@ fn a_record_that_the_database_did_not_take_is_not_written_twice() {
     let folder = tempfile::tempdir().unwrap();
     let files = open(folder.path());
     append(&files, 0);
-    let record = |byte| {
-        let data = vec![Bytes::from(vec![byte; 60])];
-        encode_block(1, &new_block(1, Bytes::new(), data), &[]).unwrap()
-    };
-    let first = files.append(&record(1), true).unwrap().location;
-    assert_eq!(files.append(&record(1), true).unwrap().location, first);
+    let block = |byte| new_block(1, Bytes::new(), vec![Bytes::from(vec![byte; 60])]);
+    let (one, two) = (block(1), block(2));
+    let record = |block| encode_block(1, block, &[]).unwrap();
+    let first = files.append(&record(&one), true).unwrap().location;
+    assert_eq!(files.append(&record(&one), true).unwrap().location, first);
     assert_eq!(files.end().unwrap(), first.end());
     // Another block with this number takes its place.
-    let other = files.append(&record(2), true).unwrap().location;
+    let other = files.append(&record(&two), true).unwrap().location;
     assert_eq!(other, first);
-    assert_eq!(files.read(other, 1).unwrap().block, record(2).block());
+    assert_eq!(files.read(other, 1).unwrap().block, two.encode_to_vec());
     assert_eq!(scanned(&files).0, [0, 1]);
 }
 
@@ -137,7 +142,7 @@ fn damaged_before(folder: &Path, content: Vec<u8>, next: bool) -> BlockFiles {
 
 /// The header of a record with these numbers and lengths, and no right checksum of what follows.
 fn forged_header(number: u64, length: u32) -> Vec<u8> {
-    let mut header = encode_extras(number, &[]).unwrap().bytes.to_vec();
+    let mut header = whole(&encode_extras(number, &[]).unwrap());
     header[16..20].copy_from_slice(&length.to_be_bytes());
     let crc = crc32fast::hash(&header[..40]);
     header[40..].copy_from_slice(&crc.to_be_bytes());
@@ -175,7 +180,7 @@ fn what_looks_like_records_within_a_damaged_block_does_not_hold_up_the_search() 
 fn a_torn_block_is_not_searched_for_records_as_long_as_its_header_is_whole() {
     let folder = tempfile::tempdir().unwrap();
     let files = open(folder.path());
-    let inner = encode_extras(1, &[]).unwrap().bytes;
+    let inner = Bytes::from(whole(&encode_extras(1, &[]).unwrap()));
     let block = new_block(0, Bytes::new(), vec![inner, Bytes::from(vec![1; 60])]);
     let record = encode_block(0, &block, &[]).unwrap();
     let location = files.append(&record, false).unwrap().location;
@@ -192,16 +197,15 @@ fn nothing_of_a_record_that_took_anothers_place_counts_as_synced() {
     let folder = tempfile::tempdir().unwrap();
     let files = open(folder.path());
     append(&files, 0);
-    let record = |byte| {
-        let data = vec![Bytes::from(vec![byte; 60])];
-        encode_block(1, &new_block(1, Bytes::new(), data), &[]).unwrap()
-    };
-    let first = files.append(&record(1), true).unwrap();
+    let block = |byte| new_block(1, Bytes::new(), vec![Bytes::from(vec![byte; 60])]);
+    let (one, two) = (block(1), block(2));
+    let record = |block| encode_block(1, block, &[]).unwrap();
+    let first = files.append(&record(&one), true).unwrap();
     assert_eq!(first.synced, first.location.end());
-    let other = files.append(&record(2), false).unwrap();
+    let other = files.append(&record(&two), false).unwrap();
     assert_eq!(other.location, first.location);
     assert_eq!(other.synced, first.location.begin);
-    let synced = files.append(&record(2), true).unwrap();
+    let synced = files.append(&record(&two), true).unwrap();
     assert_eq!(synced.synced, synced.location.end());
 }
 
