@@ -9,9 +9,7 @@ use crate::{
 
 /// A test that reads its seeds from the environment.
 pub struct Seeded {
-    /// Package that it belongs to.
-    pub package: &'static str,
-    /// Target that it is in.
+    /// Target that it is in, the only one of that name in the workspace.
     pub target: &'static str,
     /// The end of its name.
     pub name: &'static str,
@@ -24,8 +22,9 @@ impl Seeded {
     /// A seed that fails; the test prints which and why.
     pub fn run(&self, environment: &[(&'static str, u64)]) -> anyhow::Result<()> {
         system::for_build()?;
-        let (package, target) = (self.package, self.target);
-        let arguments = ["test", "--package", package, "--test", target];
+        // The whole workspace is named, and not a package: that would be built with other features, down
+        // to RocksDB.
+        let arguments = ["test", "--workspace", "--test", self.target];
         let mut tests = command("cargo", arguments);
         tests.args(["--", "--nocapture", self.name]);
         for (name, value) in environment {

@@ -5,7 +5,6 @@ use clap::Args;
 use crate::seeded::{Seeded, new_seed};
 
 const TEST: Seeded = Seeded {
-    package: "consilium-orderer",
     target: "simulation",
     name: "whatever_the_seed",
 };

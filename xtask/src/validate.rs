@@ -5,7 +5,6 @@ use clap::Args;
 use crate::seeded::{Seeded, new_seed};
 
 const TEST: Seeded = Seeded {
-    package: "consilium-peer",
     target: "pipeline",
     name: "decides_random_chains_as_the_reference_does",
 };
