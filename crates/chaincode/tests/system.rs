@@ -145,6 +145,24 @@ async fn cscc_tells_channels_and_their_configuration() {
             .message
             .starts_with("Failed to reconstruct the genesis block, ")
     );
+    for (args, message) in [
+        (
+            &["GetChannels"][..],
+            "access denied for [GetChannels]: cscc/GetChannels is refused",
+        ),
+        (
+            &["GetConfigBlock", "other"],
+            "access denied for [GetConfigBlock][other]: cscc/GetConfigBlock is refused",
+        ),
+        (
+            &["GetChannelConfig", "other"],
+            "access denied for [GetChannelConfig][other]: cscc/GetChannelConfig is refused",
+        ),
+    ] {
+        let refused = &consortium.peers[ORG1].support.refused;
+        refused.lock().insert(format!("cscc/{}", args[0]));
+        assert_eq!(respond(args).await.message, message);
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! `cscc`: joining channels and reading their configuration.
 //! (fabric: core/scc/cscc/configure.go)
 
-use super::{check_access, no_such_block, text};
+use super::{no_such_block, text};
 use crate::host::Host;
 use crate::outcome::{failure, success};
 use crate::session::Session;
@@ -30,7 +30,7 @@ fn answer(host: &Host, session: &Session, args: &[Bytes]) -> Result<Bytes, Strin
         "JoinChain" => join(host, session, &args[1]),
         "GetConfigBlock" => {
             let channel = text(&args[1]);
-            check_access(session, "cscc/GetConfigBlock", &channel, &function)?;
+            may_read(session, &function, &channel)?;
             let ledger = host.support.ledger(&channel);
             let ledger = ledger.ok_or_else(|| format!("Unknown channel ID, {channel}"))?;
             config_block(&ledger).map(|block| block.encode_to_vec().into())
@@ -40,13 +40,14 @@ fn answer(host: &Host, session: &Session, args: &[Bytes]) -> Result<Bytes, Strin
             if channel.is_empty() {
                 return Err("empty channel name provided".to_owned());
             }
-            check_access(session, "cscc/GetChannelConfig", &channel, &function)?;
+            may_read(session, &function, &channel)?;
             let config = host.support.config(&channel);
             let config = config.ok_or_else(|| format!("unknown channel ID, {channel}"))?;
             Ok(config.config().encode_to_vec().into())
         }
         "GetChannels" => {
-            check_access(session, "cscc/GetChannels", "", &function)?;
+            check_acl(session, &function, "")
+                .map_err(|cause| format!("access denied for [{function}]: {cause}"))?;
             let channels = host.support.channels().into_iter();
             let channels = channels
                 .map(|channel_id| ChannelInfo { channel_id })
@@ -54,7 +55,7 @@ fn answer(host: &Host, session: &Session, args: &[Bytes]) -> Result<Bytes, Strin
             Ok(ChannelQueryResponse { channels }.encode_to_vec().into())
         }
         "JoinBySnapshotStatus" => {
-            check_peer_access(session, &function)
+            check_acl(session, &function, "")
                 .map_err(|cause| format!("access denied for [{function}]: {cause}"))?;
             let folder = host.support.joining_by_snapshot();
             let status = JoinBySnapshotStatus {
@@ -68,7 +69,7 @@ fn answer(host: &Host, session: &Session, args: &[Bytes]) -> Result<Bytes, Strin
             if folder.is_empty() {
                 return Err("Cannot join the channel, no snapshot directory provided".to_owned());
             }
-            check_peer_access(session, &function)
+            check_acl(session, &function, "")
                 .map_err(|cause| format!("access denied for [{function}]: [{cause}]"))?;
             host.support.join_by_snapshot(&folder)?;
             Ok(Bytes::new())
@@ -77,12 +78,17 @@ fn answer(host: &Host, session: &Session, args: &[Bytes]) -> Result<Bytes, Strin
     }
 }
 
-/// Refuses what concerns the peer itself and is not allowed the creator; without Fabric's prefix,
-/// which differs from function to function.
-fn check_peer_access(session: &Session, function: &str) -> Result<(), String> {
-    session
-        .support
-        .check_acl(&format!("cscc/{function}"), "", &session.proposal)
+/// Refuses what the ACL of `function` does not allow the creator, on a channel or, without its name, at
+/// this peer; without Fabric's prefix, which differs from function to function.
+fn check_acl(session: &Session, function: &str, channel: &str) -> Result<(), String> {
+    let resource = format!("cscc/{function}");
+    let support = &session.support;
+    support.check_acl(&resource, channel, &session.proposal)
+}
+
+fn may_read(session: &Session, function: &str, channel: &str) -> Result<(), String> {
+    check_acl(session, function, channel)
+        .map_err(|cause| format!("access denied for [{function}][{channel}]: {cause}"))
 }
 
 fn join(host: &Host, session: &Session, genesis: &Bytes) -> Result<Bytes, String> {
@@ -100,9 +106,7 @@ fn join(host: &Host, session: &Session, genesis: &Bytes) -> Result<Bytes, String
             ));
         }
     };
-    session
-        .support
-        .check_acl("cscc/JoinChain", "", &session.proposal)
+    check_acl(session, "JoinChain", "")
         .map_err(|cause| format!("access denied for [JoinChain][{channel}]: [{cause}]"))?;
     if block
         .header
