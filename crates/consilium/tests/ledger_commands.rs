@@ -200,3 +200,30 @@ fn damage_is_named_and_repaired_by_what_it_says() {
     fs::write(&file, &bytes).expect("written");
     assert!(data.done(&["verify"]).contains("as it was written"));
 }
+
+#[test]
+fn a_peers_data_is_where_the_file_says_unless_the_environment_says_otherwise() {
+    let data = Data::new();
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let config = elsewhere.path().join("core.yaml");
+    let tls = "{enabled: true, cert: {file: a}, key: {file: b}, rootcert: {file: c}}";
+    let settings = format!(
+        "{{peer: {{id: p, listenAddress: 'a:1', address: 'a:1', mspConfigPath: msp, localMspId: P, \
+         fileSystemPath: nowhere, tls: {tls}}}, vm: {{endpoint: none}}}}"
+    );
+    fs::write(&config, settings).expect("written");
+    let verify = |variable: &str| {
+        Command::new(env!("CARGO_BIN_EXE_consilium"))
+            .args(["ledger", "verify", "--config"])
+            .arg(&config)
+            .env(variable, data.path())
+            .output()
+            .expect("the program starts")
+    };
+    let output = verify("CORE_PEER_FILESYSTEMPATH");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let output = verify("ORDERER_PEER_FILESYSTEMPATH");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("nowhere"), "{error}");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+}

@@ -147,7 +147,7 @@ fn data_dir(args: &PeerData) -> anyhow::Result<PathBuf> {
         return Ok(data.clone());
     }
     let file = config::locate(args.config.as_deref(), "core.yaml")?;
-    let config: PeerConfig = config::read(&file)?;
+    let config: PeerConfig = config::read_node(config::Node::Peer, &file)?;
     Ok(config::relative(&file, &config.peer.file_system_path))
 }
 

@@ -1,8 +1,9 @@
-//! Configuration files of nodes: Fabric's key names, read once into plain structs. A key that is
-//! not known is an error that names the file, the place and what was expected.
+//! Configuration files of nodes: Fabric's key names, read once into plain structs. Variables of the
+//! environment go before them, as in Fabric. A key that means nothing here is named once at the start.
 
 mod delivery;
 mod gossip;
+mod layered;
 mod ledger;
 mod orderer;
 mod peer;
@@ -39,7 +40,71 @@ pub enum MetricsProvider {
 pub fn read<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the configuration file {}", path.display()))?;
-    serde_saphyr::from_str(&text).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
+    parse(&text).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
+}
+
+fn parse<T: DeserializeOwned>(text: &str) -> Result<T, serde_saphyr::Error> {
+    // As in YAML 1.2 only `true` and `false` are truth values; `y` and `no` are texts.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    serde_saphyr::from_str_with_options(text, options)
+}
+
+/// A kind of node: the prefix of its variables.
+#[derive(Clone, Copy, Debug)]
+pub enum Node {
+    /// `CORE_…`, such as `CORE_PEER_ADDRESS` for `peer.address` of `core.yaml`.
+    Peer,
+    /// `ORDERER_…`, such as `ORDERER_GENERAL_LISTENPORT` for `General.ListenPort` of `orderer.yaml`.
+    Orderer,
+}
+
+impl Node {
+    fn prefix(self) -> &'static str {
+        match self {
+            Node::Peer => "CORE",
+            Node::Orderer => "ORDERER",
+        }
+    }
+}
+
+/// Reads a node's settings from `path` and the environment, and logs the keys that mean nothing here.
+///
+/// # Errors
+/// Says which file and, for a key, what was expected.
+pub fn read_node<T: DeserializeOwned>(node: Node, path: &Path) -> anyhow::Result<T> {
+    // What is no text is no setting.
+    let values = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let variables = layered::Variables {
+        prefix: node.prefix(),
+        values: &values,
+    };
+    let read = layered::read(read(path)?, variables);
+    let (settings, unknown) =
+        read.map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
+    if !unknown.is_empty() {
+        tracing::warn!(
+            file = %path.display(),
+            keys = unknown.join(", "),
+            "keys that are not supported and mean nothing here"
+        );
+    }
+    Ok(settings)
+}
+
+/// Takes the variables that nodes read out of the environment of a program to be started: they may be an
+/// administrator's, who asks one node, and would reach every node that is started.
+pub fn without_variables(command: &mut std::process::Command) {
+    for (name, _) in std::env::vars_os() {
+        let shown = name.to_string_lossy();
+        if [Node::Peer, Node::Orderer]
+            .iter()
+            .any(|node| shown.starts_with(&format!("{}_", node.prefix())))
+        {
+            command.env_remove(&name);
+        }
+    }
 }
 
 /// The file of `--config`, or `name` in `FABRIC_CFG_PATH`, the current folder or

@@ -91,7 +91,7 @@ pub struct Tls {
 
 /// A file named by a key.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct File {
     /// Its path.
     pub file: PathBuf,

@@ -54,7 +54,9 @@ impl Process {
             .open(self.log_file())
             .with_context(|| format!("cannot write {}", self.log_file().display()))?;
         let program = std::env::current_exe().context("cannot find the consilium program")?;
-        let child = Command::new(program)
+        let mut command = Command::new(program);
+        crate::config::without_variables(&mut command);
+        let child = command
             .args(args)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)

@@ -23,7 +23,7 @@ use crate::{
 pub async fn start(args: NodeStart) -> anyhow::Result<()> {
     let log = telemetry::init("info")?;
     let file = config::locate(args.config.as_deref(), "orderer.yaml")?;
-    let config: OrdererConfig = config::read(&file)?;
+    let config: OrdererConfig = config::read_node(config::Node::Orderer, &file)?;
     // Nothing is recorded that nobody could ask for.
     let shown = config.metrics.provider == MetricsProvider::Prometheus
         && !config.operations.listen_address.is_empty();

@@ -28,7 +28,7 @@ use crate::{
 pub async fn start(args: NodeStart) -> anyhow::Result<()> {
     let log = telemetry::init("info")?;
     let file = config::locate(args.config.as_deref(), "core.yaml")?;
-    let config: PeerConfig = config::read(&file)?;
+    let config: PeerConfig = config::read_node(config::Node::Peer, &file)?;
     // Nothing is recorded that nobody could ask for.
     let shown = config.metrics.provider == MetricsProvider::Prometheus
         && !config.operations.listen_address.is_empty();
