@@ -1,21 +1,27 @@
 //! The host: one call of a chaincode from its name to its final word.
 
+use crate::builder::{BuildError, Builds, Built};
 use crate::error::ChaincodeError;
 use crate::in_process;
 use crate::install::{InstallError, Installed, InstalledPackage};
+use crate::launch::Launches;
 use crate::lifecycle::{self, CollectionLookup};
 use crate::measure;
+use crate::options::HostOptions;
 use crate::outcome::Outcome;
-use crate::package::Program;
+use crate::package::{Package, Program};
+use crate::process;
 use crate::program::{self, Programs, Runnable};
-use crate::service::Services;
+use crate::register::{Registrar, Registrations};
+use crate::service;
 use crate::session::{Session, StateError};
-use crate::shim::{Exchange, Limits};
+use crate::shim::{Exchange, Limits, ShimStream};
 use crate::support::PeerSupport;
 use crate::system;
 use bytes::Bytes;
 use consilium_contracts::Contract;
 use consilium_ledger::{IndexFile, Simulator};
+use consilium_proto::protos::chaincode_support_server::ChaincodeSupportServer;
 use consilium_proto::protos::{
     self, ChaincodeEvent, ChaincodeId, ChaincodeInput, ChaincodeMessage, SignedProposal,
 };
@@ -23,58 +29,15 @@ use consilium_protocol::proposal::ParsedProposal;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::PathBuf;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
 
-/// How chaincodes are run. Field for field from `core.yaml`, see [`HostOptions::new`].
-#[derive(Debug, Clone)]
-pub struct HostOptions {
-    /// Folder of installed packages.
-    pub install_dir: PathBuf,
-    /// `chaincode.executetimeout`: how long one call may take.
-    pub execute_timeout: Duration,
-    /// `chaincode.startuptimeout`: how long connecting and registering may take.
-    pub startup_timeout: Duration,
-    /// `ledger.state.totalQueryLimit`: results that one query gives at most.
-    pub total_query_limit: u32,
-    /// `ledger.history.enableHistoryDatabase`: whether past values of keys may be asked for.
-    pub history: bool,
-    /// `chaincode.runtimeParams.useWriteBatch` and `maxSizeWriteBatch`; `None`: off.
-    pub write_batch: Option<u32>,
-    /// `chaincode.runtimeParams.useGetMultipleKeys` and `maxSizeGetMultipleKeys`; `None`: off.
-    pub multiple_keys: Option<u32>,
-    /// What replaces `{{.name}}` in `connection.json` (CHAINCODE_AS_A_SERVICE_BUILDER_CONFIG).
-    pub service_values: BTreeMap<String, String>,
-}
-
-impl HostOptions {
-    /// The settings of Fabric's sample `core.yaml` with packages in `install_dir`.
-    pub fn new(install_dir: impl Into<PathBuf>) -> Self {
-        Self {
-            install_dir: install_dir.into(),
-            ..Self::default()
-        }
-    }
-}
-
-impl Default for HostOptions {
-    fn default() -> Self {
-        Self {
-            install_dir: PathBuf::from("chaincodes"),
-            execute_timeout: Duration::from_secs(30),
-            startup_timeout: Duration::from_secs(300),
-            total_query_limit: 100_000,
-            history: true,
-            write_batch: Some(1_000),
-            multiple_keys: Some(1_000),
-            service_values: BTreeMap::new(),
-        }
-    }
-}
+/// How long the processes of chaincodes may take to end when the peer does.
+const SHUTDOWN: Duration = Duration::from_secs(12);
 
 /// What a call gave.
 #[derive(Debug)]
@@ -96,7 +59,11 @@ pub struct Host {
     pub(crate) installed: Installed,
     contracts: HashMap<&'static str, Arc<dyn Contract>>,
     programs: Programs,
-    services: Services,
+    builds: Arc<Builds>,
+    pub(crate) launches: Launches,
+    pub(crate) registrations: Arc<Registrations>,
+    /// Those who look after the processes of launched chaincodes.
+    pub(crate) processes: TaskTracker,
     running: Mutex<HashSet<Running>>,
     installs: watch::Sender<u64>,
 }
@@ -140,7 +107,15 @@ impl Host {
         support: Arc<dyn PeerSupport>,
     ) -> Result<Arc<Self>, ChaincodeError> {
         measure::describe();
-        let installed = Installed::open(&options.install_dir)
+        let launch = &options.launch;
+        let builds = Builds::open(
+            launch.builders.clone(),
+            &launch.builds_dir,
+            launch.install_timeout,
+        )
+        .map_err(|error| ChaincodeError::Setup(error.to_string()))?;
+        let builds = Arc::new(builds);
+        let installed = Installed::open(&options.install_dir, builds.clone(), launch.development)
             .map_err(|error| ChaincodeError::Setup(error.to_string()))?;
         let contracts = contracts
             .into_iter()
@@ -152,7 +127,10 @@ impl Host {
             installed,
             contracts,
             programs: Programs::default(),
-            services: Services::default(),
+            builds,
+            launches: Launches::default(),
+            registrations: Arc::default(),
+            processes: TaskTracker::new(),
             running: Mutex::default(),
             installs: watch::Sender::new(0),
         }))
@@ -168,7 +146,7 @@ impl Host {
         self.installed.all()
     }
 
-    /// Installs a package file.
+    /// Installs a package file, after an external builder has built it, if one takes it. Blocks.
     ///
     /// # Errors
     /// In Fabric's words, see [`InstallError`].
@@ -254,9 +232,46 @@ impl Host {
         .is_ok()
     }
 
-    /// Ends all connections with services; calls under way fail.
-    pub fn shutdown(&self) {
-        self.services.terminate();
+    /// The service at which launched chaincode registers, for `peer.chaincodeListenAddress`.
+    pub fn chaincode_support(self: &Arc<Self>) -> ChaincodeSupportServer<Registrar> {
+        let endpoint = self.options.launch.endpoint.as_ref();
+        let credentials = endpoint.and_then(|endpoint| endpoint.credentials.clone());
+        Registrar::server(self.clone(), credentials)
+    }
+
+    /// Ends all connections with chaincodes, and the processes of those that were launched. Calls
+    /// under way fail, and nothing is launched any more.
+    pub async fn shutdown(&self) {
+        self.launches.terminate();
+        self.processes.close();
+        if tokio::time::timeout(SHUTDOWN, self.processes.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("chaincode processes do not end; leaving them to the system");
+        }
+    }
+
+    /// What an external builder made of an installed package, built now if that is lost.
+    pub(crate) async fn build(self: &Arc<Self>, ccid: &str) -> Result<Built, String> {
+        let (host, id) = (self.clone(), ccid.to_owned());
+        let package = move || {
+            let bytes = host.installed.bytes(&id);
+            let bytes = bytes.map_err(|error| error.to_string())?;
+            Package::parse(&bytes).map_err(|error| error.to_string())
+        };
+        let built = self.builds.obtain(ccid, package).await;
+        let built = built
+            .map_err(|error| error.to_string())?
+            .ok_or_else(|| BuildError::Nobody(ccid.to_owned()).to_string())?;
+        let (host, id, again) = (self.clone(), ccid.to_owned(), built.clone());
+        let changed = blocking(move || host.installed.built(&id, &again)).await?;
+        if changed.map_err(|error| error.to_string())? {
+            // There are indexes that nobody knew of.
+            self.programs.clear();
+            self.installs.send_modify(|count| *count += 1);
+        }
+        Ok(built)
     }
 
     /// Carries out the call that `proposal` asks for. The simulator is lent: it comes back in
@@ -320,6 +335,9 @@ impl Host {
                 .await
                 .map_err(failed)?;
             return Ok((outcome, system::VERSION.to_owned()));
+        }
+        if let Some(cause) = system::retired(name) {
+            return Err(failed(cause));
         }
         let runnable =
             self.resolve(session, name)
@@ -390,6 +408,9 @@ impl Host {
     ) -> Result<Outcome, String> {
         if system::is_system(name) {
             return self.run_system(session, name, input).await;
+        }
+        if let Some(cause) = system::retired(name) {
+            return Err(cause);
         }
         let runnable = self.resolve(session, name).await.map_err(|cause| {
             let channel = &session.channel;
@@ -465,17 +486,9 @@ impl Host {
                     Err(_) => Err("timeout expired while executing transaction".to_owned()),
                 }
             }
-            Program::Service(connection) => {
-                let connection = connection.clone().filled_in(&self.options.service_values);
+            _ => {
                 let stream = self
-                    .services
-                    .stream(
-                        ccid,
-                        &connection,
-                        self.limits(),
-                        self.options.startup_timeout,
-                        Arc::downgrade(self),
-                    )
+                    .stream(runnable)
                     .await
                     .map_err(|cause| format!("could not launch chaincode {ccid}: {cause}"))?;
                 let (exchange, finished) = Exchange::new(session.clone(), name, is_init);
@@ -491,6 +504,44 @@ impl Host {
             }
             format!("error sending: {cause}")
         })
+    }
+
+    /// The living stream of a chaincode outside of this process, which is brought up if need be.
+    async fn stream(self: &Arc<Self>, runnable: &Runnable) -> Result<Arc<ShimStream>, String> {
+        let launch = &self.options.launch;
+        let ccid = &runnable.package.id;
+        let limits = self.limits();
+        let patience = launch.startup_timeout;
+        // A developer's takes the place of the one that is installed.
+        if launch.development
+            && let Some(stream) = self.launches.open(ccid)
+        {
+            return Ok(stream);
+        }
+        match runnable.program() {
+            Program::Service(connection) => {
+                let connection = connection.clone().filled_in(&self.options.service_values);
+                let start = || {
+                    let (ccid, connection) = (ccid.clone(), connection.clone());
+                    let host = Arc::downgrade(self);
+                    async move { service::connect(&ccid, &connection, limits, host).await }
+                };
+                self.launches.stream(ccid, patience, start).await
+            }
+            Program::External => {
+                let start = || process::launch(self.clone(), ccid.clone(), limits);
+                self.launches.stream(ccid, patience, start).await
+            }
+            Program::InProcess(_) | Program::Developed => {
+                let address = launch
+                    .endpoint
+                    .as_ref()
+                    .map_or("", |endpoint| &endpoint.address);
+                Err(format!(
+                    "it does not run; start it with CORE_CHAINCODE_ID_NAME={ccid} and --peer.address {address}"
+                ))
+            }
+        }
     }
 
     async fn check_init(
@@ -528,12 +579,12 @@ impl Host {
         Ok(Outcome::response(response))
     }
 
-    fn limits(&self) -> Limits {
+    pub(crate) fn limits(&self) -> Limits {
         Limits {
             total_query: self.options.total_query_limit,
             history: self.options.history,
-            write_batch: self.options.write_batch,
-            multiple_keys: self.options.multiple_keys,
+            write_batch: self.options.launch.write_batch,
+            multiple_keys: self.options.launch.multiple_keys,
         }
     }
 

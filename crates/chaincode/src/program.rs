@@ -132,6 +132,7 @@ pub(crate) fn find(
     }
     let package = installed
         .approved(&approval)
+        .or_else(|| installed.developed(name, &definition.version))
         .ok_or_else(|| ProgramUnavailable::NotInstalled(name.to_owned()))?;
     Ok(Runnable {
         sequence: definition.sequence,

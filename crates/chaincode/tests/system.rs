@@ -241,3 +241,39 @@ async fn qscc_and_cscc_do_not_answer_chaincodes() {
         assert!(refused.message.contains(&text), "{}", refused.message);
     }
 }
+
+#[tokio::test]
+async fn the_system_chaincode_that_fabric_3_retired_is_not_launched() {
+    let (consortium, _) = with_blocks().await;
+    for function in [
+        "getchaincodes",
+        "GetChaincodes",
+        "getid",
+        "getdepspec",
+        "getccdata",
+        "getinstalledchaincodes",
+        "GetCollectionsConfig",
+    ] {
+        let asked = ask("lscc", &[function, CHANNEL, "kv"]);
+        let refused = consortium.execute(ORG1, &asked).await.unwrap_err();
+        let refused = refused.to_string();
+        assert!(
+            refused.starts_with("error in simulation: failed to execute transaction ")
+                && refused.contains(
+                    ": could not launch chaincode lscc.syscc: error building chaincode: "
+                ),
+            "{function}: {refused}"
+        );
+    }
+    // A chaincode that calls it hears the same.
+    let called = ask("kv", &["invoke", "lscc", "getchaincodes"]);
+    let response = consortium.respond(ORG1, &called).await;
+    assert!(response.status >= 400, "{response:?}");
+    assert!(
+        response
+            .message
+            .contains("could not launch chaincode lscc.syscc"),
+        "{}",
+        response.message
+    );
+}

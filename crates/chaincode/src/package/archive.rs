@@ -25,6 +25,13 @@ impl Limits {
         entries: 1_000,
         folders: false,
     };
+    /// A code archive that is laid out on disk for a builder.
+    pub(super) const SOURCE: Self = Self {
+        total: 512 << 20,
+        file: 512 << 20,
+        entries: 20_000,
+        folders: true,
+    };
     /// A code archive, of which we keep a few small files.
     pub(super) const CODE: Self = Self {
         total: 512 << 20,
@@ -57,6 +64,7 @@ pub(super) enum ArchiveError {
 /// The content of the entry at hand, read only on demand.
 pub(super) struct Content<'a> {
     name: &'a str,
+    mode: u32,
     reader: &'a mut dyn Read,
     limit: u64,
 }
@@ -66,6 +74,21 @@ impl Content<'_> {
     pub(super) fn read_at_most(self, limit: u64) -> Result<Vec<u8>, ArchiveError> {
         let limit = self.limit.min(limit);
         Self { limit, ..self }.read()
+    }
+
+    /// The entry's permissions: read, write and execute, nothing else.
+    pub(super) fn permissions(&self) -> u32 {
+        self.mode & 0o777
+    }
+
+    /// Copies the entry, whose size the limits of the whole archive bound.
+    pub(super) fn copy_to(self, target: &mut impl Write) -> Result<(), ArchiveError> {
+        std::io::copy(self.reader, target)
+            .map(drop)
+            .map_err(|cause| ArchiveError::Content {
+                name: self.name.to_owned(),
+                cause,
+            })
     }
 
     /// All bytes of the entry.
@@ -143,8 +166,10 @@ fn walk(
         if name.is_empty() || !inside {
             return Err(ArchiveError::Path(name));
         }
+        let mode = entry.header().mode().unwrap_or(0o600);
         let content = Content {
             name: &name,
+            mode,
             reader: &mut entry,
             limit: limits.file,
         };

@@ -3,11 +3,12 @@
 //! A package is a `.tar.gz` with two regular files at its top level: `metadata.json`
 //! (`{"path","type","label"}`) and `code.tar.gz`. Its id is the label and the SHA-256 of the whole
 //! file, so two organizations that install the same bytes agree on the id without talking.
-//! Nothing is ever unpacked to disk: files are looked up by name in bounded memory.
+//! Files are looked up by name in bounded memory; only for a builder's eyes is the code laid out on disk.
 //! (fabric: core/chaincode/persistence/chaincode_package.go)
 
 mod archive;
 mod connection;
+mod layout;
 
 pub use connection::{Connection, ConnectionError, ConnectionTls};
 
@@ -65,6 +66,8 @@ pub struct Package {
     pub id: String,
     /// What `metadata.json` says.
     pub metadata: PackageMetadata,
+    /// The bytes of `metadata.json`.
+    metadata_json: Bytes,
     /// The bytes of `code.tar.gz`.
     code: Bytes,
 }
@@ -76,6 +79,10 @@ pub enum Program {
     InProcess(String),
     /// A chaincode service at an address.
     Service(Connection),
+    /// What an external builder makes of the package: a process, or a service that it names.
+    External,
+    /// In development mode, whatever its developer starts.
+    Developed,
 }
 
 /// Why a well-formed package cannot be run by this peer.
@@ -83,7 +90,7 @@ pub enum Program {
 pub enum ProgramError {
     /// No builder here knows the type.
     #[error(
-        "no builder of this peer takes packages of type '{0}', expected 'consilium' or 'ccaas'"
+        "no builder of this peer takes packages of type '{0}', expected 'consilium' or 'ccaas', or what an external builder takes (chaincode.externalBuilders)"
     )]
     UnknownType(String),
     /// `code.tar.gz` lacks the file that names the program.
@@ -122,10 +129,10 @@ pub struct PackageContent {
 }
 
 /// Index definitions in one package at most.
-const MAX_INDEXES: usize = 200;
+pub(crate) const MAX_INDEXES: usize = 200;
 
 /// How large an index definition may be.
-const MAX_INDEX_BYTES: u64 = 64 << 10;
+pub(crate) const MAX_INDEX_BYTES: u64 = 64 << 10;
 
 /// The type of packages that name a contract compiled into the peer.
 pub const IN_PROCESS_TYPE: &str = "consilium";
@@ -152,12 +159,22 @@ impl Package {
             Ok(())
         })?;
         let code = code.ok_or(PackageError::NoCode)?;
-        let metadata = metadata.ok_or(PackageError::NoMetadata)?;
-        let metadata: PackageMetadata = serde_json::from_slice(&metadata)
+        let metadata_json = Bytes::from(metadata.ok_or(PackageError::NoMetadata)?);
+        let metadata: PackageMetadata = serde_json::from_slice(&metadata_json)
             .map_err(|error| PackageError::Metadata(error.to_string()))?;
         names::validate_label(&metadata.label)?;
         let id = package_id(&metadata.label, file);
-        Ok(Self { id, metadata, code })
+        Ok(Self {
+            id,
+            metadata,
+            metadata_json,
+            code,
+        })
+    }
+
+    /// Whether only this peer itself can run it, whatever builders there are.
+    pub(crate) fn is_in_process(&self) -> bool {
+        self.metadata.kind.eq_ignore_ascii_case(IN_PROCESS_TYPE)
     }
 
     /// What this package asks to run, and what it declares. Reads the code archive once.
@@ -169,7 +186,7 @@ impl Package {
         let kind = self.metadata.kind.as_str();
         let parse: fn(&[u8]) -> Result<Program, ProgramError>;
         let description;
-        if kind.eq_ignore_ascii_case(IN_PROCESS_TYPE) {
+        if self.is_in_process() {
             (description, parse) = ("contract.json", contract);
         } else if kind.eq_ignore_ascii_case(SERVICE_TYPE) {
             (description, parse) = ("connection.json", service);
@@ -216,7 +233,7 @@ fn service(description: &[u8]) -> Result<Program, ProgramError> {
 }
 
 /// Collection and file name of an index definition in a code archive.
-fn index_place(path: &str) -> Option<(Option<&str>, &str)> {
+pub(crate) fn index_place(path: &str) -> Option<(Option<&str>, &str)> {
     let path = path.strip_prefix("./").unwrap_or(path);
     let parts: Vec<&str> = path
         .strip_prefix("META-INF/statedb/couchdb/")?

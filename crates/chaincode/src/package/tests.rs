@@ -183,7 +183,7 @@ fn packages_that_nothing_here_can_run_say_so() {
     let empty = tar_gz(&[("src/main.go", file, b"package main")]);
     assert_eq!(
         of("golang", &empty),
-        "no builder of this peer takes packages of type 'golang', expected 'consilium' or 'ccaas'"
+        "no builder of this peer takes packages of type 'golang', expected 'consilium' or 'ccaas', or what an external builder takes (chaincode.externalBuilders)"
     );
     assert!(of("ccaas", &empty).starts_with("connection.json not found"));
     assert!(of("consilium", &empty).starts_with("contract.json not found"));

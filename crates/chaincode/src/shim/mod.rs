@@ -13,4 +13,4 @@ mod requests;
 mod stream;
 
 pub(crate) use exchange::{Exchange, Limits};
-pub(crate) use stream::ShimStream;
+pub(crate) use stream::{Link, OUTGOING, ShimStream, registered_name};

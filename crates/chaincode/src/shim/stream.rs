@@ -10,13 +10,17 @@ use consilium_proto::protos::chaincode_message::Type;
 use consilium_proto::protos::{
     ChaincodeAdditionalParams, ChaincodeId, ChaincodeInput, ChaincodeMessage, ChaincodeSpec,
 };
-use futures_util::{Stream, StreamExt};
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use parking_lot::Mutex;
 use prost::Message;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+
+/// Messages to a chaincode that wait to be sent, over all its transactions.
+pub(crate) const OUTGOING: usize = 256;
 
 /// Requests of transactions that are over, or never were, that are refused at the same time. What
 /// comes beyond is dropped: whoever sends that many does not read the answers.
@@ -39,6 +43,35 @@ pub(crate) enum ExecuteError {
     Terminated,
 }
 
+/// A connection with a chaincode, whoever has dialled, before anything was said.
+pub(crate) struct Link {
+    incoming: Incoming,
+    outgoing: mpsc::Sender<ChaincodeMessage>,
+    terminated: watch::Sender<bool>,
+}
+
+type Incoming = BoxStream<'static, Result<ChaincodeMessage, tonic::Status>>;
+
+impl Link {
+    pub(crate) fn new(incoming: Incoming, outgoing: mpsc::Sender<ChaincodeMessage>) -> Self {
+        Self {
+            incoming,
+            outgoing,
+            terminated: watch::Sender::new(false),
+        }
+    }
+
+    /// Resolves when the stream that is made of it has ended.
+    pub(crate) fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
+        ended(self.terminated.subscribe())
+    }
+}
+
+async fn ended(mut terminated: watch::Receiver<bool>) {
+    // A dropped sender means that nobody is there any more.
+    let _ = terminated.wait_for(|terminated| *terminated).await;
+}
+
 /// An established connection with one chaincode.
 pub(crate) struct ShimStream {
     ccid: String,
@@ -58,14 +91,15 @@ impl ShimStream {
     /// Why the chaincode was not accepted.
     pub(crate) async fn establish(
         ccid: &str,
-        mut incoming: impl Stream<Item = Result<ChaincodeMessage, tonic::Status>>
-        + Send
-        + Unpin
-        + 'static,
-        outgoing: mpsc::Sender<ChaincodeMessage>,
+        link: Link,
         limits: Limits,
         host: Weak<Host>,
     ) -> Result<Arc<Self>, String> {
+        let Link {
+            mut incoming,
+            outgoing,
+            terminated,
+        } = link;
         let first = match incoming.next().await {
             Some(Ok(message)) => message,
             Some(Err(status)) => return Err(format!("receive failed: {}", status.message())),
@@ -91,17 +125,45 @@ impl ShimStream {
             limits,
             outgoing,
             exchanges: Mutex::default(),
-            terminated: watch::Sender::new(false),
+            terminated,
             refusals: Arc::new(Semaphore::new(REFUSALS)),
             host,
         });
         tokio::spawn(stream.clone().serve(incoming));
+        if let Some(pause) = stream.keepalive() {
+            tokio::spawn(stream.clone().keep_alive(pause));
+        }
         Ok(stream)
     }
 
     /// Whether calls can be made over it.
     pub(crate) fn is_open(&self) -> bool {
         !*self.terminated.borrow()
+    }
+
+    /// Resolves when it has ended.
+    pub(crate) fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
+        ended(self.terminated.subscribe())
+    }
+
+    fn keepalive(&self) -> Option<Duration> {
+        self.host.upgrade()?.options.launch.keepalive
+    }
+
+    /// Says that the peer is there, for proxies that end silent connections.
+    /// fabric: core/chaincode/handler.go ProcessStream
+    async fn keep_alive(self: Arc<Self>, pause: Duration) {
+        let ended = self.ended();
+        tokio::pin!(ended);
+        loop {
+            tokio::select! {
+                () = &mut ended => return,
+                () = tokio::time::sleep(pause) => {
+                    // A chaincode that has much to read knows that the peer is there.
+                    let _ = self.outgoing.try_send(message(Type::Keepalive, Bytes::new(), "", ""));
+                }
+            }
+        }
     }
 
     /// Ends the stream; calls under way fail.
@@ -149,10 +211,7 @@ impl ShimStream {
             .unwrap_or(Err(ExecuteError::Timeout))
     }
 
-    async fn serve(
-        self: Arc<Self>,
-        mut incoming: impl Stream<Item = Result<ChaincodeMessage, tonic::Status>> + Unpin,
-    ) {
+    async fn serve(self: Arc<Self>, mut incoming: Incoming) {
         let mut terminated = self.terminated.subscribe();
         loop {
             let next = tokio::select! {
@@ -352,7 +411,8 @@ impl Drop for Entry<'_> {
     }
 }
 
-pub(super) fn check_registration(ccid: &str, first: &ChaincodeMessage) -> Result<(), String> {
+/// The name under which a chaincode's first message registers.
+pub(crate) fn registered_name(first: &ChaincodeMessage) -> Result<String, String> {
     if first.r#type() != Type::Register {
         return Err(format!(
             "[{}] Fabric side handler cannot handle message ({}) while in created state",
@@ -365,10 +425,14 @@ pub(super) fn check_registration(ccid: &str, first: &ChaincodeMessage) -> Result
     if id.name.is_empty() {
         return Err("error in handling register chaincode, chaincodeID is empty".to_owned());
     }
-    if id.name != ccid {
+    Ok(id.name)
+}
+
+pub(super) fn check_registration(ccid: &str, first: &ChaincodeMessage) -> Result<(), String> {
+    let name = registered_name(first)?;
+    if name != ccid {
         return Err(format!(
-            "peer will not accept external chaincode connection {} (except in dev mode)",
-            id.name
+            "peer will not accept external chaincode connection {name} (except in dev mode)"
         ));
     }
     Ok(())

@@ -21,6 +21,19 @@ pub(crate) fn is_system(name: &str) -> bool {
     matches!(name, lifecycle::NAMESPACE | CSCC | QSCC)
 }
 
+/// Why a name cannot be called whose system chaincode there is no more. Fabric 3 keeps the name `lscc`
+/// and fails to launch it, whatever is asked: the questions that it answered are `_lifecycle`'s.
+/// fabric: internal/peer/node/start.go builtinSCCs, core/chaincode/runtime_launcher.go
+pub(crate) fn retired(name: &str) -> Option<String> {
+    (name == lifecycle::LEGACY_NAMESPACE).then(|| {
+        format!(
+            "could not launch chaincode {name}.{VERSION}: error building chaincode: error building image: \
+             failed to get chaincode package for external build: could not get legacy chaincode package \
+             '{name}.{VERSION}': chaincodes are defined by _lifecycle"
+        )
+    })
+}
+
 /// Runs a system chaincode to its end on the calling thread.
 pub(crate) fn invoke(host: &Host, session: &Session, name: &str, args: &[Bytes]) -> Response {
     // cscc and qscc take locks of the peer that a transaction may hold already.

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use consilium_proto::protos::chaincode_message::Type;
 use consilium_proto::protos::chaincode_server::{Chaincode, ChaincodeServer};
+use consilium_proto::protos::chaincode_support_client::ChaincodeSupportClient;
 use consilium_proto::protos::{
     ChaincodeEvent, ChaincodeId, ChaincodeInput, ChaincodeMessage, Response,
 };
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
 
 /// What a script gives back: the final message of its transaction, or nothing at all.
 pub type Final = Option<ChaincodeMessage>;
@@ -179,19 +181,54 @@ impl Chaincode for Server {
 
 async fn converse(
     shared: Arc<Shared>,
-    mut incoming: tonic::Streaming<ChaincodeMessage>,
+    incoming: tonic::Streaming<ChaincodeMessage>,
     outgoing: mpsc::Sender<Result<ChaincodeMessage, tonic::Status>>,
 ) {
+    let registration = registration(&shared.ccid.lock());
+    let _ = outgoing.send(Ok(registration)).await;
+    serve(shared, incoming, outgoing).await;
+}
+
+fn registration(ccid: &str) -> ChaincodeMessage {
     let id = ChaincodeId {
-        name: shared.ccid.lock().clone(),
+        name: ccid.to_owned(),
         ..ChaincodeId::default()
     };
-    let register = ChaincodeMessage {
+    ChaincodeMessage {
         r#type: Type::Register.into(),
         payload: id.encode_to_vec().into(),
         ..ChaincodeMessage::default()
-    };
-    let _ = outgoing.send(Ok(register)).await;
+    }
+}
+
+/// Registers with a peer as `ccid`, as launched chaincode does, and plays the script until the stream
+/// ends. The error is why the peer did not want it.
+pub async fn register(
+    peer: Channel,
+    ccid: &str,
+    script: Script,
+) -> Result<tokio::task::JoinHandle<()>, tonic::Status> {
+    let (outgoing, messages) = mpsc::channel(64);
+    let _ = outgoing.send(Ok(registration(ccid))).await;
+    let messages = ReceiverStream::new(messages).filter_map(Result::ok);
+    let incoming = ChaincodeSupportClient::new(peer)
+        .register(messages)
+        .await?
+        .into_inner();
+    let shared = Arc::new(Shared {
+        ccid: Mutex::default(),
+        script,
+        ready: Mutex::default(),
+        connections: Mutex::default(),
+    });
+    Ok(tokio::spawn(serve(shared, incoming, outgoing)))
+}
+
+async fn serve(
+    shared: Arc<Shared>,
+    mut incoming: tonic::Streaming<ChaincodeMessage>,
+    outgoing: mpsc::Sender<Result<ChaincodeMessage, tonic::Status>>,
+) {
     let mut calls = Streams::new();
     while let Some(Ok(message)) = incoming.next().await {
         let key = (message.channel_id.clone(), message.txid.clone());

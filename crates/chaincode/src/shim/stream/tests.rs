@@ -46,7 +46,8 @@ async fn requests_of_no_transaction_pile_up_nowhere_when_nobody_reads_the_refusa
         multiple_keys: None,
     };
     let (outgoing, mut answers) = mpsc::channel(2);
-    let stream = ShimStream::establish("cc:1", incoming, outgoing, limits, Weak::new())
+    let link = Link::new(incoming.boxed(), outgoing);
+    let stream = ShimStream::establish("cc:1", link, limits, Weak::new())
         .await
         .unwrap();
     all_taken.await.unwrap();

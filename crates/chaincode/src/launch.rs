@@ -1,0 +1,138 @@
+//! Bringing a chaincode up when it is called, however it is brought up: one living stream each.
+
+use crate::measure;
+use crate::shim::ShimStream;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// A launch that everybody waits for who needs the chaincode.
+type Launch = Shared<BoxFuture<'static, Result<Arc<ShimStream>, Arc<str>>>>;
+
+/// The chaincodes that this peer is, or is being, connected with, by the name they register under.
+pub(crate) struct Launches {
+    launches: Mutex<HashMap<String, Launch>>,
+    stopping: watch::Sender<bool>,
+}
+
+impl Default for Launches {
+    fn default() -> Self {
+        Self {
+            launches: Mutex::default(),
+            stopping: watch::Sender::new(false),
+        }
+    }
+}
+
+impl Launches {
+    /// The living stream of `ccid`; begins a launch by `start` when there is none. However many wait,
+    /// one launches, and a failure is everybody's; the next call tries anew.
+    pub(crate) async fn stream<S, W>(
+        &self,
+        ccid: &str,
+        patience: Duration,
+        start: S,
+    ) -> Result<Arc<ShimStream>, String>
+    where
+        S: Fn() -> W,
+        W: Future<Output = Result<Arc<ShimStream>, String>> + Send + 'static,
+    {
+        let launch = || {
+            let mut launches = self.launches.lock();
+            match launches.get(ccid) {
+                Some(launch) if is_usable(launch) => launch.clone(),
+                _ => {
+                    let launch = launch(ccid, patience, self.stopping.subscribe(), start());
+                    launches.insert(ccid.to_owned(), launch.clone());
+                    launch
+                }
+            }
+        };
+        let stream = launch().await;
+        // A stream that was made while nobody waited may have ended unnoticed.
+        let stream = match stream {
+            Ok(stream) if !stream.is_open() => launch().await,
+            stream => stream,
+        };
+        stream.map_err(|error| error.to_string())
+    }
+
+    /// The stream of a chaincode that is there already.
+    pub(crate) fn open(&self, ccid: &str) -> Option<Arc<ShimStream>> {
+        match self.launches.lock().get(ccid)?.peek()? {
+            Ok(stream) if stream.is_open() => Some(stream.clone()),
+            _ => None,
+        }
+    }
+
+    /// Takes a chaincode in that came by itself; false when there is one of that name already.
+    pub(crate) fn adopt(&self, ccid: &str, stream: Arc<ShimStream>) -> bool {
+        let mut launches = self.launches.lock();
+        if *self.stopping.borrow() || launches.get(ccid).is_some_and(is_usable) {
+            return false;
+        }
+        let ready = futures_util::future::ready(Ok(stream)).boxed().shared();
+        // Polled once, it can be looked at without waiting.
+        let _ = ready.clone().now_or_never();
+        launches.insert(ccid.to_owned(), ready);
+        true
+    }
+
+    /// Ends all streams, and launches under way; none begins any more.
+    pub(crate) fn terminate(&self) {
+        self.stopping.send_replace(true);
+        for (_, launch) in self.launches.lock().drain() {
+            if let Some(Ok(stream)) = launch.peek() {
+                stream.terminate();
+            }
+        }
+    }
+}
+
+fn is_usable(launch: &Launch) -> bool {
+    match launch.peek() {
+        None => true,
+        Some(Ok(stream)) => stream.is_open(),
+        Some(Err(_)) => false,
+    }
+}
+
+/// Begins a launch in its own task, so that it goes on when the first caller loses interest.
+fn launch(
+    ccid: &str,
+    patience: Duration,
+    mut stopping: watch::Receiver<bool>,
+    work: impl Future<Output = Result<Arc<ShimStream>, String>> + Send + 'static,
+) -> Launch {
+    let ccid = ccid.to_owned();
+    let task = tokio::spawn(async move {
+        let started = Instant::now();
+        let launched = tokio::select! {
+            biased;
+            _ = stopping.wait_for(|stopping| *stopping) => {
+                return Err(Arc::from("the peer is shutting down"));
+            }
+            launched = tokio::time::timeout(patience, work) => launched,
+        };
+        let launched = launched.unwrap_or_else(|_| {
+            measure::launch_timeout(&ccid);
+            Err(format!(
+                "timeout expired while starting chaincode {ccid} for transaction"
+            ))
+        });
+        measure::launched(&ccid, started.elapsed(), launched.is_ok());
+        match &launched {
+            Ok(_) => tracing::info!(ccid, "chaincode is ready"),
+            Err(cause) => tracing::warn!(ccid, cause, "chaincode not available"),
+        }
+        launched.map_err(Arc::from)
+    });
+    task.map(|ended| ended.unwrap_or_else(|error| Err(error.to_string().into())))
+        .boxed()
+        .shared()
+}
