@@ -162,6 +162,28 @@ impl Admin {
         Ok(result.package_id)
     }
 
+    /// What the peer runs an installed package for: channel, chaincode name and version of each.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub async fn installed_uses(
+        &self,
+        package_id: &str,
+    ) -> Result<Vec<(String, String, String)>, ClientError> {
+        let args = lifecycle::QueryInstalledChaincodeArgs {
+            package_id: package_id.to_owned(),
+        };
+        let args = lifecycle_args("QueryInstalledChaincode", &args);
+        let answer = self.query("", "_lifecycle", args).await?;
+        let result: lifecycle::QueryInstalledChaincodeResult = decode(answer)?;
+        let references = result.references.into_iter();
+        let uses = references.flat_map(|(channel, used)| {
+            let chaincodes = used.chaincodes.into_iter();
+            chaincodes.map(move |used| (channel.clone(), used.name, used.version))
+        });
+        Ok(uses.collect())
+    }
+
     /// Approves a definition for the administrator's organization and waits for the commit.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use crate::commands::{
     ledger::LedgerCommand,
     peer::{channel::ChannelCommand, snapshot::SnapshotCommand},
 };
+use crate::contract::ContractCommand;
 
 /// A consortium ledger, wire-compatible with Hyperledger Fabric, for healthcare.
 #[derive(Debug, Parser)]
@@ -48,6 +49,9 @@ pub enum Command {
     /// Verify a peer's ledgers, and repair them while the peer is down.
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// Deploy a contract to all organizations of a channel.
+    #[command(subcommand)]
+    Contract(ContractCommand),
     /// Start, stop and look at a consortium on this machine.
     #[command(subcommand)]
     Network(NetworkCommand),
@@ -126,8 +130,11 @@ pub enum OrdererCommand {
 #[derive(Debug, Subcommand)]
 pub enum PeerCommand {
     /// Start the node.
-    #[command(after_help = "Example:\n  consilium peer start --config ./core.yaml")]
-    Start(NodeStart),
+    #[command(after_help = "\
+Examples:
+  consilium peer start --config ./core.yaml
+  consilium peer start --peer-chaincodedev      chaincode registers by itself, see docs/contracts.md")]
+    Start(PeerStart),
     /// Operate a channel: joinbysnapshot, joinbysnapshotstatus.
     #[command(subcommand)]
     Channel(ChannelCommand),
@@ -145,6 +152,26 @@ pub struct NodeStart {
     pub config: Option<PathBuf>,
 }
 
+/// Arguments of `consilium peer start`.
+#[derive(Debug, Args)]
+pub struct PeerStart {
+    /// Which node.
+    #[command(flatten)]
+    pub node: NodeStart,
+    /// Start the peer in chaincode development mode: chaincode that is not installed registers as
+    /// NAME:VERSION, from wherever its developer starts it, without TLS.
+    // Scripts written for Fabric say `--peer-chaincodedev=true`.
+    #[arg(
+        long,
+        action = clap::ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = false,
+        default_missing_value = "true"
+    )]
+    pub peer_chaincodedev: bool,
+}
+
 /// `consilium network`.
 #[derive(Debug, Subcommand)]
 pub enum NetworkCommand {
@@ -154,7 +181,7 @@ pub enum NetworkCommand {
     Down(NetworkDown),
     /// What runs, and where each node stands.
     Status(NetworkDir),
-    /// Put another chaincode on the channel: install at every peer, approve, commit.
+    /// As `consilium contract deploy`, on this network.
     // `--version` is the definition's, as in Fabric's `peer lifecycle chaincode`.
     #[command(
         disable_version_flag = true,
@@ -172,9 +199,20 @@ pub struct NetworkDeploy {
     /// Where the network lives.
     #[command(flatten)]
     pub dir: NetworkDir,
+    /// What to deploy.
+    #[command(flatten)]
+    pub program: Program,
+}
+
+/// A chaincode, what runs it and what is agreed on about it.
+#[derive(Debug, Args)]
+pub struct Program {
     /// Endorsement policy.
     #[arg(long)]
     pub policy: String,
+    /// Install package, which the peers themselves or their external builders know how to run.
+    #[arg(long, value_name = "FILE", group = "program")]
+    pub package: Option<PathBuf>,
     /// Address of a chaincode that runs as a service; it registers under the package id printed.
     #[arg(long, value_name = "HOST:PORT", group = "program")]
     pub service: Option<String>,
@@ -184,6 +222,9 @@ pub struct NetworkDeploy {
     /// Built-in contract; by default the one called like the chaincode.
     #[arg(long, group = "program")]
     pub contract: Option<String>,
+    /// Whatever its developer starts under NAME:VERSION, at peers in development mode.
+    #[arg(long, group = "program")]
+    pub development: bool,
     /// Folder `META-INF` of the chaincode, whose index definitions go into the package.
     #[arg(long, value_name = "FOLDER", conflicts_with = "contract")]
     pub metadata: Option<PathBuf>,
@@ -220,6 +261,12 @@ pub struct NetworkUp {
     /// Take any free ports instead of 7050 to 9056.
     #[arg(long)]
     pub free_ports: bool,
+    /// Folder of an external builder, which the peers let build contracts; repeat for more.
+    #[arg(long = "builder", value_name = "FOLDER")]
+    pub builders: Vec<PathBuf>,
+    /// Start the peers in chaincode development mode.
+    #[arg(long)]
+    pub peer_chaincodedev: bool,
 }
 
 /// Arguments of `consilium network down`.

@@ -2,16 +2,18 @@
 //!
 //! Owns: how a person starts, stops and calls things, and how the crates are put together into
 //! nodes. Must not know: any rule of the ledger. Start reading at [`cli`]; `node/` starts nodes,
-//! `network/` builds a consortium on one machine, `commands/` are the client commands, `demo/` runs
-//! health data through a network.
+//! `network/` builds a consortium on one machine, `contract/` deploys contracts to one, `commands/` are
+//! the client commands, `demo/` runs health data through a network.
 
 mod cli;
 mod commands;
 mod config;
+mod contract;
 mod demo;
 mod network;
 mod node;
 mod operations;
+mod progress;
 mod telemetry;
 
 use clap::Parser;
@@ -39,6 +41,7 @@ fn main() -> std::process::ExitCode {
                 commands::peer::snapshot::run(command).await
             }
             Command::Ledger(command) => commands::ledger::run(command).await,
+            Command::Contract(command) => contract::run(command).await,
             Command::Network(NetworkCommand::Up(args)) => network::up(args).await.map(drop),
             Command::Network(NetworkCommand::Down(args)) => network::down(&args),
             Command::Network(NetworkCommand::Status(args)) => network::status(&args).await,

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
+use consilium_chaincode::LaunchOptions;
 use consilium_contracts::Contract;
 use consilium_gossip::GossipOptions;
 use consilium_msp::{Msp, Signer};
@@ -27,6 +28,9 @@ pub struct PeerOptions {
     pub contracts: Vec<Arc<dyn Contract>>,
     /// How long one chaincode call may take (`chaincode.executetimeout`).
     pub execute_timeout: Duration,
+    /// How chaincode outside of this process is built and started. Builds lie in `data_dir`, whatever
+    /// this says.
+    pub launch: LaunchOptions,
     /// Whether clients must present TLS certificates; binds deliver requests to them.
     pub mutual_tls: bool,
     /// Largest difference between a request's timestamp and our clock
@@ -67,6 +71,7 @@ impl PeerOptions {
             address: String::new(),
             contracts: Vec::new(),
             execute_timeout: Duration::from_secs(30),
+            launch: LaunchOptions::default(),
             mutual_tls: false,
             time_window: Duration::from_secs(15 * 60),
             endorser_concurrency: 2500,

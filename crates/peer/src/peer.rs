@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use consilium_chaincode::{ChaincodeError, Host, HostOptions, PeerSupport};
+use consilium_chaincode::{ChaincodeError, Host, HostOptions, LaunchOptions, PeerSupport};
 use consilium_deliver::{BlockSource, Sources};
 use consilium_gossip::{Gossip, GossipService, Member};
 use consilium_ledger::{Ledger, LedgerError, UNFINISHED};
@@ -183,6 +183,10 @@ impl Peer {
             execute_timeout: options.execute_timeout,
             total_query_limit: options.total_query_limit,
             history: options.history,
+            launch: LaunchOptions {
+                builds_dir: options.data_dir.join("externalbuilder").join("builds"),
+                ..options.launch.clone()
+            },
             ..HostOptions::default()
         };
         let contracts = options.contracts.clone();
@@ -374,9 +378,11 @@ impl Peer {
         gossip.map_or_else(Vec::new, |gossip| gossip.members(channel))
     }
 
-    /// Stops pulling blocks, lets those in the pipeline finish, and waits for it.
+    /// Stops pulling blocks, lets those in the pipeline finish, and waits for it. Ends the processes of
+    /// launched chaincodes.
     pub async fn shutdown(&self) {
         self.core.stop.cancel();
+        self.host.shutdown().await;
         for channel in self.core.channels.read().values() {
             channel.ledger().stop_building_indexes();
         }

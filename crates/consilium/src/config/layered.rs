@@ -58,9 +58,10 @@ impl Variables<'_> {
         format!("{}_{}", self.prefix, key.replace('.', "_")).to_ascii_uppercase()
     }
 
-    /// The value for a key.
+    /// The value for a key. An empty one counts as none, as in Fabric.
     fn of(&self, key: &str) -> Option<&str> {
-        self.values.get(&self.name(key)).map(String::as_str)
+        let value = self.values.get(&self.name(key))?;
+        Some(value.as_str()).filter(|value| !value.is_empty())
     }
 
     /// Whether there is one for something below a key.
@@ -173,16 +174,15 @@ fn text(value: Value) -> Result<String, SettingError> {
     }
 }
 
-/// Elements of a list in a text: between blanks, or `[a, b]`.
+/// Elements of a list in a text: a list as in YAML, `[a, b]`, or what is between blanks.
 fn elements(text: &str) -> Vec<Value> {
-    let inner = text.trim();
-    let bracketed = inner
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'));
-    let is_separator = |c: char| c.is_whitespace() || (bracketed.is_some() && c == ',');
-    let parts = bracketed.unwrap_or(inner).split(is_separator);
-    let parts = parts.filter(|part| !part.is_empty());
-    parts.map(|part| Value::String(part.to_owned())).collect()
+    if text.trim_start().starts_with('[')
+        && let Ok(Value::Array(list)) = super::parse(text)
+    {
+        return list;
+    }
+    let words = text.split_whitespace();
+    words.map(|word| Value::String(word.to_owned())).collect()
 }
 
 /// Numbers come as such or as text.

@@ -1,6 +1,7 @@
 //! Configuration files of nodes: Fabric's key names, read once into plain structs. Variables of the
 //! environment go before them, as in Fabric. A key that means nothing here is named once at the start.
 
+mod chaincode;
 mod delivery;
 mod gossip;
 mod layered;
@@ -16,6 +17,7 @@ use std::{
 use anyhow::Context;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
+pub use chaincode::{ChaincodeAddresses, Mode, host_of};
 pub use orderer::{OrdererConfig, Tls};
 pub use peer::{OperationsTls, PeerConfig};
 

@@ -5,7 +5,10 @@ use std::{path::PathBuf, time::Duration};
 use consilium_discovery::{AuthCacheOptions, DiscoveryOptions};
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
-use super::{MetricsProvider, delivery::DeliveryClient, duration, gossip::Gossip, ledger::Ledger};
+use super::{
+    MetricsProvider, chaincode::Chaincode, delivery::DeliveryClient, duration, gossip::Gossip,
+    ledger::Ledger,
+};
 
 /// The keys of `core.yaml` that are supported.
 #[derive(Debug, Deserialize)]
@@ -40,6 +43,12 @@ pub struct Peer {
     pub listen_address: String,
     /// `host:port` under which others reach this peer.
     pub address: String,
+    /// `host:port` to listen on for chaincode; otherwise the host of `address` with port 7052.
+    #[serde(default)]
+    pub chaincode_listen_address: Option<String>,
+    /// `host:port` under which launched chaincode reaches this peer; otherwise where it listens.
+    #[serde(default)]
+    pub chaincode_address: Option<String>,
     /// Local MSP folder.
     pub msp_config_path: PathBuf,
     /// Local MSP id.
@@ -209,23 +218,6 @@ impl Default for Concurrency {
             endorser_service: 2500,
             deliver_service: 2500,
             gateway_service: 2500,
-        }
-    }
-}
-
-/// `chaincode`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Chaincode {
-    /// Longest run of one call.
-    #[serde(deserialize_with = "duration")]
-    pub executetimeout: Duration,
-}
-
-impl Default for Chaincode {
-    fn default() -> Self {
-        Self {
-            executetimeout: Duration::from_secs(30),
         }
     }
 }

@@ -71,6 +71,8 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
     let network = network::up(NetworkUp {
         dir: args.dir.clone(),
         free_ports: args.free_ports,
+        builders: Vec::new(),
+        peer_chaincodedev: false,
     })
     .await?;
     let outcome = perform(&network, &population).await;

@@ -6,13 +6,15 @@ use std::path::Path;
 use anyhow::Context;
 use bytes::Bytes;
 use consilium_chaincode::lifecycle;
-use consilium_client::{Admin, ApprovedDefinition};
+use consilium_client::ApprovedDefinition;
 use consilium_msp::dsl;
 use consilium_proto::protos;
 use prost::Message;
 
-use super::plan::Network;
-use crate::commands::connect::target_of;
+use crate::{
+    contract::{Consortium, Rollout, roll_out},
+    progress::Steps,
+};
 
 /// The contracts of a local network and who must endorse them.
 pub const CONTRACTS: [(&str, &str); 3] = [
@@ -24,43 +26,34 @@ pub const CONTRACTS: [(&str, &str); 3] = [
     ("kv", "AND('HospitalMSP.peer','MakerMSP.peer')"),
 ];
 
-/// Administrators of all organizations, each connected to its peer.
-///
-/// # Errors
-/// A peer cannot be reached.
-pub async fn administrators(network: &Network) -> anyhow::Result<Vec<Admin>> {
-    let mut admins = Vec::new();
-    for organization in &network.organizations {
-        let target = target_of(network, &format!("{}/Admin", organization.name))?;
-        admins.push(Admin::new(target.connect().await?, target.signer));
-    }
-    Ok(admins)
-}
-
 /// Deploys one built-in contract under `policy`. Does nothing when it is already defined.
 ///
 /// # Errors
 /// Any step is refused.
 pub async fn contract(
-    network: &Network,
-    admins: &[Admin],
+    consortium: &Consortium,
     name: &str,
     policy: &str,
+    steps: &Steps,
 ) -> anyhow::Result<()> {
-    let first = admins.first().context("a network has an organization")?;
-    let committed = first.committed_sequence(&network.channel, name).await?;
+    let admin = &consortium.first()?.admin;
+    let committed = admin.committed_sequence(&consortium.channel, name).await?;
     if committed.is_some() {
         return Ok(());
     }
     let package: Bytes = lifecycle::package_in_process(name, name)?.into();
-    let definition = ApprovedDefinition {
-        name: name.to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        sequence: 1,
-        policy: application_policy(policy)?,
-        ..ApprovedDefinition::default()
+    let rollout = Rollout {
+        definition: ApprovedDefinition {
+            name: name.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            sequence: 1,
+            policy: application_policy(policy)?,
+            ..ApprovedDefinition::default()
+        },
+        package_id: lifecycle::package_id(name, &package),
+        package: Some(package),
     };
-    package_everywhere(network, admins, definition, package).await
+    roll_out(consortium, &rollout, steps).await
 }
 
 /// The files of a `META-INF` folder in order, named as in a package.
@@ -90,73 +83,14 @@ pub fn metadata_files(folder: &Path) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
     Ok(files)
 }
 
-/// Installs `package` at every peer, approves `definition` for every organization and commits it.
+/// The private data collections that a file describes.
 ///
 /// # Errors
-/// Any step is refused.
-pub async fn package_everywhere(
-    network: &Network,
-    admins: &[Admin],
-    definition: ApprovedDefinition,
-    package: Bytes,
-) -> anyhow::Result<()> {
-    let first = admins.first().context("a network has an organization")?;
-    let name = definition.name.as_str();
-    let mut approvals = Vec::new();
-    for admin in admins {
-        let package = package.clone();
-        let definition = &definition;
-        approvals.push(async move {
-            let package_id = match admin.install(package.clone()).await {
-                Ok(id) => id,
-                // Installed by an earlier, interrupted start.
-                Err(consilium_client::ClientError::Proposal { message, .. })
-                    if message.contains("already successfully installed") =>
-                {
-                    lifecycle::package_id(name, &package)
-                }
-                Err(error) => return Err(error),
-            };
-            admin
-                .approve(&network.channel, definition, &package_id)
-                .await
-        });
-    }
-    for approval in futures_util::future::join_all(approvals).await {
-        approval.with_context(|| format!("cannot approve {name}"))?;
-    }
-    // A peer can endorse the commit once it has committed the approvals of the others.
-    let organizations: Vec<_> = network
-        .organizations
-        .iter()
-        .map(|organization| organization.msp_id.clone())
-        .collect();
-    let mut attempt = 0;
-    loop {
-        match first
-            .commit(&network.channel, &definition, &organizations)
-            .await
-        {
-            Ok(_) => break,
-            Err(error) if attempt < 50 => {
-                attempt += 1;
-                tracing::debug!(%error, name, "definition not committed yet");
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-            }
-            Err(error) => {
-                return Err(error)
-                    .with_context(|| format!("cannot commit the definition of {name}"));
-            }
-        }
-    }
-    for admin in admins {
-        super::eventually(&format!("{name} to be defined at every peer"), || async {
-            let committed = admin.committed_sequence(&network.channel, name).await?;
-            Ok(committed >= Some(definition.sequence))
-        })
-        .await?;
-    }
-    Ok(())
+/// It cannot be read, or does not describe collections.
+pub fn collections_of(file: &Path) -> anyhow::Result<protos::CollectionConfigPackage> {
+    let json = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let parsed = super::collections::parse(&json);
+    parsed.with_context(|| format!("{}", file.display()))
 }
 
 /// An endorsement policy in the form that a definition holds.

@@ -65,6 +65,7 @@ pub fn write_peer(network: &Network, organization: &Organization) -> anyhow::Res
   networkId: {channel}
   listenAddress: 127.0.0.1:{listen}
   address: localhost:{listen}
+  chaincodeListenAddress: 127.0.0.1:{chaincode_port}
   mspConfigPath: msp
   localMspId: {msp_id}
   fileSystemPath: data
@@ -79,9 +80,11 @@ pub fn write_peer(network: &Network, organization: &Organization) -> anyhow::Res
     clientRootCAs:
       files:
 {roots}
-operations:
+{chaincode}operations:
   listenAddress: 127.0.0.1:{operations}
 ",
+        chaincode_port = ports.peer_chaincode,
+        chaincode = chaincode(network),
         domain = organization.domain,
         channel = network.channel,
         listen = ports.peer,
@@ -90,6 +93,43 @@ operations:
         operations = ports.peer_operations,
     );
     write(&network.peer_dir(organization).join("core.yaml"), &yaml)
+}
+
+/// Variables of a developer's shell that the usual tools of the four languages want to see.
+const PROPAGATED: [&str; 10] = [
+    "HOME",
+    "GOCACHE",
+    "GOFLAGS",
+    "GOMODCACHE",
+    "GOPATH",
+    "GOPROXY",
+    "JAVA_HOME",
+    "NODE_EXTRA_CA_CERTS",
+    "npm_config_cache",
+    "npm_config_registry",
+];
+
+/// The section of `core.yaml` about chaincode; nothing for what the peers do by themselves.
+fn chaincode(network: &Network) -> String {
+    if network.builders.is_empty() && !network.development {
+        return String::new();
+    }
+    let mode = if network.development { "dev" } else { "net" };
+    let mut yaml = format!("chaincode:\n  mode: {mode}\n");
+    if !network.builders.is_empty() {
+        yaml.push_str("  externalBuilders:\n");
+    }
+    for folder in &network.builders {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        // JSON strings are YAML strings, whatever is in them.
+        let [name, path] =
+            [name, folder.to_string_lossy()].map(|text| serde_json::Value::from(text).to_string());
+        let propagated = PROPAGATED.join(", ");
+        yaml.push_str(&format!(
+            "    - name: {name}\n      path: {path}\n      propagateEnvironment: [{propagated}]\n"
+        ));
+    }
+    yaml
 }
 
 /// The TLS roots of all organizations, relative to a node's folder, the own first.

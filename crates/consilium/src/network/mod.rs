@@ -13,15 +13,14 @@ use std::{fs, future::Future, os::unix::fs::OpenOptionsExt, path::Path, time::Du
 
 use anyhow::Context;
 use comfy_table::{Table, presets};
-use consilium_chaincode::{Connection, lifecycle};
-use consilium_client::ApprovedDefinition;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
     cli::{NetworkDeploy, NetworkDir, NetworkDown, NetworkUp},
     commands::connect::target_of,
+    contract::{self, Consortium},
+    progress::Steps,
 };
-pub use deploy::{administrators, application_policy};
+pub use deploy::{application_policy, collections_of, metadata_files};
 pub use enroll::Registrar;
 pub use plan::{Network, Organization};
 pub use process::Process;
@@ -35,25 +34,25 @@ use participation::Participation;
 pub async fn up(args: NetworkUp) -> anyhow::Result<Network> {
     let dir = std::path::absolute(&args.dir.dir)?;
     let network = if dir.join("network.json").is_file() {
+        anyhow::ensure!(
+            args.builders.is_empty() && !args.peer_chaincodedev,
+            "there is a network in {} already: edit `chaincode` in core.yaml of its peers, or delete it \
+             by `consilium network down --clean`",
+            dir.display()
+        );
         Network::load(&dir)?
     } else {
-        let network = Network::standard(&dir, args.free_ports)?;
+        let mut network = Network::standard(&dir, args.free_ports)?;
+        network.development = args.peer_chaincodedev;
+        for builder in &args.builders {
+            network.builders.push(std::path::absolute(builder)?);
+        }
         check_ports(&network)?;
         network.save()?;
         network
     };
-    let steps = ProgressBar::new(6);
-    if let Ok(style) = ProgressStyle::with_template("{spinner} [{pos}/{len}] {msg}") {
-        steps.set_style(style);
-    }
-    steps.enable_steady_tick(Duration::from_millis(120));
-    let step = |text: &str| {
-        steps.inc(1);
-        steps.set_message(text.to_owned());
-        if steps.is_hidden() {
-            eprintln!("{text}");
-        }
-    };
+    let steps = Steps::new(6);
+    let step = |text: &str| steps.step(text);
 
     step("starting the certificate authorities");
     for organization in &network.organizations {
@@ -85,12 +84,12 @@ pub async fn up(args: NetworkUp) -> anyhow::Result<Network> {
         join_peer(&network, organization, &genesis).await?;
     }
     step("deploying the contracts");
-    let admins = administrators(&network).await?;
+    let consortium = Consortium::of_network(&network).await?;
     for (name, policy) in deploy::CONTRACTS {
-        deploy::contract(&network, &admins, name, policy).await?;
+        deploy::contract(&consortium, name, policy, &Steps::silent()).await?;
     }
     step("the network is up");
-    steps.finish_and_clear();
+    steps.finish();
     println!("{}", topology(&network));
     println!("{}", next_steps(&network));
     Ok(network)
@@ -115,73 +114,14 @@ pub fn down(args: &NetworkDown) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `consilium network deploy`: prints the package id, under which a service has to register.
+/// `consilium network deploy`.
 ///
 /// # Errors
-/// There is no network in the folder, the chaincode is defined already and this is no upgrade (or
-/// the reverse), or a step is refused.
+/// There is no network in the folder, or as [`contract::deploy`].
 pub async fn deploy(args: &NetworkDeploy) -> anyhow::Result<()> {
     let network = Network::load(&args.dir.dir)?;
-    let package = package(args)?;
-    let collections = match &args.collections {
-        None => None,
-        Some(file) => {
-            let json = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-            let parsed = collections::parse(&json);
-            Some(parsed.with_context(|| format!("{}", file.display()))?)
-        }
-    };
-    let admins = administrators(&network).await?;
-    let first = admins.first().context("a network has an organization")?;
-    let name = &args.name;
-    let sequence = match first.committed_sequence(&network.channel, name).await? {
-        None if args.upgrade => anyhow::bail!("{name} is not defined on {}", network.channel),
-        None => 1,
-        Some(sequence) if args.upgrade => sequence + 1,
-        Some(sequence) => anyhow::bail!(
-            "{name} is defined on {} already, with sequence {sequence}; --upgrade defines it anew",
-            network.channel
-        ),
-    };
-    let definition = ApprovedDefinition {
-        name: name.clone(),
-        version: args.version.clone(),
-        sequence,
-        policy: deploy::application_policy(&args.policy)?,
-        collections,
-        init_required: args.init_required,
-    };
-    let package_id = lifecycle::package_id(name, &package);
-    deploy::package_everywhere(&network, &admins, definition, package).await?;
-    println!(
-        "{name} is defined on channel {}, sequence {sequence}",
-        network.channel
-    );
-    println!("package id: {package_id}");
-    Ok(())
-}
-
-/// The package that the arguments ask for. Its label is the chaincode's name.
-fn package(args: &NetworkDeploy) -> anyhow::Result<bytes::Bytes> {
-    let connection = match (&args.service, &args.connection) {
-        (Some(address), _) => Some(Connection::plain(address)),
-        (None, Some(file)) => {
-            let json = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-            let parsed = Connection::parse(&json);
-            Some(parsed.with_context(|| format!("{}", file.display()))?)
-        }
-        (None, None) => None,
-    };
-    let Some(connection) = connection else {
-        anyhow::ensure!(args.metadata.is_none(), "--metadata belongs to a service");
-        let contract = args.contract.as_ref().unwrap_or(&args.name);
-        return Ok(lifecycle::package_in_process(&args.name, contract)?.into());
-    };
-    let metadata = match &args.metadata {
-        Some(folder) => deploy::metadata_files(folder)?,
-        None => Vec::new(),
-    };
-    Ok(lifecycle::package_service_with(&args.name, &connection, &metadata)?.into())
+    let consortium = Consortium::of_network(&network).await?;
+    contract::deploy(&consortium, &args.program).await
 }
 
 /// `consilium network status`.

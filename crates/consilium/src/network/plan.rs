@@ -21,6 +21,12 @@ pub struct Network {
     pub channel: String,
     /// Members.
     pub organizations: Vec<Organization>,
+    /// Folders of the external builders of all peers.
+    #[serde(default)]
+    pub builders: Vec<PathBuf>,
+    /// Whether the peers are in chaincode development mode.
+    #[serde(default)]
+    pub development: bool,
 }
 
 /// A member: one CA, one orderer, one peer.
@@ -53,6 +59,9 @@ pub struct Ports {
     pub orderer_operations: u16,
     /// Peer: health and metrics.
     pub peer_operations: u16,
+    /// Peer: launched chaincode. Any, in networks that were made before there was one.
+    #[serde(default)]
+    pub peer_chaincode: u16,
 }
 
 impl Network {
@@ -87,6 +96,8 @@ impl Network {
             dir: dir.to_owned(),
             channel: CHANNEL.into(),
             organizations,
+            builders: Vec::new(),
+            development: false,
         })
     }
 
@@ -199,6 +210,7 @@ impl Ports {
         Self {
             orderer: base,
             peer: base + 1,
+            peer_chaincode: base + 2,
             orderer_admin: base + 3,
             ca: base + 4,
             orderer_operations: base + 5,
@@ -207,7 +219,7 @@ impl Ports {
     }
 
     fn free() -> anyhow::Result<Self> {
-        let listeners = (0..6)
+        let listeners = (0..7)
             .map(|_| TcpListener::bind(("127.0.0.1", 0)))
             .collect::<Result<Vec<_>, _>>()
             .context("no free port on 127.0.0.1")?;
@@ -222,11 +234,12 @@ impl Ports {
             ca: ports[3],
             orderer_operations: ports[4],
             peer_operations: ports[5],
+            peer_chaincode: ports[6],
         })
     }
 
     /// All of them.
-    pub fn all(&self) -> [u16; 6] {
+    pub fn all(&self) -> [u16; 7] {
         [
             self.orderer,
             self.peer,
@@ -234,6 +247,7 @@ impl Ports {
             self.ca,
             self.orderer_operations,
             self.peer_operations,
+            self.peer_chaincode,
         ]
     }
 }

@@ -1,6 +1,7 @@
 //! How each kind of node is wired and run.
 
 pub mod ca;
+mod chaincode;
 pub mod orderer;
 pub mod peer;
 

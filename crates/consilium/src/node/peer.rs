@@ -12,11 +12,11 @@ use consilium_msp::{Msp, MspVersion};
 use consilium_peer::{Peer, PeerOptions};
 use consilium_transport::{ClientAuth, ClientTls, ServerTls, TlsIdentity};
 
-use super::pems;
+use super::{chaincode, pems};
 use crate::{
-    cli::NodeStart,
+    cli::PeerStart,
     commands::connect::signer,
-    config::{self, MetricsProvider, OperationsTls, PeerConfig},
+    config::{self, MetricsProvider, Mode, OperationsTls, PeerConfig},
     operations::{self, FailedCheck, Health, Operations},
     telemetry,
 };
@@ -25,10 +25,15 @@ use crate::{
 ///
 /// # Errors
 /// Which key of which file is wrong, or what could not be opened.
-pub async fn start(args: NodeStart) -> anyhow::Result<()> {
+pub async fn start(args: PeerStart) -> anyhow::Result<()> {
     let log = telemetry::init("info")?;
-    let file = config::locate(args.config.as_deref(), "core.yaml")?;
-    let config: PeerConfig = config::read_node(config::Node::Peer, &file)?;
+    let file = config::locate(args.node.config.as_deref(), "core.yaml")?;
+    let mut config: PeerConfig = config::read_node(config::Node::Peer, &file)?;
+    if args.peer_chaincodedev {
+        config.chaincode.mode = Mode::Dev;
+    }
+    let launch = config.chaincode.launch();
+    let mut launch = launch.with_context(|| file.display().to_string())?;
     // Nothing is recorded that nobody could ask for.
     let shown = config.metrics.provider == MetricsProvider::Prometheus
         && !config.operations.listen_address.is_empty();
@@ -92,7 +97,9 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
     options.client_tls = Some(client_tls);
     options.address.clone_from(&settings.address);
     options.contracts = consilium_contracts::built_in();
-    options.execute_timeout = config.chaincode.executetimeout;
+    options.execute_timeout = config.chaincode.execution();
+    let chaincode_listener = chaincode::listen(&file, &config, &mut launch).await?;
+    options.launch = launch;
     options.mutual_tls = settings.tls.client_auth_required;
     options.endorser_concurrency = settings.limits.concurrency.endorser_service;
     options.deliver_concurrency = settings.limits.concurrency.deliver_service;
@@ -165,6 +172,8 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
             super::told(stopped.clone()),
         ));
     }
+    let serving_chaincode =
+        chaincode_listener.map(|listener| listener.serve(&peer, stopped.clone()));
     // Scripts wait for this line.
     tracing::info!(
         "Started peer with ID=[{}], network ID=[{}], address=[{}]",
@@ -185,6 +194,9 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
     tracing::info!("stopping");
     stop.send_replace(true);
     peer.shutdown().await;
+    if let Some(serving) = serving_chaincode {
+        super::drain(serving).await?;
+    }
     super::drain(serving).await
 }
 

@@ -103,8 +103,8 @@ fn a_variable_goes_before_the_file_and_the_file_before_the_default() {
     };
     assert_eq!(read, expected);
     assert_eq!(sample("{}", &[]), Sample::default());
-    let emptied = sample(yaml, &[("CORE_LISTENADDRESS", "")]);
-    assert_eq!(emptied.listen_address, "");
+    let empty = sample(yaml, &[("CORE_LISTENADDRESS", "")]);
+    assert_eq!(empty.listen_address, "a:1");
 }
 
 #[test]
@@ -133,6 +133,7 @@ fn lists_are_lists_or_texts() {
         ("{bootstrap: a}", Some("[c, d,e]"), &["c", "d", "e"]),
         ("{}", Some("[]"), &[]),
         ("{}", Some("a,b c"), &["a,b", "c"]),
+        ("{}", Some("[a b"), &["[a", "b"]),
     ] {
         let variables: Vec<_> = variable
             .map(|text| ("CORE_BOOTSTRAP", text))
@@ -144,6 +145,20 @@ fn lists_are_lists_or_texts() {
             "{yaml} {variable:?}"
         );
     }
+}
+
+#[test]
+fn a_list_of_keys_with_values_fits_in_a_variable() {
+    let yaml = "{builders: [{name: x}]}";
+    let names = |variable: &str| {
+        let builders = sample(yaml, &[("CORE_BUILDERS", variable)]).builders;
+        builders.into_iter().map(|builder| builder.name).collect::<Vec<_>>()
+    };
+    assert_eq!(names("[{name: y}, {name: z}]"), ["y", "z"]);
+    assert_eq!(names(r#"[{"name": "y"}]"#), ["y"]);
+    assert_eq!(names(""), ["x"]);
+    let error = read_sample(yaml, &[("CORE_BUILDERS", "y")]).unwrap_err();
+    assert_eq!(error, "builders[0]: found `\"y\"`, expected keys with values");
 }
 
 #[test]
