@@ -34,7 +34,11 @@ pub fn build() -> anyhow::Result<()> {
     })
 }
 
-fn go() -> anyhow::Result<()> {
+/// Builds the contracts in Go.
+///
+/// # Errors
+/// The compiler's.
+pub fn go() -> anyhow::Result<()> {
     let target = std::path::absolute("target/test/contracts")?;
     fs::create_dir_all(&target)?;
     // The slash says that it is a folder.

@@ -22,7 +22,7 @@ const RECORDING: &str = "../shared/fabric-chain/manifest.json";
 
 type Stage = (&'static str, fn() -> anyhow::Result<()>);
 
-const STAGES: [Stage; 13] = [
+const STAGES: [Stage; 14] = [
     ("system packages", || {
         system::for_build()?;
         system::for_tests()
@@ -51,6 +51,7 @@ const STAGES: [Stage; 13] = [
     ("a network under real clients", node),
     ("Fabric's own programs and SDKs", fabric),
     ("contracts in four languages", contracts),
+    ("contracts that the peers build and run", running),
     ("faults", faults),
     ("ordering under Fabric's Go modules", ordering),
     ("faults of ordering", ordering_faults),
@@ -119,7 +120,7 @@ fn fabric() -> anyhow::Result<()> {
         ],
     )
     .current_dir("tests/go"))?;
-    with_network(|network| {
+    with_network_of(&["--builder", "tests/builders/golang"], |network| {
         let mut tests = command("go", ["test", "-count=1", "-p=1", "-timeout=20m", "./..."]);
         run(tests
             .current_dir("tests/go")
@@ -139,6 +140,25 @@ fn contracts() -> anyhow::Result<()> {
             .env("CONSILIUM", absolute(BINARY)?)
             .env("NETWORK_DIR", network))
     })
+}
+
+/// Contracts that the peers build and run by external builders, and contracts under development.
+fn running() -> anyhow::Result<()> {
+    contracts::go()?;
+    let builders = ["tests/builders/golang", "tests/builders/node"];
+    let builders = builders.map(|folder| ["--builder", folder]);
+    for (suite, options) in [
+        ("running", builders.as_flattened()),
+        ("development", &["--peer-chaincodedev"]),
+    ] {
+        with_network_of(options, |network| {
+            let mut tests = command("npm", ["run", suite, "--prefix", "tests/node"]);
+            run(tests
+                .env("CONSILIUM", absolute(BINARY)?)
+                .env("NETWORK_DIR", network))
+        })?;
+    }
+    Ok(())
 }
 
 /// `kill -9` at random points.
@@ -201,6 +221,14 @@ fn demo() -> anyhow::Result<()> {
 
 /// Starts a network on free ports, lends it to `work`, and removes it whatever happens.
 fn with_network(work: impl FnOnce(&std::path::Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    with_network_of(&[], work)
+}
+
+/// The same with further options of `network up`.
+fn with_network_of(
+    options: &[&str],
+    work: impl FnOnce(&std::path::Path) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     node_modules()?;
     let folder = absolute("target/test/network")?;
     let dir = folder.to_string_lossy().into_owned();
@@ -213,11 +241,9 @@ fn with_network(work: impl FnOnce(&std::path::Path) -> anyhow::Result<()>) -> an
     if folder.join("network.json").is_file() {
         down()?;
     }
-    let outcome = run(&mut command(
-        BINARY,
-        ["network", "up", "--free-ports", "--dir", &dir],
-    ))
-    .and_then(|()| work(&folder));
+    let outcome =
+        run(command(BINARY, ["network", "up", "--free-ports", "--dir", &dir]).args(options))
+            .and_then(|()| work(&folder));
     if outcome.is_err() {
         // What the nodes said is the first thing to look at.
         let _ = run(&mut command(

@@ -40,6 +40,8 @@ func TestConsortium(t *testing.T) {
 		{"private data is purged everywhere", (*consortium).purge},
 		{"a new version under the same name", (*consortium).upgrade},
 		{"discovery answers the same", (*consortium).discovery},
+		{"one package is built and run by peers of both kinds", (*consortium).builtByBoth},
+		{"what is asked of lscc is answered the same", (*consortium).lscc},
 		{"every block is the same", (*consortium).sameBlocks},
 	} {
 		if !t.Run(step.name, func(inner *testing.T) { step.run(shared, inner) }) {

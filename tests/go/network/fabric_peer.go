@@ -27,10 +27,10 @@ func NewFabricPeer(t testing.TB, net *Network, org Organization) *FabricPeer {
 	}
 	made := &FabricPeer{home: home, ports: [3]int{FreePort(t), FreePort(t), FreePort(t)}}
 	made.Terminal = net.Admin(t, org).At(made.endpoint())
-	builder, err := filepath.Abs("../network/builder")
+	builders, err := filepath.Abs("../../builders")
 	Must(t, err)
 	Must(t, os.Mkdir(filepath.Join(home, "config"), 0o700))
-	Must(t, os.WriteFile(filepath.Join(home, "config", "core.yaml"), []byte(strings.ReplaceAll(coreYAML, "BUILDER", builder)), 0o600))
+	Must(t, os.WriteFile(filepath.Join(home, "config", "core.yaml"), []byte(strings.ReplaceAll(coreYAML, "BUILDERS", builders)), 0o600))
 	made.Start(t)
 	return made
 }
@@ -127,7 +127,9 @@ peer:
   maxSendMsgSize: 104857600
 vm: {endpoint: ""}
 chaincode:
-  externalBuilders: [{name: service, path: BUILDER}]
+  externalBuilders:
+    - {name: service, path: BUILDERS/service}
+    - {name: golang, path: BUILDERS/golang, propagateEnvironment: [HOME, GOCACHE, GOFLAGS, GOMODCACHE, GOPATH, GOPROXY]}
   installTimeout: 300s
   startuptimeout: 60s
   executetimeout: 30s

@@ -129,10 +129,10 @@ func (c *Terminal) Orderer() []string {
 	}
 }
 
-// Try runs Fabric's `peer` and gives what it printed and whether it was content.
+// Try runs Fabric's `peer` and gives what it printed and whether it was content. Installing may compile.
 func (c *Terminal) Try(t testing.TB, args ...string) (string, string, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	defer cancel()
 	command := exec.CommandContext(ctx, filepath.Join(programs, "peer"), args...)
 	command.Env = c.environment()

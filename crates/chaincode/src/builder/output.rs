@@ -77,7 +77,7 @@ pub(super) async fn log(mut from: impl AsyncRead + Unpin, speaker: Speaker, last
 
 fn say(speaker: &Speaker, line: &str) {
     tracing::info!(
-        target: "chaincode.externalbuilder",
+        target: "chaincode::externalbuilder",
         builder = speaker.builder,
         command = speaker.command,
         chaincode = speaker.chaincode,
@@ -87,7 +87,7 @@ fn say(speaker: &Speaker, line: &str) {
 
 fn say_dropped(speaker: &Speaker, dropped: u64) {
     tracing::warn!(
-        target: "chaincode.externalbuilder",
+        target: "chaincode::externalbuilder",
         builder = speaker.builder,
         command = speaker.command,
         chaincode = speaker.chaincode,

@@ -64,6 +64,9 @@ const (
 )
 
 func main() {
+	if os.Getenv(address) == "" {
+		log.Fatal(shim.Start(everything{}))
+	}
 	tls, err := tlsProperties()
 	if err != nil {
 		log.Fatal(err)
