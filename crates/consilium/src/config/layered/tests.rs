@@ -152,13 +152,19 @@ fn a_list_of_keys_with_values_fits_in_a_variable() {
     let yaml = "{builders: [{name: x}]}";
     let names = |variable: &str| {
         let builders = sample(yaml, &[("CORE_BUILDERS", variable)]).builders;
-        builders.into_iter().map(|builder| builder.name).collect::<Vec<_>>()
+        builders
+            .into_iter()
+            .map(|builder| builder.name)
+            .collect::<Vec<_>>()
     };
     assert_eq!(names("[{name: y}, {name: z}]"), ["y", "z"]);
     assert_eq!(names(r#"[{"name": "y"}]"#), ["y"]);
     assert_eq!(names(""), ["x"]);
     let error = read_sample(yaml, &[("CORE_BUILDERS", "y")]).unwrap_err();
-    assert_eq!(error, "builders[0]: found `\"y\"`, expected keys with values");
+    assert_eq!(
+        error,
+        "builders[0]: found `\"y\"`, expected keys with values"
+    );
 }
 
 #[test]
