@@ -1,5 +1,5 @@
 //! Private data between peers: pushing a write set until it is acknowledged, and asking for some; and
-//! the same from the other side.
+//! the same from the other side. What takes long of other messages is worked on here as well.
 
 use std::{
     sync::Arc,
@@ -55,6 +55,8 @@ fn weight(content: &Content) -> u32 {
             let configs = configs.map_or(0, |package| size_of_val(&package.config[..]));
             payload.encoded_len() + configs
         }
+        Content::DataMsg(data) => data.encoded_len(),
+        Content::DataUpdate(update) => update.encoded_len() + size_of_val(&update.data[..]),
         _ => 1,
     };
     // No truncation: it is at most `PUSHED`.
@@ -86,7 +88,8 @@ impl Gossip {
         let content = Content::PrivateData(PrivateDataMessage {
             payload: Some(payload),
         });
-        match self.ask(channel, to, content, patience).await? {
+        let asked = self.ask(Tag::ChanOnly, channel, to, content, patience);
+        match asked.await? {
             Content::Ack(ack) if ack.error.is_empty() => Ok(()),
             Content::Ack(ack) => Err(ExchangeError::Refused(wire::brief(&ack.error).to_owned())),
             _ => Err(ExchangeError::Refused("answered something else".to_owned())),
@@ -106,14 +109,17 @@ impl Gossip {
         patience: Duration,
     ) -> Result<Vec<PvtDataElement>, ExchangeError> {
         let content = Content::PrivateReq(RemotePvtDataRequest { digests });
-        match self.ask(channel, from, content, patience).await? {
+        let asked = self.ask(Tag::ChanOnly, channel, from, content, patience);
+        match asked.await? {
             Content::PrivateRes(response) => Ok(response.elements),
             _ => Err(ExchangeError::Refused("answered something else".to_owned())),
         }
     }
 
-    async fn ask(
+    /// Sends something that is answered, and gives the answer.
+    pub(crate) async fn ask(
         &self,
+        tag: Tag,
         channel: &str,
         to: &Member,
         content: Content,
@@ -130,7 +136,7 @@ impl Gossip {
             .connections
             .expect(&Bytes::clone(&to.pki_id), nonce)
             .ok_or(ExchangeError::Overflow)?;
-        let message = wire::message(Tag::ChanOnly, channel, nonce, content);
+        let message = wire::message(tag, channel, nonce, content);
         let message = wire::unsigned(&message);
         let left = patience.saturating_sub(started.elapsed());
         if !connection.send_within(message, left).await {
@@ -232,6 +238,27 @@ impl Gossip {
                 let answer = wire::message(Tag::ChanOnly, channel, nonce, response);
                 let answer = wire::unsigned(&answer);
                 connection.send_large(answer, LARGE_PATIENCE).await;
+            }
+            Content::StateRequest(request) if from.is_some() => {
+                let _turn = connection.answering.acquire().await;
+                let places = self.answers(connection.peer.identity.msp_id());
+                let _place = places.acquire().await;
+                self.serve_range(host, connection, channel, nonce, request)
+                    .await;
+            }
+            Content::DataReq(request) if from.is_some() => {
+                let _turn = connection.answering.acquire().await;
+                let places = self.answers(connection.peer.identity.msp_id());
+                let _place = places.acquire().await;
+                self.serve_pulled(host, connection, channel, request).await;
+            }
+            Content::DataMsg(data) => {
+                if let Some(payload) = data.payload {
+                    self.receive_block(host, connection, channel, payload).await;
+                }
+            }
+            Content::DataUpdate(update) => {
+                self.receive_pulled(host, connection, channel, update).await;
             }
             _ => {}
         }

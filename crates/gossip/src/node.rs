@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    ops::{Range, RangeInclusive},
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering},
@@ -13,8 +14,8 @@ use bytes::Bytes;
 use consilium_msp::Identity;
 use consilium_proto::gossip::{
     AliveMessage, Chaincode, Envelope, GossipMessage, MembershipRequest, MembershipResponse,
-    PeerTime, PrivatePayload, Properties, PvtDataDigest, PvtDataElement, StateInfo,
-    StateInfoPullRequest, StateInfoSnapshot,
+    Payload, PeerTime, PrivatePayload, Properties, PullMsgType, PvtDataDigest, PvtDataElement,
+    StateInfo, StateInfoPullRequest, StateInfoSnapshot,
     gossip_message::{Content, Tag},
 };
 use parking_lot::Mutex;
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     GossipOptions,
+    blocks::{self, ChannelBlocks, Offered, Taken},
     connections::{Connection, Connections},
     directory::Own,
     exchange,
@@ -96,6 +98,23 @@ pub trait Host: Send + Sync + 'static {
         from: &Arc<Identity>,
         digests: Vec<PvtDataDigest>,
     ) -> Vec<PvtDataElement>;
+    /// Numbers of the blocks that a channel's ledger has.
+    fn stored(&self, channel: &str) -> Option<Range<u64>>;
+    /// Number of the block that a channel takes next, behind those on their way into its ledger.
+    fn next_block(&self, channel: &str) -> Option<u64>;
+    /// Blocks of a ledger from the first of these numbers on: at least one, and no more than have so
+    /// many bytes.
+    async fn blocks(
+        &self,
+        channel: &str,
+        numbers: RangeInclusive<u64>,
+        bytes: usize,
+    ) -> Vec<Payload>;
+    /// Keeps a block that a peer pushes until its turn, if it is a good one. Does not wait for the
+    /// ledger.
+    async fn offer_block(&self, channel: &str, from: &Bytes, number: u64, block: Bytes) -> Offered;
+    /// Takes the next block, which was asked for, if it is a good one. Waits until there is room.
+    async fn take_block(&self, channel: &str, number: u64, block: Bytes) -> Taken;
 }
 
 /// The gossip of one peer.
@@ -111,12 +130,17 @@ pub struct Gossip {
     /// Room for what others push.
     pub(crate) pushed: Arc<Semaphore>,
     pub(crate) own: Mutex<Own>,
+    /// By channel id.
+    pub(crate) channels: Mutex<HashMap<String, Arc<ChannelBlocks>>>,
+    /// Requests for blocks that are awaited.
+    pub(crate) transfers: Semaphore,
+    /// What runs until this stops.
+    pub(crate) tasks: Mutex<Vec<JoinHandle<()>>>,
     pub(crate) stop: CancellationToken,
     pub(crate) runtime: Handle,
     /// Nanoseconds since 1970 at the start: later lives of this peer have newer messages.
     incarnation: u64,
     sequence: AtomicU64,
-    upkeep: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Gossip {
@@ -138,14 +162,16 @@ impl Gossip {
             connections: Connections::default(),
             answers: Mutex::default(),
             pushed: Arc::new(Semaphore::new(exchange::PUSHED)),
+            channels: Mutex::default(),
+            transfers: Semaphore::new(blocks::AT_ONCE),
+            tasks: Mutex::default(),
             stop: CancellationToken::new(),
             runtime: Handle::current(),
             incarnation: u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX),
             sequence: AtomicU64::new(1),
-            upkeep: Mutex::new(None),
         });
         let upkeep = tokio::spawn(crate::upkeep::run(gossip.me.clone(), gossip.stop.clone()));
-        *gossip.upkeep.lock() = Some(upkeep);
+        gossip.tasks.lock().push(upkeep);
         gossip
     }
 
@@ -180,11 +206,11 @@ impl Gossip {
     pub async fn shutdown(&self) {
         self.stop.cancel();
         self.connections.close_all();
-        let upkeep = self.upkeep.lock().take();
-        if let Some(upkeep) = upkeep
-            && let Err(error) = upkeep.await
-        {
-            tracing::error!(%error, "gossip's upkeep panicked");
+        let tasks = std::mem::take(&mut *self.tasks.lock());
+        for task in tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a task of gossip panicked");
+            }
         }
     }
 
@@ -243,6 +269,25 @@ impl Gossip {
         connection_send(connection, self.alive(msp_id));
         connection_send(connection, self.membership_request(msp_id));
         self.tell_heights(connection);
+        self.ask_heights(connection);
+    }
+
+    /// Asks a peer for the heights that it knows of the channels that both are members of.
+    pub(crate) fn ask_heights(&self, connection: &Connection) {
+        let Some(host) = self.host.upgrade() else {
+            return;
+        };
+        let identity = connection.peer.identity.serialized();
+        for channel in host.channel_names() {
+            if host.member(&channel, identity).is_none() {
+                continue;
+            }
+            let request = Content::StateInfoPullReq(StateInfoPullRequest {
+                channel_mac: wire::channel_mac(&self.pki_id, &channel),
+            });
+            let message = wire::message(Tag::ChanOrOrg, "", 0, request);
+            connection.try_send(wire::unsigned(&message));
+        }
     }
 
     /// Heights of the channels that a peer is a member of.
@@ -266,16 +311,31 @@ impl Gossip {
     ) -> Result<(), wire::WireError> {
         metrics::counter!("gossip_comm_messages_received").increment(1);
         let from = connection.peer.as_ref();
-        let message = wire::open_awaited(&envelope, |nonce| {
-            self.connections.is_awaited(&from.pki_id, nonce)
-        })?;
         let Some(host) = self.host.upgrade() else {
             return Ok(());
+        };
+        let mut is_block = false;
+        let opened = wire::open_awaited(&envelope, |large| match large {
+            wire::Large::Answer { nonce } => self.connections.is_awaited(&from.pki_id, nonce),
+            wire::Large::Pulled { channel, nonce } => {
+                is_block = true;
+                self.awaits_pulled(&from.pki_id, channel, nonce)
+            }
+            wire::Large::Block { channel, number } => {
+                is_block = true;
+                let channel = String::from_utf8_lossy(channel);
+                self.could_use(host.as_ref(), &channel, number)
+            }
+        });
+        let message = match opened {
+            // Late, or brought by others before: that is how blocks are spread.
+            Err(wire::WireError::Unasked(_)) if is_block => return Ok(()),
+            opened => opened?,
         };
         let channel = String::from_utf8_lossy(&message.channel).into_owned();
         let nonce = message.nonce;
         match message.content {
-            Some(Content::Ack(_) | Content::PrivateRes(_)) => {
+            Some(Content::Ack(_) | Content::PrivateRes(_) | Content::StateResponse(_)) => {
                 // Nobody may wait for it any more: late, or never asked for.
                 let is_awaited = self.connections.answer(&from.pki_id, message);
                 tracing::trace!(nonce, is_awaited, "an answer");
@@ -316,10 +376,38 @@ impl Gossip {
                 self.answer_state_pull(host.as_ref(), connection, nonce, &request)
                     .await;
             }
-            Some(content @ (Content::PrivateData(_) | Content::PrivateReq(_))) => {
+            Some(Content::LeadershipMsg(word)) => {
+                self.hear_leadership(connection, &channel, &envelope, &word);
+            }
+            Some(Content::Hello(hello)) if is_of_blocks(hello.msg_type) => {
+                self.answer_hello(host.as_ref(), connection, &channel, &hello);
+            }
+            Some(Content::DataDig(digest)) if is_of_blocks(digest.msg_type) => {
+                self.learn_digests(host.as_ref(), connection, &channel, &digest);
+            }
+            Some(Content::DataMsg(ref data)) => {
+                let number = data.payload.as_ref().map(|payload| payload.seq_num);
+                let is_useful = |number| self.could_use(host.as_ref(), &channel, number);
+                if let (true, Some(content)) = (number.is_some_and(is_useful), message.content) {
+                    self.take_on(connection, channel, nonce, content).await;
+                }
+            }
+            Some(Content::DataUpdate(ref update)) => {
+                if self.awaits_pulled(&from.pki_id, channel.as_bytes(), update.nonce)
+                    && let Some(content) = message.content
+                {
+                    self.take_on(connection, channel, nonce, content).await;
+                }
+            }
+            Some(
+                content @ (Content::PrivateData(_)
+                | Content::PrivateReq(_)
+                | Content::StateRequest(_)
+                | Content::DataReq(_)),
+            ) => {
                 self.take_on(connection, channel, nonce, content).await;
             }
-            // Blocks come from the ordering service, and nobody is elected here.
+            // Identities are told in other ways.
             _ => {}
         }
         Ok(())
@@ -451,6 +539,11 @@ impl Gossip {
             }
         }
     }
+}
+
+/// Whether a message of a round of pulling is about blocks.
+fn is_of_blocks(kind: i32) -> bool {
+    kind == PullMsgType::BlockMsg as i32
 }
 
 /// The channel of ours that a peer means.

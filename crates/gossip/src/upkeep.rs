@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rand::seq::SliceRandom;
+use rand::seq::{IndexedRandom, SliceRandom};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +27,7 @@ pub(crate) async fn run(gossip: Weak<Gossip>, stop: CancellationToken) {
     };
     let mut alive = every(options.alive_interval);
     let mut heights = every(options.state_info_interval);
+    let mut questions = every(options.request_state_info_interval);
     let mut dials = every(options.reconnect_interval.min(options.alive_interval));
     let mut told = BTreeMap::new();
     let mut dialled = Dialled::default();
@@ -38,6 +39,9 @@ pub(crate) async fn run(gossip: Weak<Gossip>, stop: CancellationToken) {
             }
             _ = heights.tick() => {
                 if let Some(gossip) = gossip.upgrade() { gossip.publish_heights(&mut told); }
+            }
+            _ = questions.tick() => {
+                if let Some(gossip) = gossip.upgrade() { gossip.ask_for_heights(); }
             }
             _ = dials.tick() => {
                 if let Some(gossip) = gossip.upgrade() { gossip.look_for_peers(&mut dialled); }
@@ -126,6 +130,15 @@ impl Gossip {
                     connection.try_send(envelope.clone());
                 }
             }
+        }
+    }
+
+    /// Asks some peers for the heights that they know: what they told us may have got lost.
+    fn ask_for_heights(&self) {
+        let connections = self.connections.all();
+        let some = connections.choose_multiple(&mut rand::rng(), self.options.blocks.pull_peers);
+        for connection in some {
+            self.ask_heights(connection);
         }
     }
 

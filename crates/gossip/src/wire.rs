@@ -16,10 +16,10 @@ use prost::{
 
 /// The largest first message, and the largest message about a member that is kept.
 pub const SMALL: usize = 64 * 1024;
-/// The largest message that brings no private write sets. What is decoded takes many times the room
-/// of what came: an empty message in a list takes two bytes on the wire.
+/// The largest message that brings neither private write sets nor blocks. What is decoded takes many
+/// times the room of what came: an empty message in a list takes two bytes on the wire.
 pub const ORDINARY: usize = 1024 * 1024;
-/// Elements, and write sets in them, of an answer with private data.
+/// Elements, and write sets in them, of an answer with private data; blocks of an answer with such.
 const PARTS: usize = 64 * 1024;
 /// The longest name of a channel (fabric: common/configtx/validator.go).
 pub const CHANNEL_NAME: usize = 249;
@@ -102,6 +102,30 @@ pub fn internal_endpoint(envelope: &Envelope, identity: &Identity) -> Option<Str
     Some(endpoint)
 }
 
+/// A message larger than [`ORDINARY`], before it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Large<'a> {
+    /// Private write sets or blocks that were asked for with this nonce.
+    Answer {
+        /// The message's.
+        nonce: u64,
+    },
+    /// Blocks of a channel, pulled with this nonce.
+    Pulled {
+        /// Channel id.
+        channel: &'a [u8],
+        /// That of the round.
+        nonce: u64,
+    },
+    /// A block of a channel, pushed.
+    Block {
+        /// Channel id.
+        channel: &'a [u8],
+        /// What the sender calls the block's number.
+        number: u64,
+    },
+}
+
 /// Reads a message of at most [`ORDINARY`] bytes, or one that pushes private data, and checks that
 /// its tag is that of its kind.
 ///
@@ -111,14 +135,14 @@ pub fn open(envelope: &Envelope) -> Result<GossipMessage, WireError> {
     open_awaited(envelope, |_| false)
 }
 
-/// The same for a stream: large answers are read as well if `is_awaited` says of their nonce that
-/// they were asked for.
+/// The same for a stream: other large messages are read as well if `is_awaited` says that they are of
+/// use.
 ///
 /// # Errors
 /// As [`open`].
 pub fn open_awaited(
     envelope: &Envelope,
-    is_awaited: impl FnOnce(u64) -> bool,
+    is_awaited: impl FnOnce(Large) -> bool,
 ) -> Result<GossipMessage, WireError> {
     if envelope.payload.len() > ORDINARY {
         check_large(&envelope.payload, is_awaited)?;
@@ -182,72 +206,139 @@ pub fn fields(mut message: &[u8]) -> impl Iterator<Item = Result<Field<'_>, Wire
     })
 }
 
-/// Tags of `GossipMessage`, and of what is in its private kinds.
+/// Tags of `GossipMessage`, and of what is in its large kinds.
 mod tags {
     pub(super) const NONCE: u32 = 1;
+    pub(super) const CHANNEL: u32 = 2;
     pub(super) const FIRST_CONTENT: u32 = 5;
+    pub(super) const DATA_MSG: u32 = 8;
+    pub(super) const DATA_UPDATE: u32 = 12;
+    pub(super) const STATE_RESPONSE: u32 = 19;
     pub(super) const PRIVATE_RES: u32 = 24;
     pub(super) const PRIVATE_DATA: u32 = 25;
-    /// `PrivateDataMessage.payload`, `RemotePvtDataResponse.elements`.
+    /// `PrivateDataMessage.payload`, `RemotePvtDataResponse.elements`, `RemoteStateResponse.payloads`,
+    /// `DataMessage.payload`.
     pub(super) const INNER: u32 = 1;
     /// `PrivatePayload.private_rwset`.
     pub(super) const WRITE_SET: u32 = 4;
-    /// `PvtDataElement.payload`.
+    /// `PvtDataElement.payload`, `DataUpdate.data`.
     pub(super) const PAYLOAD: u32 = 2;
+    /// `Payload.seq_num`, `DataUpdate.nonce`.
+    pub(super) const NUMBER: u32 = 1;
+    /// `Payload.data`, of which there is one.
+    pub(super) const DATA: u32 = 2;
 }
 
-/// Whether a large message is one whose size lies in private write sets, which stay as they came.
-fn check_large(payload: &[u8], is_awaited: impl FnOnce(u64) -> bool) -> Result<(), WireError> {
-    let too_large = WireError::TooLarge(payload.len());
-    let (mut nonce, mut content) = (0, None);
+/// Whether a large message is one whose size lies in private write sets or blocks, which stay as they
+/// came.
+fn check_large(payload: &[u8], is_awaited: impl FnOnce(Large) -> bool) -> Result<(), WireError> {
+    let size = payload.len();
+    let too_large = WireError::TooLarge(size);
+    let (mut nonce, mut channel, mut content) = (0, &[][..], None);
     for field in fields(payload) {
         let field = field?;
         match field.tag {
             tags::NONCE => nonce = field.number,
-            tags::PRIVATE_RES | tags::PRIVATE_DATA if content.is_none() => content = Some(field),
+            tags::CHANNEL => channel = field.bytes,
+            tags::DATA_MSG
+            | tags::DATA_UPDATE
+            | tags::STATE_RESPONSE
+            | tags::PRIVATE_RES
+            | tags::PRIVATE_DATA
+                if content.is_none() =>
+            {
+                content = Some(field);
+            }
             tags::FIRST_CONTENT..=tags::PRIVATE_DATA => return Err(too_large),
             _ => {}
         }
     }
-    match content {
-        Some(content) if content.tag == tags::PRIVATE_DATA => {
-            let mut sets = 0;
-            for inner in fields(content.bytes) {
-                let inner = inner?;
-                if inner.tag == tags::INNER {
-                    for field in fields(inner.bytes) {
-                        let field = field?;
-                        if field.tag == tags::WRITE_SET {
-                            sets += field.bytes.len();
-                        }
-                    }
-                }
-            }
-            if payload.len() - sets > ORDINARY {
+    let content = content.ok_or(too_large.clone())?;
+    let large = match content.tag {
+        tags::PRIVATE_DATA => {
+            let sets = size_of_parts(content.bytes, tags::WRITE_SET)?;
+            return (size - sets <= ORDINARY).then_some(()).ok_or(too_large);
+        }
+        tags::DATA_MSG => {
+            if size - size_of_parts(content.bytes, tags::DATA)? > ORDINARY {
                 return Err(too_large);
             }
+            let number = last_number(content.bytes)?;
+            Large::Block { channel, number }
         }
-        Some(content) => {
-            if !is_awaited(nonce) {
-                return Err(WireError::Unasked(payload.len()));
+        tags::DATA_UPDATE => {
+            let (mut nonce, mut parts) = (0, 0);
+            for field in fields(content.bytes) {
+                let field = field?;
+                match field.tag {
+                    tags::NUMBER => nonce = field.number,
+                    _ => parts += 1,
+                }
             }
+            if parts > PARTS {
+                return Err(too_large);
+            }
+            Large::Pulled { channel, nonce }
+        }
+        _ => {
             let mut parts = 0;
             for element in fields(content.bytes) {
                 let element = element?;
                 parts += 1;
                 if element.tag == tags::INNER {
                     for field in fields(element.bytes) {
-                        parts += usize::from(field?.tag == tags::PAYLOAD);
+                        parts += usize::from(field?.tag >= tags::PAYLOAD);
+                        if parts > PARTS {
+                            return Err(too_large);
+                        }
                     }
                 }
                 if parts > PARTS {
                     return Err(too_large);
                 }
             }
+            Large::Answer { nonce }
         }
-        None => return Err(too_large),
+    };
+    if is_awaited(large) {
+        Ok(())
+    } else {
+        Err(WireError::Unasked(size))
     }
-    Ok(())
+}
+
+/// Bytes in the fields `tag` of the inner messages of a message.
+fn size_of_parts(message: &[u8], tag: u32) -> Result<usize, WireError> {
+    let mut size = 0;
+    for inner in fields(message) {
+        let inner = inner?;
+        if inner.tag == tags::INNER {
+            for field in fields(inner.bytes) {
+                let field = field?;
+                if field.tag == tag {
+                    size += field.bytes.len();
+                }
+            }
+        }
+    }
+    Ok(size)
+}
+
+/// The number of a pushed block; the last one counts, as in decoding.
+fn last_number(message: &[u8]) -> Result<u64, WireError> {
+    let mut number = 0;
+    for inner in fields(message) {
+        let inner = inner?;
+        if inner.tag == tags::INNER {
+            for field in fields(inner.bytes) {
+                let field = field?;
+                if field.tag == tags::NUMBER {
+                    number = field.number;
+                }
+            }
+        }
+    }
+    Ok(number)
 }
 
 /// The envelopes of an answer in several parts, none larger than others may be expected to read.
@@ -345,8 +436,9 @@ pub fn channel_mac(pki_id: &[u8], channel: &str) -> Bytes {
 mod tests {
     use super::*;
     use consilium_proto::gossip::{
-        Acknowledgement, GossipHello, MembershipRequest, MembershipResponse, PrivateDataMessage,
-        PrivatePayload, PvtDataElement, RemotePvtDataResponse,
+        Acknowledgement, DataMessage, DataUpdate, GossipHello, MembershipRequest,
+        MembershipResponse, Payload, PrivateDataMessage, PrivatePayload, PvtDataElement,
+        RemotePvtDataResponse, RemoteStateResponse,
     };
     use proptest::prelude::*;
 
@@ -400,7 +492,7 @@ mod tests {
     fn opened(nonce: u64, content: Content) -> Result<(), WireError> {
         let tag = expected_tag(&content).unwrap();
         let envelope = unsigned(&message(tag, "c", nonce, content));
-        open_awaited(&envelope, |nonce| nonce == 7).map(|_| ())
+        open_awaited(&envelope, |large| large == Large::Answer { nonce: 7 }).map(|_| ())
     }
 
     #[test]
@@ -459,6 +551,62 @@ mod tests {
             open_awaited(&hidden, |_| true),
             Err(WireError::TooLarge(_))
         ));
+    }
+
+    #[test]
+    fn large_blocks_are_read_if_they_are_of_use() {
+        let block = |seq_num, size, private| Payload {
+            seq_num,
+            data: vec![7; size].into(),
+            private_data: vec![Bytes::new(); private],
+        };
+        let pushed = |payload| {
+            Content::DataMsg(DataMessage {
+                payload: Some(payload),
+            })
+        };
+        let answer = |payloads| Content::StateResponse(RemoteStateResponse { payloads });
+        let pulled = |count, size| {
+            Content::DataUpdate(DataUpdate {
+                nonce: 9,
+                data: vec![
+                    Envelope {
+                        payload: vec![7; size].into(),
+                        ..Default::default()
+                    };
+                    count
+                ],
+                msg_type: PullMsgType::BlockMsg as i32,
+            })
+        };
+        const LARGE: usize = ORDINARY + 1;
+        let channel = b"c";
+        for (content, large) in [
+            (
+                pushed(block(5, LARGE, 0)),
+                Some(Large::Block { channel, number: 5 }),
+            ),
+            (pushed(block(5, LARGE, LARGE)), None),
+            (
+                answer(vec![block(5, LARGE, 0); 2]),
+                Some(Large::Answer { nonce: 7 }),
+            ),
+            (answer(vec![block(5, 0, LARGE)]), None),
+            (answer(vec![block(5, 20, 0); PARTS]), None),
+            (pulled(2, LARGE), Some(Large::Pulled { channel, nonce: 9 })),
+            (pulled(LARGE / 2, 0), None),
+        ] {
+            let tag = expected_tag(&content).unwrap();
+            let envelope = unsigned(&message(tag, "c", 7, content));
+            let mut seen = None;
+            let opened = open_awaited(&envelope, |asked| {
+                seen = Some(asked == large.unwrap());
+                true
+            });
+            assert_eq!(opened.is_ok(), large.is_some());
+            assert_eq!(seen, large.map(|_| true), "{large:?}");
+            assert!(open(&envelope).is_err(), "nobody asked for it");
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ use tokio::sync::{broadcast, watch};
 use crate::{
     acl::{self, Proof},
     crypto::VerificationPool,
+    entrance::Entrance,
     events::{CommittedBlock, told},
     private::{Private, Source},
     validate::{
@@ -113,6 +114,8 @@ pub struct PeerChannel {
     halted: OnceLock<String>,
     /// How private data comes; without it, from what waits in the ledger alone.
     private: OnceLock<Arc<Private>>,
+    /// How blocks come, while the channel runs.
+    entrance: OnceLock<Arc<Entrance>>,
     room: Room,
     definitions: Definitions,
     /// Changes when a definition or an approval may have.
@@ -139,6 +142,7 @@ impl PeerChannel {
             commits: broadcast::Sender::new(COMMITS_KEPT),
             halted: OnceLock::new(),
             private: OnceLock::new(),
+            entrance: OnceLock::new(),
             room: Room::default(),
             definitions: Definitions::default(),
             defined: watch::Sender::new(0),
@@ -151,6 +155,16 @@ impl PeerChannel {
     pub(crate) fn exchange_private(&self, private: Arc<Private>) {
         self.ledger.keep_staged_for(private.transient_retention());
         let _ = self.private.set(private);
+    }
+
+    /// Lets blocks in.
+    pub(crate) fn set_entrance(&self, entrance: Arc<Entrance>) {
+        // Set once, when the channel is taken up.
+        let _ = self.entrance.set(entrance);
+    }
+
+    pub(crate) fn entrance(&self) -> Option<&Arc<Entrance>> {
+        self.entrance.get()
     }
 
     /// Who was found to be a member or not, by the configuration's sequence and identity.
@@ -419,6 +433,8 @@ impl PeerChannel {
             number: committed.number,
             transactions: told,
         });
+        metrics::gauge!("gossip_state_height", "channel" => self.name.clone())
+            .set((number + 1) as f64);
         self.applied.send_replace(number + 1);
         // Nobody may be listening.
         let _ = self.commits.send(committed.clone());

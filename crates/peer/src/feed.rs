@@ -9,7 +9,7 @@ use crate::{
     channel::{ChannelError, PeerChannel},
     crypto::{SignatureMemory, VerificationPool},
     pipeline::Pipeline,
-    verify::{VerifyError, verify},
+    verify::{CheckedBlock, VerifiedBlock, VerifyError, verify},
 };
 
 /// Why a block was not taken.
@@ -26,8 +26,8 @@ pub enum FeedError {
     Check(u64),
 }
 
-/// The entrance to a channel's pipeline. Intake feeds it from orderers; what replays a recorded chain
-/// feeds it from files.
+/// The way into a channel's pipeline. A running channel's [`Entrance`](crate::entrance::Entrance) feeds it
+/// with what orderers and peers bring; what replays a recorded chain feeds it from files.
 pub struct BlockFeed {
     channel: Arc<PeerChannel>,
     pool: Arc<VerificationPool>,
@@ -70,11 +70,26 @@ impl BlockFeed {
     /// [`FeedError`]; after a refused block the next one to bring is the same.
     pub async fn take(&mut self, block: common::Block) -> Result<(), FeedError> {
         let config = self.channel.config();
+        self.verify(move |expected, previous| verify(block, expected, previous, &config))
+            .await
+    }
+
+    /// The same for a block that was looked at before its turn.
+    pub(crate) async fn take_checked(&mut self, block: CheckedBlock) -> Result<(), FeedError> {
+        let config = self.channel.config();
+        self.verify(move |expected, previous| block.follow(expected, previous, &config))
+            .await
+    }
+
+    async fn verify(
+        &mut self,
+        check: impl FnOnce(u64, &[u8]) -> Result<VerifiedBlock, VerifyError> + Send + 'static,
+    ) -> Result<(), FeedError> {
         let expected = self.next;
         let previous = self.previous.clone();
         let verified = self
             .pool
-            .run(move || verify(block, expected, &previous, &config))
+            .run(move || check(expected, &previous))
             .await
             .ok_or(FeedError::Check(expected))??;
         let hash = verified.header_hash();

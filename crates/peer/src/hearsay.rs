@@ -1,15 +1,18 @@
-//! What gossip asks of this peer: whom it believes, where it is, and what to do with private data.
+//! What gossip asks of this peer: whom it believes, where it is, and what to do with private data and
+//! blocks.
 
 use std::{
+    ops::{Range, RangeInclusive},
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
-use consilium_gossip::{ChannelView, Host};
+use consilium_deliver::BlockSource;
+use consilium_gossip::{ChannelView, Host, Offered, Taken};
 use consilium_msp::{Identity, MspManager, check_well_formed};
 use consilium_proto::{
-    gossip::{PrivatePayload, PvtDataDigest, PvtDataElement},
+    gossip::{Payload, PrivatePayload, PvtDataDigest, PvtDataElement},
     msp::SerializedIdentity,
 };
 use consilium_protocol::config::ChannelConfig;
@@ -191,6 +194,75 @@ impl Host for Core {
         });
         served.await.unwrap_or_default()
     }
+
+    fn stored(&self, channel: &str) -> Option<Range<u64>> {
+        let channel = self.channel(channel)?;
+        Some(channel.first_block()..channel.height())
+    }
+
+    fn next_block(&self, channel: &str) -> Option<u64> {
+        Some(self.channel(channel)?.entrance()?.next())
+    }
+
+    async fn blocks(
+        &self,
+        channel: &str,
+        numbers: RangeInclusive<u64>,
+        bytes: usize,
+    ) -> Vec<Payload> {
+        let Some(channel) = self.channel(channel) else {
+            return Vec::new();
+        };
+        let reading = tokio::task::spawn_blocking(move || read_blocks(&channel, numbers, bytes));
+        reading.await.unwrap_or_default()
+    }
+
+    async fn offer_block(&self, channel: &str, from: &Bytes, number: u64, block: Bytes) -> Offered {
+        let channel = self.channel(channel);
+        match channel.as_ref().and_then(|channel| channel.entrance()) {
+            Some(entrance) => entrance.offer(from, number, block).await,
+            None => Offered::Closed,
+        }
+    }
+
+    async fn take_block(&self, channel: &str, number: u64, block: Bytes) -> Taken {
+        let channel = self.channel(channel);
+        match channel.as_ref().and_then(|channel| channel.entrance()) {
+            Some(entrance) => entrance.take(number, block).await,
+            None => Taken::Closed,
+        }
+    }
+}
+
+/// Blocks as the ledger has them, at least one and then as many as have so many bytes. Blocks.
+fn read_blocks(channel: &PeerChannel, numbers: RangeInclusive<u64>, bytes: usize) -> Vec<Payload> {
+    let mut payloads = Vec::new();
+    let mut left = bytes;
+    for number in numbers {
+        let data = match channel.block_bytes(number) {
+            Ok(Some(data)) => data,
+            Ok(None) => break,
+            Err(error) => {
+                tracing::error!(
+                    channel = channel.name(),
+                    block = number,
+                    error,
+                    "cannot read a block"
+                );
+                break;
+            }
+        };
+        if !payloads.is_empty() && data.len() > left {
+            break;
+        }
+        left = left.saturating_sub(data.len());
+        payloads.push(Payload {
+            seq_num: number,
+            data,
+            private_data: Vec::new(),
+        });
+    }
+    payloads
 }
 
 #[cfg(test)]

@@ -1,11 +1,17 @@
-//! Pulls blocks from the ordering service and hands them on, verified and in order.
+//! Pulls blocks from the ordering service and brings them to the channel's [`Entrance`], while this peer
+//! is the one of its organization to do so.
 //!
 //! One stream at a time to one orderer, chosen at random. A stream that ends, stalls or brings a
 //! block that does not verify is given up for the next orderer, with growing pauses while nothing
 //! comes. `fabric: internal/pkg/peer/blocksprovider`.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
+use consilium_gossip::Gossip;
 use consilium_msp::Signer;
 use consilium_proto::{
     common,
@@ -16,12 +22,15 @@ use consilium_proto::{
 use consilium_protocol::envelope;
 use consilium_transport::{ClientTls, MAX_MESSAGE};
 use futures_util::{StreamExt, stream};
+use prost::Message as _;
 use rand::seq::SliceRandom;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     channel::{ChannelError, PeerChannel},
-    feed::{BlockFeed, FeedError},
+    entrance::{Brought, Entrance},
+    feed::FeedError,
     options::{OrdererOverride, ReconnectBackoff},
     verify::VerifyError,
 };
@@ -36,8 +45,12 @@ pub(crate) struct Intake {
     pub(crate) overrides: BTreeMap<String, OrdererOverride>,
     /// How long connecting may take.
     pub(crate) dial_timeout: Duration,
-    /// Told when the channel's configuration has changed.
-    pub(crate) on_config: Box<dyn Fn() + Send + Sync>,
+    /// Whether it is this peer that pulls.
+    pub(crate) leads: watch::Receiver<bool>,
+    /// Where blocks are told to other peers.
+    pub(crate) gossip: Option<Arc<Gossip>>,
+    /// How long no orderer may be reachable before another peer should lead.
+    pub(crate) give_up_after: Duration,
     pub(crate) stop: CancellationToken,
 }
 
@@ -56,6 +69,8 @@ enum Ended {
     Sign(String),
     #[error("{0}")]
     Block(#[from] VerifyError),
+    #[error("another peer of the organization pulls blocks")]
+    Deposed,
     #[error("orderers changed in the channel's configuration")]
     Reconfigured,
     #[error("{0}")]
@@ -73,20 +88,25 @@ impl From<FeedError> for Ended {
 }
 
 impl Intake {
-    /// Runs until told to stop or until the channel halts; then lets queued blocks finish.
-    pub(crate) async fn run(self, mut feed: BlockFeed) {
+    /// Runs until told to stop or until the channel halts.
+    pub(crate) async fn run(self, entrance: Arc<Entrance>) {
         let stop = self.stop.clone();
         tokio::select! {
             () = stop.cancelled() => {}
-            () = self.pull_for_ever(&mut feed) => {}
+            () = self.pull_for_ever(&entrance) => {}
         }
-        feed.drain().await;
     }
 
-    async fn pull_for_ever(&self, feed: &mut BlockFeed) {
+    async fn pull_for_ever(&self, entrance: &Entrance) {
+        let mut leads = self.leads.clone();
         let mut failures = 0u32;
+        let mut failing_since = None;
         let mut queue: Vec<String> = Vec::new();
         loop {
+            // An error: gossip is gone, and this peer with it.
+            if leads.wait_for(|leads| *leads).await.is_err() {
+                return;
+            }
             if queue.is_empty() {
                 queue = self.channel.config().orderer_endpoints();
                 queue.shuffle(&mut rand::rng());
@@ -100,10 +120,14 @@ impl Intake {
                 tokio::time::sleep(self.backoff.pause(failures)).await;
                 continue;
             };
-            let before = feed.next();
-            let ended = self.pull(&endpoint, feed).await;
-            if feed.next() > before {
+            let before = entrance.next();
+            let ended = tokio::select! {
+                ended = self.pull(&endpoint, entrance) => ended,
+                _ = leads.wait_for(|leads| !*leads) => Ended::Deposed,
+            };
+            if entrance.next() > before {
                 failures = 0;
+                failing_since = None;
             }
             match ended {
                 Ended::Channel(error) => {
@@ -111,16 +135,25 @@ impl Intake {
                     tracing::debug!(channel = self.channel.name(), %error, "intake ends");
                     return;
                 }
-                Ended::Reconfigured => {
+                Ended::Reconfigured | Ended::Deposed => {
+                    tracing::debug!(channel = self.channel.name(), reason = %ended, "the stream of blocks ends");
                     queue.clear();
                     failures = 0;
+                    failing_since = None;
                 }
                 ended => {
+                    let since = *failing_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() >= self.give_up_after
+                        && let Some(gossip) = &self.gossip
+                    {
+                        failing_since = None;
+                        gossip.give_up_lead(self.channel.name());
+                    }
                     failures = failures.saturating_add(1);
                     tracing::warn!(
                         channel = self.channel.name(),
                         orderer = endpoint,
-                        next = feed.next(),
+                        next = entrance.next(),
                         failures,
                         reason = %ended,
                         "lost the stream of blocks"
@@ -135,8 +168,8 @@ impl Intake {
     }
 
     /// Pulls from one orderer until something goes wrong.
-    async fn pull(&self, endpoint: &str, feed: &mut BlockFeed) -> Ended {
-        match self.try_pull(endpoint, feed).await {
+    async fn pull(&self, endpoint: &str, entrance: &Entrance) -> Ended {
+        match self.try_pull(endpoint, entrance).await {
             Ok(never) => match never {},
             Err(ended) => ended,
         }
@@ -145,7 +178,7 @@ impl Intake {
     async fn try_pull(
         &self,
         endpoint: &str,
-        feed: &mut BlockFeed,
+        entrance: &Entrance,
     ) -> Result<std::convert::Infallible, Ended> {
         let own_tls = self.client_tls.as_ref();
         let (address, tls) = match self.overrides.get(endpoint) {
@@ -158,7 +191,7 @@ impl Intake {
         let mut client = AtomicBroadcastClient::new(connection)
             .max_decoding_message_size(MAX_MESSAGE)
             .max_encoding_message_size(MAX_MESSAGE);
-        let seek = self.seek(feed.next())?;
+        let seek = self.seek(entrance.next())?;
         // The request stream stays open, as an orderer may take its end for the client's leaving, but
         // no longer than we read: an open request keeps the connection, and so the orderer's stream.
         let reading = CancellationToken::new();
@@ -175,7 +208,7 @@ impl Intake {
         tracing::info!(
             channel = self.channel.name(),
             orderer = endpoint,
-            next = feed.next(),
+            next = entrance.next(),
             "pulling blocks"
         );
         let config = self.channel.config();
@@ -198,11 +231,20 @@ impl Intake {
                 }
                 None => return Err(Ended::Status("nothing".to_owned())),
             };
-            feed.take(block).await?;
+            let number = block.header.as_ref().map_or(0, |header| header.number);
+            let name = self.channel.name();
+            let gossip = self
+                .gossip
+                .as_ref()
+                .filter(|gossip| gossip.pushes_blocks(name));
+            let told = gossip.map(|gossip| (gossip, block.encode_to_vec()));
+            let brought = entrance.bring(block).await?;
+            if let (Brought::New, Some((gossip, bytes))) = (brought, told) {
+                gossip.push_block(name, number, bytes.into());
+            }
             let config = self.channel.config();
             if config.sequence() != sequence {
                 sequence = config.sequence();
-                (self.on_config)();
                 if orderers != (config.orderer_endpoints(), config.tls_roots()) {
                     return Err(Ended::Reconfigured);
                 }

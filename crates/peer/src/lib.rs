@@ -1,4 +1,4 @@
-//! A peer: it endorses proposals, pulls blocks from orderers, validates and commits them, and
+//! A peer: it endorses proposals, pulls blocks from orderers or gets them from other peers, validates and commits them, and
 //! serves them to applications.
 //!
 //! Owns: the path of a proposal to an endorsement ([`endorse`]), the path of a block from an orderer
@@ -11,7 +11,7 @@
 //! configuration files are.
 //!
 //! Start reading at [`Peer::open`], then follow a proposal through `endorse/mod.rs` or a block through
-//! `intake.rs`, `feed.rs`, `pipeline.rs` and `validate/mod.rs`. Validation is pure: it sees a block, the
+//! `intake.rs`, `entrance.rs`, `feed.rs`, `pipeline.rs` and `validate/mod.rs`. Validation is pure: it sees a block, the
 //! channel's configuration and a view of committed state, and answers with one code per transaction.
 
 pub mod acl;
@@ -20,6 +20,7 @@ mod channel;
 mod crypto;
 mod deliver;
 mod endorse;
+mod entrance;
 mod events;
 mod feed;
 mod hearsay;
@@ -31,6 +32,7 @@ mod options;
 mod peer;
 mod pipeline;
 mod private;
+mod reorder;
 mod snapshots;
 pub mod validate;
 mod verify;
@@ -45,4 +47,4 @@ pub use options::{OrdererOverride, PeerOptions, ReconnectBackoff};
 pub use peer::{Peer, PeerError, SIGNATURES_REMEMBERED};
 pub use private::{DisseminationPolicy, PrivateOptions};
 pub use snapshots::SnapshotService;
-pub use verify::{VerifiedBlock, VerifyError, verify};
+pub use verify::{CheckedBlock, VerifiedBlock, VerifyError, verify};

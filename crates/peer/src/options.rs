@@ -46,6 +46,9 @@ pub struct PeerOptions {
     pub reconnect: ReconnectBackoff,
     /// How long connecting to an orderer may take (`peer.deliveryclient.connTimeout`).
     pub orderer_dial_timeout: Duration,
+    /// How long no orderer may be reachable before an elected leader lets another peer lead
+    /// (`peer.deliveryclient.reconnectTotalTimeThreshold`).
+    pub orderer_give_up_after: Duration,
     /// Where to dial instead of an orderer's `host:port` in the channel's configuration
     /// (`peer.deliveryclient.addressOverrides`).
     pub orderer_overrides: BTreeMap<String, OrdererOverride>,
@@ -79,6 +82,7 @@ impl PeerOptions {
             verification_threads: std::thread::available_parallelism().map_or(2, usize::from),
             reconnect: ReconnectBackoff::default(),
             orderer_dial_timeout: Duration::from_secs(3),
+            orderer_give_up_after: Duration::from_secs(3600),
             orderer_overrides: BTreeMap::new(),
             total_query_limit: 100_000,
             history: true,

@@ -19,7 +19,7 @@ use consilium_protocol::{
 };
 use consilium_transport::ClientTls;
 use parking_lot::{Mutex, RwLock};
-use tokio::{runtime::Handle, task::JoinHandle};
+use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -29,6 +29,7 @@ use crate::{
     crypto::{SignatureMemory, VerificationPool},
     deliver::DeliverService,
     endorse::{Endorser, EndorserService},
+    entrance,
     feed::BlockFeed,
     indexes,
     intake::Intake,
@@ -37,6 +38,7 @@ use crate::{
     options::{OrdererOverride, PeerOptions},
     private::{self, Private},
     snapshots::SnapshotService,
+    verify::VerifyError,
 };
 
 /// Verdicts on signatures remembered: own endorsements until their transactions come back in a block,
@@ -508,6 +510,39 @@ impl Core {
         self.trust_tls_roots();
         let feed = BlockFeed::start(channel.clone(), self.pool.clone(), self.memory.clone())
             .map_err(|error| PeerError::Threads(error.to_string()))?;
+        let on_config = {
+            let core = self.me.clone();
+            move || {
+                if let Some(core) = core.upgrade() {
+                    core.trust_tls_roots();
+                }
+            }
+        };
+        let gossip = self.private.gossip().cloned();
+        let blame = {
+            let (gossip, name) = (gossip.clone(), channel.name().to_owned());
+            move |peer: &Bytes, error: &VerifyError| {
+                if let Some(gossip) = &gossip {
+                    gossip.blame(&name, peer, &error.to_string());
+                }
+            }
+        };
+        let window = gossip.as_ref().map_or(0, |gossip| gossip.block_buffer());
+        let (entrance, doorkeeper) = entrance::open(
+            channel.clone(),
+            self.pool.clone(),
+            feed,
+            window,
+            Box::new(on_config),
+            Box::new(blame),
+        );
+        channel.set_entrance(entrance.clone());
+        // Without other peers there is nobody else who pulls.
+        let (alone, leads) = watch::channel(true);
+        let leads = match &gossip {
+            Some(gossip) => gossip.join(channel.name()),
+            None => leads,
+        };
         let intake = Intake {
             channel: channel.clone(),
             signer: self.options.signer.clone(),
@@ -515,14 +550,9 @@ impl Core {
             backoff: self.options.reconnect,
             overrides: self.options.orderer_overrides.clone(),
             dial_timeout: self.options.orderer_dial_timeout,
-            on_config: {
-                let core = self.me.clone();
-                Box::new(move || {
-                    if let Some(core) = core.upgrade() {
-                        core.trust_tls_roots();
-                    }
-                })
-            },
+            leads,
+            gossip,
+            give_up_after: self.options.orderer_give_up_after,
             stop: self.stop.clone(),
         };
         tracing::info!(
@@ -532,7 +562,11 @@ impl Core {
         );
         let reconciling = private::reconcile(self.private.clone(), channel.clone());
         let mut tasks = self.tasks.lock();
-        tasks.push(self.runtime.spawn(intake.run(feed)));
+        tasks.push(self.runtime.spawn(doorkeeper.run(self.stop.clone())));
+        tasks.push(self.runtime.spawn(async move {
+            intake.run(entrance).await;
+            drop(alone);
+        }));
         tasks.push(self.runtime.spawn(reconciling));
         if let Some(host) = self.host.get() {
             let keeping = indexes::keep(channel.clone(), host.clone(), self.stop.clone());

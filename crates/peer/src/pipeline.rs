@@ -157,6 +157,8 @@ fn commit_blocks(
         match channel.commit_on(ready, Some(pool)) {
             Ok(committed) => {
                 let elapsed = started.elapsed();
+                metrics::histogram!("gossip_state_commit_duration", "channel" => channel.name().to_owned())
+                    .record(elapsed.as_secs_f64());
                 tracing::info!(
                     channel = channel.name(),
                     block = committed.number,

@@ -1,4 +1,5 @@
-//! Is a block from an orderer the next one of the chain, whole, and signed by the ordering service?
+//! Is a block the next one of the chain, whole, and signed by the ordering service? Whoever brings it,
+//! an orderer or another peer, it has to pass the same checks.
 
 use consilium_proto::common::{self, BlockMetadataIndex};
 use consilium_protocol::{
@@ -38,7 +39,76 @@ impl VerifiedBlock {
     }
 }
 
-/// Why a block is not accepted from an orderer.
+/// A block that is whole and signed by the ordering service, as a configuration has it. Whether it
+/// continues the chain is not known before its turn.
+pub struct CheckedBlock {
+    block: common::Block,
+    number: u64,
+    /// Sequence of the configuration.
+    under: u64,
+}
+
+impl CheckedBlock {
+    /// Checks what can be told of a block before its turn.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn new(block: common::Block, config: &ChannelConfig) -> Result<Self, VerifyError> {
+        let header = block.header.as_ref().ok_or(VerifyError::NoHeader)?;
+        let number = header.number;
+        block::check_structure(&block)
+            .map_err(|source| VerifyError::Structure { number, source })?;
+        check_signatures(&block, number, config)?;
+        Ok(Self {
+            block,
+            number,
+            under: config.sequence(),
+        })
+    }
+
+    /// Its number.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Checks the rest now that it is its turn; the signatures again if the configuration has changed.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn follow(
+        self,
+        expected: u64,
+        previous: &[u8],
+        config: &ChannelConfig,
+    ) -> Result<VerifiedBlock, VerifyError> {
+        let header = self.block.header.as_ref().ok_or(VerifyError::NoHeader)?;
+        check_place(header, expected, previous)?;
+        if config.sequence() != self.under {
+            check_signatures(&self.block, self.number, config)?;
+        }
+        let header_hash = block::header_hash(header);
+        let number = self.number;
+        let mut block = self.block;
+        // What peers write there is ours to say.
+        if let Some(metadata) = &mut block.metadata {
+            for slot in [
+                BlockMetadataIndex::TransactionsFilter,
+                BlockMetadataIndex::CommitHash,
+            ] {
+                if let Some(entry) = metadata.metadata.get_mut(slot as usize) {
+                    entry.clear();
+                }
+            }
+        }
+        Ok(VerifiedBlock {
+            block,
+            number,
+            header_hash,
+        })
+    }
+}
+
+/// Why a block is not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
     /// No header.
@@ -82,12 +152,22 @@ pub enum VerifyError {
 /// # Errors
 /// The first thing that is wrong.
 pub fn verify(
-    mut block: common::Block,
+    block: common::Block,
     expected: u64,
     previous: &[u8],
     config: &ChannelConfig,
 ) -> Result<VerifiedBlock, VerifyError> {
+    // Costs nothing, so it comes first.
     let header = block.header.as_ref().ok_or(VerifyError::NoHeader)?;
+    check_place(header, expected, previous)?;
+    CheckedBlock::new(block, config)?.follow(expected, previous, config)
+}
+
+fn check_place(
+    header: &common::BlockHeader,
+    expected: u64,
+    previous: &[u8],
+) -> Result<(), VerifyError> {
     let number = header.number;
     if number != expected {
         return Err(VerifyError::Number {
@@ -98,9 +178,16 @@ pub fn verify(
     if header.previous_hash != previous {
         return Err(VerifyError::PreviousHash { number });
     }
-    block::check_structure(&block).map_err(|source| VerifyError::Structure { number, source })?;
+    Ok(())
+}
+
+fn check_signatures(
+    block: &common::Block,
+    number: u64,
+    config: &ChannelConfig,
+) -> Result<(), VerifyError> {
     let signatures =
-        block::signatures(&block).map_err(|source| VerifyError::Structure { number, source })?;
+        block::signatures(block).map_err(|source| VerifyError::Structure { number, source })?;
     config
         .policies()
         .policy(BLOCK_VALIDATION)
@@ -109,21 +196,5 @@ pub fn verify(
             number,
             reason: error.to_string(),
         })?;
-    let header_hash = block::header_hash(header);
-    // What peers write there is ours to say.
-    if let Some(metadata) = &mut block.metadata {
-        for slot in [
-            BlockMetadataIndex::TransactionsFilter,
-            BlockMetadataIndex::CommitHash,
-        ] {
-            if let Some(entry) = metadata.metadata.get_mut(slot as usize) {
-                entry.clear();
-            }
-        }
-    }
-    Ok(VerifiedBlock {
-        block,
-        number,
-        header_hash,
-    })
+    Ok(())
 }

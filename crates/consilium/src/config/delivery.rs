@@ -29,13 +29,12 @@ pub struct DeliveryClient {
     /// Where to dial instead of addresses in channel configurations.
     #[serde(deserialize_with = "overrides")]
     pub address_overrides: Vec<AddressOverride>,
-    /// After which time Fabric's elected leaders give up, and another peer pulls: here every peer
-    /// pulls for itself, and never gives up.
-    #[serde(rename = "reconnectTotalTimeThreshold")]
-    _reconnect_total_time_threshold: Option<IgnoredAny>,
-    /// Blocks are not gossiped.
-    #[serde(rename = "blockGossipEnabled")]
-    _block_gossip_enabled: Option<IgnoredAny>,
+    /// After which time without orderers an elected leader lets another peer lead.
+    #[serde(deserialize_with = "duration")]
+    pub reconnect_total_time_threshold: Duration,
+    /// Whether blocks from orderers are told to peers of the own organization; as in Fabric they are
+    /// unless the file says otherwise, as its sample does.
+    pub block_gossip_enabled: bool,
     /// Of BFT orderers.
     #[serde(rename = "blockCensorshipTimeoutKey")]
     _block_censorship_timeout: Option<IgnoredAny>,
@@ -52,8 +51,8 @@ impl Default for DeliveryClient {
             minimal_reconnect_interval: backoff.first,
             conn_timeout: Duration::from_secs(3),
             address_overrides: Vec::new(),
-            _reconnect_total_time_threshold: None,
-            _block_gossip_enabled: None,
+            reconnect_total_time_threshold: Duration::from_secs(3600),
+            block_gossip_enabled: true,
             _block_censorship_timeout: None,
             _policy: None,
         }
@@ -139,7 +138,7 @@ policy: cluster
 ";
         let client: DeliveryClient = serde_saphyr::from_str(sample).unwrap();
         assert_eq!(client.conn_timeout, Duration::from_secs(4));
-        assert!(client.address_overrides.is_empty());
+        assert!(client.address_overrides.is_empty() && !client.block_gossip_enabled);
         let backoff = client.backoff();
         assert_eq!(backoff.first, Duration::from_millis(200));
         assert_eq!(backoff.limit, Duration::from_secs(30));

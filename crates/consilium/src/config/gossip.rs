@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use consilium_gossip::GossipOptions;
+use anyhow::ensure;
+use consilium_gossip::{BlockOptions, GossipOptions, Leadership, election::ElectionTimes};
 use consilium_peer::{DisseminationPolicy, PrivateOptions};
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
 use super::duration;
 
-/// `peer.gossip`: what is used here, and Fabric's other keys, which are read and mean nothing as
-/// blocks are not gossiped.
+/// `peer.gossip`: what is used here, and Fabric's other keys, which are read and mean nothing.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Gossip {
@@ -44,28 +44,40 @@ pub struct Gossip {
     pub send_buff_size: usize,
     /// Private data.
     pub pvt_data: PvtData,
-    #[serde(rename = "useLeaderElection")]
-    _use_leader_election: Option<IgnoredAny>,
-    #[serde(rename = "orgLeader")]
-    _org_leader: Option<IgnoredAny>,
+    /// Whether the organization's peers elect who pulls blocks from the ordering service.
+    pub use_leader_election: bool,
+    /// Whether this peer pulls, if nobody is elected; unless the file says otherwise it does.
+    pub org_leader: Option<bool>,
+    /// How the election goes.
+    pub election: Election,
+    /// How a peer that is behind catches up.
+    pub state: State,
+    /// How many of the latest blocks others may pull.
+    pub max_block_count_to_store: u64,
+    /// How often a block is pushed, each time to others.
+    pub propagate_iterations: usize,
+    /// To how many peers at once.
+    pub propagate_peer_num: usize,
+    /// How often the latest blocks are asked for.
+    #[serde(deserialize_with = "duration")]
+    pub pull_interval: Duration,
+    /// Of how many peers.
+    pub pull_peer_num: usize,
+    /// How long their answers are awaited.
+    #[serde(deserialize_with = "duration")]
+    pub digest_wait_time: Duration,
+    /// How long the blocks are awaited then.
+    #[serde(deserialize_with = "duration")]
+    pub response_wait_time: Duration,
+    /// How often heights are asked for.
+    #[serde(deserialize_with = "duration")]
+    pub request_state_info_interval: Duration,
     #[serde(rename = "membershipTrackerInterval")]
     _membership_tracker_interval: Option<IgnoredAny>,
-    #[serde(rename = "maxBlockCountToStore")]
-    _max_block_count_to_store: Option<IgnoredAny>,
     #[serde(rename = "maxPropagationBurstLatency")]
     _max_propagation_burst_latency: Option<IgnoredAny>,
     #[serde(rename = "maxPropagationBurstSize")]
     _max_propagation_burst_size: Option<IgnoredAny>,
-    #[serde(rename = "propagateIterations")]
-    _propagate_iterations: Option<IgnoredAny>,
-    #[serde(rename = "propagatePeerNum")]
-    _propagate_peer_num: Option<IgnoredAny>,
-    #[serde(rename = "pullInterval")]
-    _pull_interval: Option<IgnoredAny>,
-    #[serde(rename = "pullPeerNum")]
-    _pull_peer_num: Option<IgnoredAny>,
-    #[serde(rename = "requestStateInfoInterval")]
-    _request_state_info_interval: Option<IgnoredAny>,
     #[serde(rename = "stateInfoRetentionInterval")]
     _state_info_retention_interval: Option<IgnoredAny>,
     #[serde(rename = "publishCertPeriod")]
@@ -74,24 +86,17 @@ pub struct Gossip {
     _skip_block_verification: Option<IgnoredAny>,
     #[serde(rename = "recvBuffSize")]
     _recv_buff_size: Option<IgnoredAny>,
-    #[serde(rename = "digestWaitTime")]
-    _digest_wait_time: Option<IgnoredAny>,
     #[serde(rename = "requestWaitTime")]
     _request_wait_time: Option<IgnoredAny>,
-    #[serde(rename = "responseWaitTime")]
-    _response_wait_time: Option<IgnoredAny>,
     #[serde(rename = "maxConnectionAttempts")]
     _max_connection_attempts: Option<IgnoredAny>,
     #[serde(rename = "msgExpirationFactor")]
     _msg_expiration_factor: Option<IgnoredAny>,
-    #[serde(rename = "election")]
-    _election: Option<IgnoredAny>,
-    #[serde(rename = "state")]
-    _state: Option<IgnoredAny>,
 }
 
 impl Default for Gossip {
     fn default() -> Self {
+        let blocks = BlockOptions::default();
         Self {
             bootstrap: Vec::new(),
             endpoint: String::new(),
@@ -104,35 +109,42 @@ impl Default for Gossip {
             conn_timeout: Duration::from_secs(2),
             send_buff_size: 200,
             pvt_data: PvtData::default(),
-            _use_leader_election: None,
-            _org_leader: None,
+            use_leader_election: false,
+            org_leader: None,
+            election: Election::default(),
+            state: State::default(),
+            max_block_count_to_store: blocks.recent,
+            propagate_iterations: blocks.propagate_iterations,
+            propagate_peer_num: blocks.propagate_peers,
+            pull_interval: blocks.pull_interval,
+            pull_peer_num: blocks.pull_peers,
+            digest_wait_time: blocks.digest_wait,
+            response_wait_time: blocks.response_wait,
+            request_state_info_interval: Duration::from_secs(4),
             _membership_tracker_interval: None,
-            _max_block_count_to_store: None,
             _max_propagation_burst_latency: None,
             _max_propagation_burst_size: None,
-            _propagate_iterations: None,
-            _propagate_peer_num: None,
-            _pull_interval: None,
-            _pull_peer_num: None,
-            _request_state_info_interval: None,
             _state_info_retention_interval: None,
             _publish_cert_period: None,
             _skip_block_verification: None,
             _recv_buff_size: None,
-            _digest_wait_time: None,
             _request_wait_time: None,
-            _response_wait_time: None,
             _max_connection_attempts: None,
             _msg_expiration_factor: None,
-            _election: None,
-            _state: None,
         }
     }
 }
 
 impl Gossip {
     /// Puts the keys into gossip's options, whose certificates and identity are set already.
-    pub fn apply(&self, options: &mut GossipOptions) {
+    ///
+    /// # Errors
+    /// Keys that contradict one another.
+    pub fn apply(&self, options: &mut GossipOptions) -> anyhow::Result<()> {
+        ensure!(
+            !(self.use_leader_election && self.org_leader == Some(true)),
+            "peer.gossip: orgLeader and useLeaderElection are both true; set orgLeader to false for leaders that are elected"
+        );
         if !self.endpoint.is_empty() {
             options.endpoint.clone_from(&self.endpoint);
         }
@@ -149,6 +161,118 @@ impl Gossip {
         options.dial_timeout = self.dial_timeout;
         options.connection_timeout = self.conn_timeout;
         options.send_buffer = self.send_buff_size.max(1);
+        options.request_state_info_interval = positive(self.request_state_info_interval);
+        options.leadership = if self.use_leader_election {
+            Leadership::Elected(self.election.times())
+        } else {
+            Leadership::Static(self.org_leader.unwrap_or(true))
+        };
+        let State {
+            enabled,
+            check_interval,
+            response_timeout,
+            batch_size,
+            block_buffer_size,
+            max_retries,
+            ..
+        } = self.state;
+        options.blocks = BlockOptions {
+            propagate_iterations: self.propagate_iterations,
+            propagate_peers: self.propagate_peer_num,
+            pull_interval: positive(self.pull_interval),
+            pull_peers: self.pull_peer_num,
+            digest_wait: self.digest_wait_time,
+            response_wait: self.response_wait_time,
+            recent: self.max_block_count_to_store,
+            transfer: enabled,
+            check_interval: positive(check_interval),
+            response_timeout,
+            batch: batch_size.max(1),
+            retries: max_retries,
+            buffer: block_buffer_size.max(1),
+            ..options.blocks
+        };
+        Ok(())
+    }
+}
+
+/// `peer.gossip.election`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Election {
+    /// Longest wait for other peers at the start.
+    #[serde(deserialize_with = "duration")]
+    pub startup_grace_period: Duration,
+    /// How often their number is looked at meanwhile.
+    #[serde(deserialize_with = "duration")]
+    pub membership_sample_interval: Duration,
+    /// Silence after which there is no leader any more.
+    #[serde(deserialize_with = "duration")]
+    pub leader_alive_threshold: Duration,
+    /// How long proposals of others are awaited.
+    #[serde(deserialize_with = "duration")]
+    pub leader_election_duration: Duration,
+}
+
+impl Default for Election {
+    fn default() -> Self {
+        let times = ElectionTimes::default();
+        Self {
+            startup_grace_period: times.startup_grace,
+            membership_sample_interval: times.membership_sample,
+            leader_alive_threshold: times.leader_alive,
+            leader_election_duration: times.duration,
+        }
+    }
+}
+
+impl Election {
+    /// The same as gossip's options; none is zero, as that would be no pause at all.
+    fn times(&self) -> ElectionTimes {
+        let positive = |time: Duration| time.max(Duration::from_millis(10));
+        ElectionTimes {
+            startup_grace: self.startup_grace_period,
+            membership_sample: positive(self.membership_sample_interval),
+            leader_alive: positive(self.leader_alive_threshold),
+            duration: positive(self.leader_election_duration),
+        }
+    }
+}
+
+/// `peer.gossip.state`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct State {
+    /// Whether blocks are asked for that are missing.
+    pub enabled: bool,
+    /// How often is looked whether there are some.
+    #[serde(deserialize_with = "duration")]
+    pub check_interval: Duration,
+    /// How long an answer may take.
+    #[serde(deserialize_with = "duration")]
+    pub response_timeout: Duration,
+    /// Blocks in one request.
+    pub batch_size: u64,
+    /// How far ahead of the ledger a pushed block may be.
+    pub block_buffer_size: u64,
+    /// How often one request is repeated.
+    pub max_retries: usize,
+    #[serde(rename = "channelSize")]
+    _channel_size: Option<IgnoredAny>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        let blocks = BlockOptions::default();
+        Self {
+            enabled: blocks.transfer,
+            check_interval: blocks.check_interval,
+            response_timeout: blocks.response_timeout,
+            batch_size: blocks.batch,
+            block_buffer_size: blocks.buffer,
+            max_retries: blocks.retries,
+            _channel_size: None,
+        }
     }
 }
 
@@ -266,6 +390,7 @@ fn endpoints<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use consilium_testkit::{NodeOu, Organization};
 
     #[test]
     fn the_keys_of_fabrics_sample_are_read() {
@@ -300,7 +425,11 @@ reconnectInterval: 25s
 maxConnectionAttempts: 120
 msgExpirationFactor: 20
 externalEndpoint:
-election: {startupGracePeriod: 15s}
+election:
+  startupGracePeriod: 15s
+  membershipSampleInterval: 1s
+  leaderAliveThreshold: 10s
+  leaderElectionDuration: 5s
 pvtData:
   pullRetryThreshold: 60s
   transientstoreMaxBlockRetention: 1000
@@ -313,7 +442,13 @@ pvtData:
   implicitCollectionDisseminationPolicy:
     requiredPeerCount: 1
     maxPeerCount: 2
-state: {enabled: false}
+state:
+  enabled: false
+  checkInterval: 10s
+  responseTimeout: 3s
+  batchSize: 10
+  blockBufferSize: 20
+  maxRetries: 3
 ";
         let gossip: Gossip = serde_saphyr::from_str(sample).unwrap();
         assert_eq!(gossip.bootstrap, ["127.0.0.1:7051"]);
@@ -329,6 +464,14 @@ state: {enabled: false}
         assert_eq!(private.reconcile_sleep_interval, Duration::from_secs(60));
         assert_eq!(private.transient_retention, 1000);
 
+        let election = gossip.election.times();
+        assert_eq!(election, ElectionTimes::default(), "Fabric's defaults");
+        let (ours, read) = (State::default(), &gossip.state);
+        assert_eq!(
+            (ours.check_interval, ours.batch_size, ours.max_retries),
+            (read.check_interval, read.batch_size, read.max_retries)
+        );
+
         for (yaml, count) in [
             ("bootstrap: [a:1, b:2]", Some(2)),
             ("bootstrap: 'a:1 b:2 c:3'", Some(3)),
@@ -339,6 +482,35 @@ state: {enabled: false}
         ] {
             let read = serde_saphyr::from_str::<Gossip>(yaml).ok();
             assert_eq!(read.map(|gossip| gossip.bootstrap.len()), count, "{yaml}");
+        }
+    }
+
+    #[test]
+    fn who_pulls_is_said_in_one_way() {
+        let organization = Organization::new("Org1MSP", "org1.example.com");
+        let signer = organization.signer("peer0", NodeOu::Peer);
+        let times = ElectionTimes {
+            leader_alive: Duration::from_secs(2),
+            ..ElectionTimes::default()
+        };
+        for (yaml, expected) in [
+            ("{}", Some(Leadership::Static(true))),
+            ("orgLeader: false", Some(Leadership::Static(false))),
+            ("{orgLeader: true, useLeaderElection: true}", None),
+            (
+                "useLeaderElection: true",
+                Some(Leadership::Elected(ElectionTimes::default())),
+            ),
+            (
+                "{orgLeader: false, useLeaderElection: true, election: {leaderAliveThreshold: 2s}}",
+                Some(Leadership::Elected(times)),
+            ),
+        ] {
+            let gossip: Gossip = serde_saphyr::from_str(yaml).unwrap();
+            let mut options = GossipOptions::new(signer.clone(), "peer0:7051");
+            let applied = gossip.apply(&mut options);
+            let leadership = applied.ok().map(|()| options.leadership);
+            assert_eq!(leadership, expected, "{yaml}");
         }
     }
 }

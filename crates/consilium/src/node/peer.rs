@@ -79,7 +79,11 @@ pub async fn start(args: PeerStart) -> anyhow::Result<()> {
     let mut gossip = GossipOptions::new(signer.clone(), &settings.address);
     gossip.client_tls = Some(client_tls.clone());
     gossip.server_certificate_hash = Some(server_hash);
-    settings.gossip.apply(&mut gossip);
+    gossip.blocks.gossip = settings.deliveryclient.block_gossip_enabled;
+    settings
+        .gossip
+        .apply(&mut gossip)
+        .with_context(|| file.display().to_string())?;
     let data = config::relative(&file, &settings.file_system_path);
     let snapshots = config.ledger.snapshots.folder(&data);
     let snapshots =
@@ -94,6 +98,7 @@ pub async fn start(args: PeerStart) -> anyhow::Result<()> {
     options.reconnect = settings.deliveryclient.backoff();
     options.orderer_dial_timeout = settings.deliveryclient.conn_timeout;
     options.orderer_overrides = overrides;
+    options.orderer_give_up_after = settings.deliveryclient.reconnect_total_time_threshold;
     options.client_tls = Some(client_tls);
     options.address.clone_from(&settings.address);
     options.contracts = consilium_contracts::built_in();

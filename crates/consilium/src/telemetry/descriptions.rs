@@ -52,6 +52,16 @@ pub fn describe_metrics() {
         "Number of outgoing queue buffer overflows"
     );
     describe_gauge!("gossip_membership_total_peers_known", "Total known peers");
+    describe_gauge!(
+        "gossip_leader_election_leader",
+        "Peer is leader (1) or follower (0)"
+    );
+    describe_gauge!("gossip_state_height", "Current ledger height");
+    describe_histogram!(
+        "gossip_state_commit_duration",
+        "Time it takes to commit a block in seconds"
+    );
+    describe_gauge!("gossip_payload_buffer_size", "Size of the payload buffer");
     describe_histogram!(
         "gossip_privdata_send_duration",
         "Time it takes to send missing private data to other peers (in seconds)"

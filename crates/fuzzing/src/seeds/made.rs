@@ -179,6 +179,31 @@ fn messages(seeds: &mut Vec<Seed>) {
     let request = wire::message(Tag::Empty, "", 1, Content::MemReq(Default::default()));
     let request = wire::unsigned(&request).encode_to_vec();
     seeds.push(seed("gossip", "request", request));
+    let payload = consilium_proto::gossip::Payload {
+        seq_num: 7,
+        data: Bytes::from_static(b"a block"),
+        private_data: Vec::new(),
+    };
+    let word = consilium_proto::gossip::LeadershipMessage {
+        pki_id: wire::pki_id(signer.serialized()).unwrap_or_default(),
+        timestamp: Some(time),
+        is_declaration: true,
+    };
+    let pushed = consilium_proto::gossip::DataMessage {
+        payload: Some(payload.clone()),
+    };
+    let answered = consilium_proto::gossip::RemoteStateResponse {
+        payloads: vec![payload],
+    };
+    for (name, tag, content) in [
+        ("leader", Tag::ChanAndOrg, Content::LeadershipMsg(word)),
+        ("block", Tag::ChanAndOrg, Content::DataMsg(pushed)),
+        ("blocks", Tag::ChanOrOrg, Content::StateResponse(answered)),
+    ] {
+        let message = wire::message(tag, world::CHANNEL, 1, content);
+        let message = wire::unsigned(&message).encode_to_vec();
+        seeds.push(seed("gossip", name, message));
+    }
     let _ = membership::alive_message;
 
     let transient = BTreeMap::from([("secret".to_owned(), Bytes::from_static(b"value"))]);

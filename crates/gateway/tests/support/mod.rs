@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -59,6 +59,9 @@ pub struct RunningOrderer {
     server: JoinHandle<()>,
 }
 
+/// Changes the options of a peer that starts.
+pub type Adjust = Arc<dyn Fn(&mut PeerOptions) + Send + Sync>;
+
 /// An organization with its peer.
 pub struct Member {
     pub organization: Arc<Organization>,
@@ -70,6 +73,7 @@ pub struct Member {
     data: std::path::PathBuf,
     /// Peers to find others by; `None` for a peer that does not gossip.
     bootstrap: Option<Vec<String>>,
+    adjust: Adjust,
     island: Island,
 }
 
@@ -131,12 +135,23 @@ impl Network {
         members: usize,
         adjust: impl FnOnce(&mut Profile),
     ) -> Self {
-        Self::build(orderers, members, false, adjust).await
+        Self::build(orderers, members, false, adjust, as_it_is()).await
     }
 
     /// The same with peers that gossip.
     pub async fn start_gossiping(orderers: usize, members: usize) -> Self {
-        Self::build(orderers, members, true, |_| {}).await
+        Self::start_adjusted(orderers, members, as_it_is()).await
+    }
+
+    /// The same, and `adjust` changes the options of these peers.
+    pub async fn start_adjusted(orderers: usize, members: usize, adjust: Adjust) -> Self {
+        Self::build(orderers, members, true, |_| {}, adjust).await
+    }
+
+    /// The same, and each transaction has a block of its own.
+    pub async fn start_with_small_blocks(orderers: usize, members: usize) -> Self {
+        let small = |profile: &mut Profile| profile.batch_size.max_message_count = 1;
+        Self::build(orderers, members, true, small, as_it_is()).await
     }
 
     async fn build(
@@ -144,6 +159,7 @@ impl Network {
         members: usize,
         gossips: bool,
         adjust: impl FnOnce(&mut Profile),
+        adjust_peers: Adjust,
     ) -> Self {
         consilium_transport::install_crypto_provider();
         let folder = tempfile::tempdir().expect("a folder");
@@ -189,8 +205,19 @@ impl Network {
             let data = folder.path().join(organization.msp_id());
             let bootstrap = gossips.then(Vec::new);
             let organization = Arc::new(organization);
+            let genesis = Some(&genesis);
+            let adjust = adjust_peers.clone();
             joined.push(
-                start_peer(organization, tls, data, listener, Some(&genesis), bootstrap).await,
+                start_peer(
+                    organization,
+                    tls,
+                    data,
+                    listener,
+                    genesis,
+                    bootstrap,
+                    adjust,
+                )
+                .await,
             );
         }
         Self {
@@ -206,15 +233,21 @@ impl Network {
     /// One more peer for the organization of a member; its index.
     pub async fn add_peer(&mut self, of: usize) -> usize {
         let genesis = self.genesis.clone();
-        self.add(of, Some(&genesis)).await
+        self.add(of, Some(&genesis), as_it_is()).await
+    }
+
+    /// The same, and `adjust` changes its options.
+    pub async fn add_peer_with(&mut self, of: usize, adjust: Adjust) -> usize {
+        let genesis = self.genesis.clone();
+        self.add(of, Some(&genesis), adjust).await
     }
 
     /// The same, without joining the channel.
     pub async fn add_peer_apart(&mut self, of: usize) -> usize {
-        self.add(of, None).await
+        self.add(of, None, as_it_is()).await
     }
 
-    async fn add(&mut self, of: usize, genesis: Option<&common::Block>) -> usize {
+    async fn add(&mut self, of: usize, genesis: Option<&common::Block>, adjust: Adjust) -> usize {
         let (organization, first) = {
             let member = &self.members[of];
             (member.organization.clone(), member.address.clone())
@@ -224,7 +257,16 @@ impl Network {
         let tls = organization.tls(&["127.0.0.1"]);
         let (listener, _) = listener().await;
         let bootstrap = self.gossips.then(|| vec![first]);
-        let member = start_peer(organization, tls, data, listener, genesis, bootstrap).await;
+        let member = start_peer(
+            organization,
+            tls,
+            data,
+            listener,
+            genesis,
+            bootstrap,
+            adjust,
+        )
+        .await;
         self.members.push(member);
         index
     }
@@ -251,7 +293,7 @@ impl Network {
             .expect("peers find one another");
     }
 
-    /// Installs, approves and commits a built-in contract; `policy` as in the policy language, or
+    /// Installs at every peer, approves once for each organization and commits a built-in contract; `policy` as in the policy language, or
     /// the channel's default.
     pub async fn deploy(&self, name: &str, policy: Option<&str>) {
         self.deploy_with(name, policy, None).await;
@@ -285,6 +327,7 @@ impl Network {
             .encode_to_vec()
             .into()
         });
+        let mut approved = BTreeSet::new();
         for member in &self.members {
             let args = InstallChaincodeArgs {
                 chaincode_install_package: package.clone().into(),
@@ -307,6 +350,9 @@ impl Network {
                 assert_eq!(response.status, 200, "{}", response.message);
                 let result = InstallChaincodeResult::decode(response.payload).expect("a result");
                 assert_eq!(result.package_id, package_id);
+            }
+            if !approved.insert(member.organization.msp_id().to_owned()) {
+                continue;
             }
             let approval = ApproveChaincodeDefinitionForMyOrgArgs {
                 name: name.to_owned(),
@@ -376,6 +422,7 @@ impl Network {
             tls,
             data,
             bootstrap,
+            adjust,
             island,
         } = self.members.remove(index);
         drop((client, admin, island));
@@ -393,7 +440,7 @@ impl Network {
         let listener = consilium_transport::listen(&address)
             .await
             .expect("the old port");
-        let member = start_peer(organization, tls, data, listener, None, bootstrap).await;
+        let member = start_peer(organization, tls, data, listener, None, bootstrap, adjust).await;
         self.members.insert(index, member);
     }
 
@@ -469,6 +516,7 @@ fn gossip(
         alive_expiration: Duration::from_secs(3),
         reconnect_interval: pace,
         state_info_interval: pace,
+        request_state_info_interval: pace,
         max_message: 1024 * 1024,
         ..GossipOptions::new(signer, address)
     }
@@ -481,12 +529,13 @@ async fn start_peer(
     listener: TcpListener,
     genesis: Option<&common::Block>,
     bootstrap: Option<Vec<String>>,
+    adjust: Adjust,
 ) -> Member {
     let port = listener.local_addr().expect("an address").port();
     let address = format!("127.0.0.1:{port}");
     let client_tls = ClientTls::new(Some(identity(&tls)), &[]).expect("a client's TLS");
     let signer: Arc<dyn Signer> = organization.signer("peer", NodeOu::Peer);
-    let options = PeerOptions {
+    let mut options = PeerOptions {
         client_tls: Some(client_tls.clone()),
         address: address.clone(),
         contracts: contracts(),
@@ -501,6 +550,7 @@ async fn start_peer(
         },
         ..PeerOptions::new(data.clone(), signer, organization.msp())
     };
+    adjust(&mut options);
     let server_tls = ServerTls::new(identity(&tls), ClientAuth::Request, &[]).expect("TLS");
     let genesis = genesis.cloned();
     let listener = listener.into_std().expect("a listener");
@@ -540,8 +590,13 @@ async fn start_peer(
         tls,
         data,
         bootstrap,
+        adjust,
         island,
     }
+}
+
+fn as_it_is() -> Adjust {
+    Arc::new(|_| {})
 }
 
 /// `kv` with indexes, called `indexed`: of documents by size, public ones and those of a collection.
