@@ -133,7 +133,9 @@ impl Gateway {
             Ok(requirements) => requirements,
             Err(reason) => return Err(underivable(reason)),
         };
-        let plan = self.fill(channel, members, requirements);
+        let called = interest.chaincodes.iter();
+        let order = self.order(channel, members, called.map(|call| call.name.as_str()));
+        let plan = self.fill(channel, members, &order, requirements);
         if plan.is_empty() {
             return Err(underivable(
                 "no peer combination can satisfy the endorsement policy",
@@ -142,15 +144,19 @@ impl Gateway {
         Ok(plan)
     }
 
-    fn fill(&self, channel: &PeerChannel, members: &[Member], requirements: &Requirements) -> Plan {
+    fn fill(
+        &self,
+        channel: &PeerChannel,
+        members: &[Member],
+        order: &[usize],
+        requirements: &Requirements,
+    ) -> Plan {
         let config = channel.config();
-        let own = config.msps().deserialize(self.own_identity()).ok();
-        Plan::new(&requirements.layouts, members.len(), |index, held| {
+        Plan::new(&requirements.layouts, order, |index, held| {
             let member = &members[index];
-            // Of other peers the organization is known, not the certificate.
+            // Of some peers the organization is known, not the certificate.
             let may_read = |reader: &Held| reader.msp_id() == member.msp_id;
-            requirements.eligibility.may_read(may_read)
-                && members::holds(member, held, own.as_deref(), &config)
+            requirements.eligibility.may_read(may_read) && members::holds(member, held, &config)
         })
     }
 }

@@ -12,6 +12,7 @@
 //! `commits.rs`. `fabric: internal/pkg/gateway`.
 
 mod answer;
+mod choice;
 mod commits;
 mod endorse;
 mod evaluate;

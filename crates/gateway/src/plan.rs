@@ -7,19 +7,20 @@ use std::collections::BTreeSet;
 
 use consilium_discovery::{Layout, Principal, matching};
 
-/// Layouts and the peers that could fill them; peers are numbered by the caller in the order in
-/// which it prefers to ask them.
+/// Layouts and the peers that could fill them; peers are numbered by the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// For each layout, for each of its principals, the peers that hold it.
+    /// For each layout, for each of its principals, the peers that hold it, in the order in which to ask
+    /// them.
     layouts: Vec<Vec<Vec<usize>>>,
 }
 
 impl Plan {
-    /// A plan over `peers` peers; layouts that no distinct peers can fill are dropped.
+    /// A plan over `peers` in the order in which the caller prefers to ask them; layouts that no distinct
+    /// peers can fill are dropped.
     pub fn new<P: Principal>(
         layouts: &[Layout<P>],
-        peers: usize,
+        peers: &[usize],
         holds: impl Fn(usize, &P) -> bool,
     ) -> Self {
         let layouts = layouts
@@ -27,7 +28,10 @@ impl Plan {
             .map(|layout| {
                 layout
                     .iter()
-                    .map(|principal| (0..peers).filter(|&peer| holds(peer, principal)).collect())
+                    .map(|principal| {
+                        let held = |peer: &usize| holds(*peer, principal);
+                        peers.iter().copied().filter(held).collect()
+                    })
                     .collect::<Vec<Vec<usize>>>()
             })
             .filter(|places| assign(places, &BTreeSet::new(), &BTreeSet::new()).is_some())
@@ -126,8 +130,13 @@ mod tests {
     }
 
     fn plan(layouts: &str, peers: &str) -> Plan {
+        let order: Vec<usize> = (0..peers.len()).collect();
+        ordered(layouts, peers, &order)
+    }
+
+    fn ordered(layouts: &str, peers: &str, order: &[usize]) -> Plan {
         let peers: Vec<Role> = peers.chars().map(Role).collect();
-        Plan::new(&sets(layouts), peers.len(), |peer, role| {
+        Plan::new(&sets(layouts), order, |peer, role| {
             peers[peer].implies(role)
         })
     }
@@ -155,6 +164,15 @@ mod tests {
             "the other layout"
         );
         assert_eq!(chosen(&plan, &[0], &[2, 3]), None);
+    }
+
+    #[test]
+    fn peers_are_chosen_in_the_order_that_the_caller_prefers() {
+        let plan = ordered("AB", "AABB", &[3, 1, 0, 2]);
+        assert_eq!(chosen(&plan, &[], &[]), Some(vec![1, 3]));
+        assert_eq!(chosen(&plan, &[], &[3]), Some(vec![1, 2]));
+        assert_eq!(chosen(&plan, &[0], &[]), Some(vec![0, 3]));
+        assert!(ordered("AB", "AABB", &[0, 1]).is_empty());
     }
 
     #[test]
@@ -194,7 +212,8 @@ mod tests {
                 .iter()
                 .map(|layout| layout.iter().copied().map(Number).collect())
                 .collect();
-            let plan = Plan::new(&wanted, peers.len(), |peer, number| peers[peer] == number.0);
+            let order: Vec<usize> = (0..peers.len()).collect();
+            let plan = Plan::new(&wanted, &order, |peer, number| peers[peer] == number.0);
             let fits = |layout: &[usize]| {
                 (0..4).all(|number| {
                     let needed = layout.iter().filter(|&&n| n == number).count();

@@ -24,7 +24,7 @@ use tonic::{Request, Response, Status, service::interceptor::InterceptedService}
 use crate::{
     commits::Commits,
     events::EventStream,
-    members::{self, Endorsers, Member},
+    members::{self, Endorsers, Member, Own},
     options::GatewayOptions,
     orderers::Orderers,
 };
@@ -133,14 +133,35 @@ impl Gateway {
         let is_system = self.peer.host().is_system(chaincode);
         let mut told = self.peer.known_members(channel.name());
         told.retain(|member| is_system || member.chaincodes.iter().any(|cc| cc.name == chaincode));
-        let mut members = members::members(
-            &channel.config(),
-            &told,
-            self.own_msp(),
-            self.peer.address(),
-        );
+        let config = channel.config();
+        let own = Own {
+            msp_id: self.own_msp(),
+            address: self.peer.address(),
+            identity: config.msps().deserialize(self.own_identity()).ok(),
+            height: *channel.subscribe_height().borrow(),
+        };
+        let mut members = members::members(&config, &told, own);
         members.retain(|member| runs_here || !member.is_local);
-        members
+        let order = self.order(channel, &members, [chaincode]);
+        order.into_iter().map(|at| members[at].clone()).collect()
+    }
+
+    /// The order in which to ask members that shall run these chaincodes.
+    pub(crate) fn order<'a>(
+        &self,
+        channel: &PeerChannel,
+        members: &[Member],
+        chaincodes: impl IntoIterator<Item = &'a str>,
+    ) -> Vec<usize> {
+        let defined = chaincodes.into_iter().filter_map(|name| {
+            // What is not defined, as system chaincodes, everybody runs or nobody.
+            let policy = channel.chaincode_policy(name).ok()??;
+            Some((name.to_owned(), policy.advertised_version.clone()))
+        });
+        let wanted: Vec<_> = defined.collect();
+        members::order(members, &wanted, self.own_msp(), |address| {
+            self.endorsers.latency(address)
+        })
     }
 
     /// Whether the own peer can run the chaincode. A yes stays one until definitions change.

@@ -15,7 +15,7 @@ use consilium_transport::{ClientTls, TlsIdentity};
 
 use super::*;
 
-/// How high liars claim to be.
+/// How high some liars claim to be.
 const CLAIMED: u64 = 1_000_000;
 
 type Forge = fn(common::Block) -> Bytes;
@@ -25,6 +25,8 @@ struct Liar {
     msps: MspManager,
     honest: Arc<consilium_peer::PeerChannel>,
     forge: Forge,
+    /// How high it says to be.
+    claims: u64,
     asked: AtomicUsize,
 }
 
@@ -51,7 +53,7 @@ impl Host for Liar {
     fn channel(&self, name: &str) -> Option<ChannelView> {
         Some(ChannelView {
             name: name.to_owned(),
-            height: CLAIMED,
+            height: self.claims,
             anchors: Vec::new(),
             chaincodes: Vec::new(),
         })
@@ -85,8 +87,7 @@ impl Host for Liar {
 
     async fn blocks(&self, _: &str, numbers: RangeInclusive<u64>, _: usize) -> Vec<Payload> {
         self.asked.fetch_add(1, Ordering::SeqCst);
-        let forged = numbers.map_while(|number| self.forged(number));
-        forged.collect()
+        numbers.map(|number| self.forged(number)).collect()
     }
 
     async fn offer_block(&self, _: &str, _: &Bytes, _: u64, _: Bytes) -> Offered {
@@ -99,14 +100,18 @@ impl Host for Liar {
 }
 
 impl Liar {
-    fn forged(&self, number: u64) -> Option<Payload> {
-        let bytes = self.honest.ledger().block_bytes(number).unwrap()?;
-        let block = common::Block::decode(bytes).unwrap();
-        Some(Payload {
+    /// From the block of that number, or from the last one under that number.
+    fn forged(&self, number: u64) -> Payload {
+        let ledger = self.honest.ledger();
+        let last = ledger.height() - 1;
+        let bytes = ledger.block_bytes(number.min(last)).unwrap().unwrap();
+        let mut block = common::Block::decode(bytes).unwrap();
+        block.header.as_mut().unwrap().number = number;
+        Payload {
             seq_num: number,
             data: (self.forge)(block),
             private_data: Vec::new(),
-        })
+        }
     }
 }
 
@@ -143,75 +148,128 @@ fn unsigned(mut block: common::Block) -> Bytes {
     block.encode_to_vec().into()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn garbage_and_forged_blocks_of_members_are_refused_and_who_brings_them_is_passed_over() {
-    let mut network = Network::start_gossiping(1, 2).await;
+/// A member of the victim's organization that says what it likes; it dials, and is not dialled.
+async fn liar(honest: &Member, victim: &Member, number: usize, forge: Forge, claims: u64) -> Lies {
+    let organization = &victim.organization;
+    let tls = organization.tls(&["127.0.0.1"]);
+    let tls = TlsIdentity::from_pem(tls.cert_pem.as_bytes(), tls.key_pem.as_bytes()).unwrap();
+    let roots = [organization.tls_root_pem()];
+    let signer = organization.signer(&format!("liar{number}"), NodeOu::Peer);
+    let liar = Arc::new(Liar {
+        msps: MspManager::new(vec![organization.msp()]).unwrap(),
+        honest: honest.channel(),
+        forge,
+        claims,
+        asked: AtomicUsize::new(0),
+    });
+    let options = GossipOptions {
+        bootstrap: vec![victim.address.clone()],
+        client_tls: Some(ClientTls::new(Some(tls), &roots).unwrap()),
+        alive_interval: PACE,
+        reconnect_interval: PACE,
+        state_info_interval: PACE,
+        ..GossipOptions::new(signer, format!("127.0.0.1:{}", 2 + number))
+    };
+    let host = Arc::downgrade(&liar);
+    let gossip = Gossip::start(options, host);
+    gossip.join(CHANNEL);
+    Lies { liar, gossip }
+}
+
+struct Lies {
+    liar: Arc<Liar>,
+    gossip: Arc<Gossip>,
+}
+
+const KINDS: [Forge; 5] = [garbage, shifted, altered, forged, unsigned];
+
+async fn start() -> Network {
+    let network = Network::start_gossiping(1, 2).await;
     network.deploy("kv", Some("OR('Org1MSP.peer')")).await;
     for number in 0..30 {
         put(&network.members[0], &number.to_string()).await;
     }
-    // The victim listens before its organization's honest peer has anything to say to it.
+    network
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_answers_with_garbage_or_forged_blocks_is_not_asked_again() {
+    let mut network = start().await;
+    // One block at a time, so that everybody is asked before the honest have sent all.
     let asking = BlockOptions {
         transfer: true,
+        batch: 1,
+        check_interval: Duration::from_millis(20),
         ..blocks()
     };
-    let genesis_alone = cut_off(&network.orderers, asking);
-    let victim = network.add_peer_with(0, genesis_alone).await;
+    let height = network.members[0].channel().ledger().height();
+    let adjust = cut_off(&network.orderers, asking);
+    let victim = network.add_peer_with(0, adjust).await;
     let member = &network.members[victim];
     let mut liars = Vec::new();
-    let kinds: [Forge; 5] = [garbage, shifted, altered, forged, unsigned];
-    for (number, forge) in kinds.into_iter().enumerate() {
-        let organization = &member.organization;
-        let tls = organization.tls(&["127.0.0.1"]);
-        let tls = TlsIdentity::from_pem(tls.cert_pem.as_bytes(), tls.key_pem.as_bytes()).unwrap();
-        let roots = [organization.tls_root_pem()];
-        let signer = organization.signer(&format!("liar{number}"), NodeOu::Peer);
-        let liar = Arc::new(Liar {
-            msps: MspManager::new(vec![organization.msp()]).unwrap(),
-            honest: network.members[0].channel(),
-            forge,
-            asked: AtomicUsize::new(0),
-        });
-        let options = GossipOptions {
-            bootstrap: vec![member.address.clone()],
-            client_tls: Some(ClientTls::new(Some(tls), &roots).unwrap()),
-            alive_interval: PACE,
-            reconnect_interval: PACE,
-            state_info_interval: PACE,
-            ..GossipOptions::new(signer, format!("127.0.0.1:{}", 2 + number))
-        };
-        let host: std::sync::Weak<dyn Host> = {
-            let weak = Arc::downgrade(&liar);
-            weak
-        };
-        let gossip = Gossip::start(options, host);
-        gossip.join(CHANNEL);
-        liars.push((liar, gossip));
+    for (number, forge) in KINDS.into_iter().enumerate() {
+        liars.push(liar(&network.members[0], member, number, forge, CLAIMED).await);
     }
-    // While they ask nothing, they push: the next block, and some ahead of it.
-    let height = network.members[0].channel().ledger().height();
-    let pushing = async {
-        loop {
-            for (liar, gossip) in &liars {
-                let next = member.channel().ledger().height();
-                for number in next..(next + 3).min(height) {
-                    let payload = liar.forged(number).unwrap();
-                    gossip.push_block(CHANNEL, number, payload.data);
-                }
-            }
-            tokio::time::sleep(PACE / 4).await;
-        }
-    };
-    tokio::select! {
-        () = pushing => {}
-        () = network.level_from(height) => {}
-    }
+    // They claim to be higher than all others, so each is asked, once.
+    let asked = |lies: &Lies| lies.liar.asked.load(Ordering::SeqCst);
+    eventually("all have lied", || liars.iter().all(|lies| asked(lies) > 0)).await;
+    network.level_from(height).await;
     put(&network.members[0], "after the lies").await;
     network.level_from(height + 1).await;
     same(&network.members[0], member);
-    for (liar, gossip) in &liars {
-        let asked = liar.asked.load(Ordering::SeqCst);
-        assert!(asked <= 1, "asked {asked} times, also after it had lied");
-        gossip.shutdown().await;
+    for lies in &liars {
+        assert_eq!(asked(lies), 1, "it was asked again after it had lied");
+        lies.gossip.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_and_forged_blocks_that_members_push_are_refused() {
+    let mut network = start().await;
+    let height = network.members[0].channel().ledger().height();
+    let asking = BlockOptions {
+        transfer: true,
+        batch: 1,
+        ..blocks()
+    };
+    let adjust = cut_off(&network.orderers, asking);
+    let victim = network.add_peer_with(0, adjust).await;
+    let member = &network.members[victim];
+    let mut liars = Vec::new();
+    for (number, forge) in KINDS.into_iter().enumerate() {
+        liars.push(liar(&network.members[0], member, number, forge, 1).await);
+    }
+    // The next block, and some ahead of it, as soon as they can and as long as there are blocks to come.
+    let pushing = async {
+        loop {
+            for lies in &liars {
+                let next = member.channel().ledger().height();
+                for number in next..next + 3 {
+                    let block = lies.liar.forged(number).data;
+                    lies.gossip.push_block(CHANNEL, number, block);
+                }
+            }
+            tokio::time::sleep(PACE / 10).await;
+        }
+    };
+    let honest = async {
+        let heard = || {
+            let known = member.peer.known_members(CHANNEL);
+            known.iter().filter(|known| known.height == 1).count() == KINDS.len()
+        };
+        eventually("the liars are members", heard).await;
+        network.level_from(height).await;
+        for number in 0..10 {
+            put(&network.members[0], &format!("among lies {number}")).await;
+        }
+        network.level_from(height + 10).await;
+    };
+    tokio::select! {
+        () = pushing => {}
+        () = honest => {}
+    }
+    same(&network.members[0], member);
+    for lies in &liars {
+        lies.gossip.shutdown().await;
     }
 }
