@@ -6,26 +6,39 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
 // FabricPeer is a peer of Fabric, a member of an organization whose other peer is ours.
 type FabricPeer struct {
 	*Terminal
-	home    string
-	ports   [3]int
-	Running *Process
+	// Settings are CORE_… variables that come after the usual ones; they count from the next start on.
+	Settings []string
+	home     string
+	ports    [3]int
+	Running  *Process
 }
 
-// NewFabricPeer enrols a peer with the organization's CA and starts it.
-func NewFabricPeer(t testing.TB, net *Network, org Organization) *FabricPeer {
+var enrolled atomic.Int64
+
+// enroll makes a peer a member of the organization; its certificates come to a folder of their own.
+func enroll(t testing.TB, org Organization) string {
 	t.Helper()
 	home := t.TempDir()
-	enroll := exec.Command("node", "../../node/enroll-peer.mjs", org.Name, fmt.Sprintf("fabric%d", os.Getpid()), home)
+	name := fmt.Sprintf("another%d-%d", os.Getpid(), enrolled.Add(1))
+	enroll := exec.Command("node", "../../node/enroll-peer.mjs", org.Name, name, home)
 	if printed, err := enroll.CombinedOutput(); err != nil {
 		t.Fatalf("enrolling the peer: %v\n%s", err, printed)
 	}
-	made := &FabricPeer{home: home, ports: [3]int{FreePort(t), FreePort(t), FreePort(t)}}
+	return home
+}
+
+// NewFabricPeer enrols a peer with the organization's CA and starts it.
+func NewFabricPeer(t testing.TB, net *Network, org Organization, settings ...string) *FabricPeer {
+	t.Helper()
+	home := enroll(t, org)
+	made := &FabricPeer{home: home, Settings: settings, ports: [3]int{FreePort(t), FreePort(t), FreePort(t)}}
 	made.Terminal = net.Admin(t, org).At(made.endpoint())
 	builders, err := filepath.Abs("../../builders")
 	Must(t, err)
@@ -58,20 +71,34 @@ func (p *FabricPeer) Start(t testing.TB) {
 		"CORE_PEER_TLS_KEY_FILE="+filepath.Join(p.home, "tls", "server.key"),
 		"CORE_PEER_TLS_ROOTCERT_FILE="+root, "CORE_PEER_TLS_CLIENTROOTCAS_FILES="+root,
 	)
+	environment = append(environment, p.Settings...)
 	log := filepath.Join(p.home, "log")
 	p.Running = Start(t, log, environment, filepath.Join(programs, "peer"), "node", "start")
-	t.Cleanup(func() {
-		if t.Failed() {
-			said, _ := os.ReadFile(log)
-			t.Logf("the Fabric peer said at last:\n%s", said[max(0, len(said)-6000):])
-		}
-	})
-	Eventually(t, "Fabric's peer answers", func() error {
-		_, said, err := p.Try(t, "channel", "list")
+	showAtFailure(t, "the Fabric peer", log)
+	p.answers(t)
+}
+
+// IsLeader is whether the peer pulls blocks for its organization.
+func (p *FabricPeer) IsLeader() (bool, error) { return p.Net.leads(p.ports[2]) }
+
+// answers waits until a peer that starts answers.
+func (c *Terminal) answers(t testing.TB) {
+	t.Helper()
+	Eventually(t, "the peer at "+c.Address+" answers", func() error {
+		_, said, err := c.Try(t, "channel", "list")
 		if err != nil {
 			return fmt.Errorf("%w: %s", err, said)
 		}
 		return nil
+	})
+}
+
+func showAtFailure(t testing.TB, who, log string) {
+	t.Cleanup(func() {
+		if t.Failed() {
+			said, _ := os.ReadFile(log)
+			t.Logf("%s said at last:\n%s", who, said[max(0, len(said)-6000):])
+		}
 	})
 }
 
@@ -142,5 +169,5 @@ ledger:
   history: {enableHistoryDatabase: true}
   pvtdataStore: {collElgProcMaxDbBatchSize: 5000, collElgProcDbBatchesInterval: 1000, deprioritizedDataReconcilerInterval: 60m, purgeInterval: 100, purgedKeyAuditLogging: true}
 operations: {tls: {enabled: false}}
-metrics: {provider: disabled}
+metrics: {provider: prometheus}
 `

@@ -6,12 +6,15 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -178,6 +181,65 @@ func (c *Terminal) Height(t testing.TB) (uint64, error) {
 	return height, err
 }
 
+// Stop ends a node of the network at once, such as peer0.hospital.example.
+func (n *Network) Stop(t testing.TB, node string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(n.Dir, "run", node+".pid"))
+	Must(t, err)
+	var pid int
+	_, err = fmt.Sscan(string(text), &pid)
+	Must(t, err)
+	process, err := os.FindProcess(pid)
+	Must(t, err)
+	Must(t, process.Kill())
+	Eventually(t, node+" ends", func() error {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err == nil && !strings.Contains(string(stat), ") Z ") {
+			return fmt.Errorf("process %d is still there", pid)
+		}
+		return nil
+	})
+}
+
+// Up starts those nodes again that were stopped.
+func (n *Network) Up(t testing.TB) {
+	t.Helper()
+	up := exec.Command(consilium(t), "network", "up", "--dir", n.Dir)
+	if printed, err := up.CombinedOutput(); err != nil {
+		t.Fatalf("consilium network up: %v\n%s", err, printed)
+	}
+}
+
+// The program under test.
+func consilium(t testing.TB) string {
+	t.Helper()
+	found := os.Getenv("CONSILIUM")
+	if found == "" {
+		t.Fatal("set CONSILIUM to the consilium program")
+	}
+	return found
+}
+
+// leads asks a peer's operations server whether the peer pulls the channel's blocks for its organization.
+func (n *Network) leads(port int) (bool, error) {
+	response, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", port))
+	if err != nil {
+		return false, err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(response.Body, 1<<24))
+	if err != nil {
+		return false, err
+	}
+	shown := fmt.Sprintf("gossip_leader_election_leader{channel=%q} ", n.Channel)
+	for _, line := range strings.Split(string(text), "\n") {
+		if value, found := strings.CutPrefix(line, shown); found {
+			return value == "1", nil
+		}
+	}
+	return false, fmt.Errorf("no metric says who leads: %s", response.Status)
+}
+
 // Process is a program that runs until the test ends.
 type Process struct {
 	command *exec.Cmd
@@ -220,13 +282,21 @@ func Eventually(t testing.TB, what string, check func() error) {
 	t.Fatalf("%s: %v", what, last)
 }
 
-// FreePort is one that nothing listens on now.
+var givenPorts sync.Map
+
+// FreePort is one that nothing listens on now, and that was not given before: what is closed here may be
+// the next one that the system gives.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	Must(t, err)
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
+	for {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		Must(t, err)
+		port := listener.Addr().(*net.TCPAddr).Port
+		Must(t, listener.Close())
+		if _, given := givenPorts.LoadOrStore(port, true); !given {
+			return port
+		}
+	}
 }
 
 // Must stops the test at an error.
