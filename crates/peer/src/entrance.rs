@@ -26,6 +26,11 @@ const WAITING: usize = 64 * 1024 * 1024;
 /// Blocks that may stand before the door; whoever brings more waits.
 const ARRIVALS: usize = 2;
 
+/// Told when the channel's configuration has changed.
+pub(crate) type OnConfig = Box<dyn Fn() + Send + Sync>;
+/// Told whose block was a bad one, and why.
+pub(crate) type Blame = Box<dyn Fn(&Bytes, &VerifyError) + Send + Sync>;
+
 /// What became of a block that was brought on request.
 #[derive(Debug)]
 pub(crate) enum Brought {
@@ -64,9 +69,8 @@ pub(crate) struct Doorkeeper {
     channel: Arc<PeerChannel>,
     feed: BlockFeed,
     arrivals: mpsc::Receiver<Arrival>,
-    on_config: Box<dyn Fn() + Send + Sync>,
-    /// Told whose block was a bad one.
-    blame: Box<dyn Fn(&Bytes, &VerifyError) + Send + Sync>,
+    on_config: OnConfig,
+    blame: Blame,
 }
 
 /// A door and who stands behind it; `window` is how far ahead a pushed block may be.
@@ -75,8 +79,8 @@ pub(crate) fn open(
     pool: Arc<VerificationPool>,
     feed: BlockFeed,
     window: u64,
-    on_config: Box<dyn Fn() + Send + Sync>,
-    blame: Box<dyn Fn(&Bytes, &VerifyError) + Send + Sync>,
+    on_config: OnConfig,
+    blame: Blame,
 ) -> (Arc<Entrance>, Doorkeeper) {
     let (sender, arrivals) = mpsc::channel(ARRIVALS);
     let entrance = Arc::new(Entrance {

@@ -13,6 +13,7 @@ use consilium_contracts::{Contract, IndexDeclaration, Response, Stub, built_in, 
 use consilium_discovery::{Discovery, DiscoveryOptions};
 use consilium_gateway::{Gateway, GatewayOptions};
 use consilium_gossip::GossipOptions;
+use consilium_ledger::{Ledger, LedgerError};
 use consilium_msp::Signer;
 use consilium_orderer::{Orderer, OrdererOptions};
 use consilium_peer::{Peer, PeerOptions, PrivateOptions};
@@ -429,8 +430,11 @@ impl Network {
         // The ledger's lock goes when the last of the old peer's tasks ends.
         let gone = Arc::downgrade(&peer.channel(CHANNEL).expect("a channel"));
         drop(peer);
+        let folder = data.join("ledgers").join(CHANNEL);
+        let is_held = || matches!(Ledger::open(&folder), Err(LedgerError::InUse(_)));
         let released = async {
-            while gone.strong_count() > 0 {
+            // Closing takes a moment after the last one has let go.
+            while gone.strong_count() > 0 || is_held() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
