@@ -59,13 +59,30 @@ fn node() -> anyhow::Result<()> {
     run(&mut command("npm", options))
 }
 
-/// Maven asks its servers only when something is not there yet.
 fn java() -> anyhow::Result<()> {
+    maven("compile")
+}
+
+/// Maven asks its servers only when something is not there yet.
+fn maven(phase: &str) -> anyhow::Result<()> {
     let pom = "tests/contracts/java/pom.xml";
-    if succeeds("mvn", &["-o", "-q", "-B", "-f", pom, "compile"]) {
+    if succeeds("mvn", &["-o", "-q", "-B", "-f", pom, phase]) {
         return Ok(());
     }
-    run(&mut command("mvn", ["-q", "-B", "-f", pom, "compile"]))
+    run(&mut command("mvn", ["-q", "-B", "-f", pom, phase]))
+}
+
+/// Runs the tests that the contracts have by themselves, as their authors would.
+///
+/// # Errors
+/// The first that fails.
+pub fn unit_tests() -> anyhow::Result<()> {
+    run(command("go", ["test", "-count=1", "./..."]).current_dir("tests/contracts/go"))?;
+    run(command("node", ["--test"]).current_dir("tests/contracts/node"))?;
+    maven("test")?;
+    let python = std::path::absolute("target/test/python/bin/python")?;
+    let tests = ["-B", "-m", "unittest", "-q"];
+    run(command(&python.to_string_lossy(), tests).current_dir("tests/contracts/python"))
 }
 
 fn python() -> anyhow::Result<()> {

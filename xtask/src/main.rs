@@ -1,9 +1,10 @@
-//! Chores of the workspace: `cargo xtask demo`, `cargo xtask test`, `cargo xtask simulate`,
-//! `cargo xtask validate` and `cargo xtask fuzz`.
+//! Chores of the workspace: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench`,
+//! `cargo xtask simulate`, `cargo xtask validate` and `cargo xtask fuzz`.
 //!
 //! Owns: installing what a fresh machine lacks, building once, and running things in order. Must not
 //! know: anything about the ledger; the demo itself is `consilium demo`.
 
+mod bench;
 mod contracts;
 mod data;
 mod demo;
@@ -32,6 +33,8 @@ enum Command {
     Demo(demo::Demo),
     /// Install what the tests need and run all of them.
     Test(test::Test),
+    /// Measure contracts in four languages as services, beside one in the peer.
+    Bench(bench::Bench),
     /// Run the ordering service in simulated worlds, for as long as asked.
     Simulate(simulate::Simulate),
     /// Compare validation with its reference on random transactions.
@@ -51,6 +54,7 @@ fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::Demo(demo) => demo.run(),
         Command::Test(test) => test.run(),
+        Command::Bench(bench) => bench.run(),
         Command::Simulate(simulate) => simulate.run(),
         Command::Validate(validate) => validate.run(),
         Command::Fuzz(fuzz) => fuzz.run(),

@@ -133,6 +133,7 @@ fn fabric() -> anyhow::Result<()> {
 /// Contracts on Fabric's shims for Go, Node, Java and Python, and contracts that misbehave.
 fn contracts() -> anyhow::Result<()> {
     contracts::build()?;
+    contracts::unit_tests()?;
     with_network(|network| {
         contracts::shorten_patience(network)?;
         let mut tests = command("npm", ["run", "languages", "--prefix", "tests/node"]);
@@ -220,7 +221,12 @@ fn demo() -> anyhow::Result<()> {
 }
 
 /// Starts a network on free ports, lends it to `work`, and removes it whatever happens.
-fn with_network(work: impl FnOnce(&std::path::Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
+///
+/// # Errors
+/// Those of `work`, or that the network does not start or stop.
+pub fn with_network(
+    work: impl FnOnce(&std::path::Path) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     with_network_of(&[], work)
 }
 

@@ -147,6 +147,18 @@ impl Admin {
         decode(self.query(channel, "qscc", args).await?)
     }
 
+    /// The channel's configuration that the peer has in force.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub async fn channel_config(&self, channel: &str) -> Result<common::Config, ClientError> {
+        let args = vec![
+            Bytes::from_static(b"GetChannelConfig"),
+            Bytes::copy_from_slice(channel.as_bytes()),
+        ];
+        decode(self.query(channel, "cscc", args).await?)
+    }
+
     /// Installs a chaincode package and returns its id.
     ///
     /// # Errors
@@ -265,6 +277,19 @@ impl Admin {
         channel: &str,
         name: &str,
     ) -> Result<Option<i64>, ClientError> {
+        let committed = self.committed_definition(channel, name).await?;
+        Ok(committed.map(|definition| definition.sequence))
+    }
+
+    /// The committed definition of a chaincode, `None` when it is not defined.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub async fn committed_definition(
+        &self,
+        channel: &str,
+        name: &str,
+    ) -> Result<Option<ApprovedDefinition>, ClientError> {
         let args = lifecycle::QueryChaincodeDefinitionArgs {
             name: name.to_owned(),
         };
@@ -272,7 +297,14 @@ impl Admin {
         match self.query(channel, "_lifecycle", args).await {
             Ok(answer) => {
                 let result: lifecycle::QueryChaincodeDefinitionResult = decode(answer)?;
-                Ok(Some(result.sequence))
+                Ok(Some(ApprovedDefinition {
+                    name: name.to_owned(),
+                    version: result.version,
+                    sequence: result.sequence,
+                    policy: result.validation_parameter,
+                    collections: result.collections,
+                    init_required: result.init_required,
+                }))
             }
             Err(ClientError::Proposal { status: 404, .. }) => Ok(None),
             Err(error) => Err(error),

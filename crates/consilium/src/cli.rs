@@ -191,6 +191,29 @@ Example:
     --policy \"AND('HospitalMSP.peer','MakerMSP.peer')\""
     )]
     Deploy(NetworkDeploy),
+    /// Add an organization to the channel: its CA and peer, a config update that the
+    /// administrators of all others sign, the built-in contracts.
+    #[command(after_help = "\
+Examples:
+  consilium network add-org clinic
+  consilium network add-org insurer --title 'Health insurer' --free-ports")]
+    AddOrg(NetworkAddOrg),
+}
+
+/// Arguments of `consilium network add-org`.
+#[derive(Debug, Args)]
+pub struct NetworkAddOrg {
+    /// Where the network lives.
+    #[command(flatten)]
+    pub dir: NetworkDir,
+    /// What it is; by default its name.
+    #[arg(long, value_name = "TEXT")]
+    pub title: Option<String>,
+    /// Take any free ports instead of the next thousand.
+    #[arg(long)]
+    pub free_ports: bool,
+    /// Short name, as in `--as clinic/User1`; its MSP id becomes ClinicMSP.
+    pub name: String,
 }
 
 /// Arguments of `consilium network deploy`.

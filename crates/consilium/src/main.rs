@@ -46,6 +46,9 @@ fn main() -> std::process::ExitCode {
             Command::Network(NetworkCommand::Down(args)) => network::down(&args),
             Command::Network(NetworkCommand::Status(args)) => network::status(&args).await,
             Command::Network(NetworkCommand::Deploy(args)) => network::deploy(&args).await,
+            Command::Network(NetworkCommand::AddOrg(args)) => {
+                network::add_organization(&args).await
+            }
             Command::Invoke(args) => commands::call::invoke(args).await,
             Command::Query(args) => commands::call::query(args).await,
             Command::Events(args) => commands::events::run(args).await,

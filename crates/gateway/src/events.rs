@@ -9,6 +9,7 @@ use consilium_proto::{
     orderer::{SeekPosition, seek_position},
     protos::TxValidationCode,
 };
+use moka::sync::Cache;
 use prost::Message;
 use tokio::sync::{OwnedSemaphorePermit, broadcast::error::RecvError, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -18,6 +19,54 @@ use crate::service::Gateway;
 
 /// Responses that wait for a slow client before reading pauses.
 const BUFFERED: usize = 16;
+
+/// Bytes of old blocks that are kept for all who read them: those who come back after a restart of
+/// the peer all want the same ones.
+const KEPT_BYTES: u64 = 32 << 20;
+
+/// Blocks out of the ledger, decoded once for all who read them.
+#[derive(Clone)]
+pub(crate) struct OldBlocks(Cache<(String, u64), Arc<CommittedBlock>>);
+
+impl Default for OldBlocks {
+    fn default() -> Self {
+        let weight = |_: &(String, u64), block: &Arc<CommittedBlock>| {
+            u32::try_from(block.bytes.len()).unwrap_or(u32::MAX)
+        };
+        Self(
+            Cache::builder()
+                .weigher(weight)
+                .max_capacity(KEPT_BYTES)
+                .build(),
+        )
+    }
+}
+
+impl OldBlocks {
+    /// A block that is in the ledger. Of many who ask at once one reads it.
+    async fn get(
+        &self,
+        channel: &Arc<PeerChannel>,
+        number: u64,
+    ) -> Result<Arc<CommittedBlock>, Status> {
+        let key = (channel.name().to_owned(), number);
+        if let Some(block) = self.0.get(&key) {
+            return Ok(block);
+        }
+        let (blocks, channel) = (self.0.clone(), channel.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            blocks.try_get_with(key, || match channel.committed_block(number) {
+                Ok(Some(block)) => Ok(Arc::new(block)),
+                Ok(None) => Err(format!("block {number} is missing")),
+                Err(error) => Err(error),
+            })
+        });
+        match read.await {
+            Ok(read) => read.map_err(|error| Status::aborted(error.as_str())),
+            Err(error) => Err(Status::aborted(error.to_string())),
+        }
+    }
+}
 
 pub(crate) type EventStream = ReceiverStream<Result<ChaincodeEventsResponse, Status>>;
 
@@ -43,10 +92,12 @@ impl Gateway {
             .await?;
         let (start, filter) = begin(&channel, request)?;
         let (sender, receiver) = mpsc::channel(BUFFERED);
+        let old = self.old_blocks().clone();
         tokio::spawn(async move {
             let _held = permit;
             let mut reader = Reader {
                 channel,
+                old,
                 next: start,
                 filter,
                 sender,
@@ -62,22 +113,24 @@ impl Gateway {
 
 /// Where to start, and what to pick.
 fn begin(channel: &PeerChannel, request: ChaincodeEventsRequest) -> Result<(u64, Filter), Status> {
-    let mut filter = Filter {
-        chaincode: request.chaincode_id,
-        after: (!request.after_transaction_id.is_empty()).then_some(request.after_transaction_id),
-    };
-    if let Some(tx_id) = &filter.after {
-        let known = channel
+    let after = request.after_transaction_id;
+    let known = if after.is_empty() {
+        None
+    } else {
+        channel
             .ledger()
-            .tx_status(tx_id)
-            .map_err(|error| Status::aborted(error.to_string()))?;
-        if let Some(status) = known {
-            return Ok((status.block, filter));
-        }
-        // Not in the ledger: only the position counts, and there is nothing to skip.
-        filter.after = None;
-    }
-    let start = start_block(request.start_position, *channel.subscribe_height().borrow())?;
+            .tx_status(&after)
+            .map_err(|error| Status::aborted(error.to_string()))?
+    };
+    let start = match known {
+        Some(status) => status.block,
+        // Not here yet: who saw it at another peer names its block, which this peer waits for.
+        None => start_block(request.start_position, *channel.subscribe_height().borrow())?,
+    };
+    let filter = Filter {
+        chaincode: request.chaincode_id,
+        after: (!after.is_empty()).then_some((start, after)),
+    };
     Ok((start, filter))
 }
 
@@ -98,37 +151,33 @@ fn start_block(position: Option<SeekPosition>, height: u64) -> Result<u64, Statu
 /// Picks a chaincode's events out of blocks.
 struct Filter {
     chaincode: String,
-    /// Everything up to and including this transaction's event is left out.
-    after: Option<String>,
+    /// Of this block everything up to and including this transaction is left out, if it is there.
+    after: Option<(u64, String)>,
 }
 
 impl Filter {
     /// The response for a block, if it has something to say.
     fn pick(&mut self, block: &CommittedBlock) -> Option<ChaincodeEventsResponse> {
-        let mut events = Vec::new();
-        for transaction in &block.transactions {
-            if transaction.code != TxValidationCode::Valid {
-                continue;
-            }
-            let Some(event) = &transaction.event else {
-                continue;
-            };
-            if event.chaincode_id.is_empty()
-                || event.event_name.is_empty()
-                || event.tx_id.is_empty()
-            {
-                continue;
-            }
-            if let Some(after) = &self.after {
-                if *after == event.tx_id {
-                    self.after = None;
-                }
-                continue;
-            }
-            if event.chaincode_id == self.chaincode {
-                events.push(event.clone());
-            }
-        }
+        let seen = match self.after.take() {
+            Some((number, after)) if number == block.number => block
+                .transactions
+                .iter()
+                .position(|transaction| transaction.tx_id == after)
+                .map_or(0, |index| index + 1),
+            _ => 0,
+        };
+        let events: Vec<_> = block.transactions[seen..]
+            .iter()
+            .filter(|transaction| transaction.code == TxValidationCode::Valid)
+            .filter_map(|transaction| transaction.event.as_ref())
+            .filter(|event| {
+                event.chaincode_id == self.chaincode
+                    && !event.chaincode_id.is_empty()
+                    && !event.event_name.is_empty()
+                    && !event.tx_id.is_empty()
+            })
+            .cloned()
+            .collect();
         (!events.is_empty()).then_some(ChaincodeEventsResponse {
             events,
             block_number: block.number,
@@ -138,6 +187,7 @@ impl Filter {
 
 struct Reader {
     channel: Arc<PeerChannel>,
+    old: OldBlocks,
     next: u64,
     filter: Filter,
     sender: mpsc::Sender<Result<ChaincodeEventsResponse, Status>>,
@@ -151,7 +201,7 @@ impl Reader {
             let mut commits = self.channel.subscribe_commits();
             let height = *self.channel.subscribe_height().borrow();
             while self.next < height {
-                let block = read(self.channel.clone(), self.next).await?;
+                let block = self.old.get(&self.channel, self.next).await?;
                 if !self.send(&block).await {
                     return Ok(());
                 }
@@ -183,16 +233,6 @@ impl Reader {
             Some(response) => self.sender.send(Ok(response)).await.is_ok(),
             None => !self.sender.is_closed(),
         }
-    }
-}
-
-async fn read(channel: Arc<PeerChannel>, number: u64) -> Result<CommittedBlock, Status> {
-    let read = tokio::task::spawn_blocking(move || channel.committed_block(number));
-    match read.await {
-        Ok(Ok(Some(block))) => Ok(block),
-        Ok(Ok(None)) => Err(Status::aborted(format!("block {number} is missing"))),
-        Ok(Err(error)) => Err(Status::aborted(error)),
-        Err(error) => Err(Status::aborted(error.to_string())),
     }
 }
 
@@ -255,31 +295,48 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_skips_up_to_and_including_its_transaction_also_of_another_chaincode() {
+    fn a_checkpoint_skips_up_to_and_including_its_transaction_whatever_that_was() {
         let block = block(
             5,
-            ["1", "2", "3"]
-                .map(|id| {
-                    transaction(
-                        id,
-                        if id == "2" { "other" } else { "cc" },
-                        TxValidationCode::Valid,
-                    )
-                })
-                .to_vec(),
+            vec![
+                transaction("1", "cc", TxValidationCode::Valid),
+                transaction("2", "other", TxValidationCode::Valid),
+                transaction("3", "", TxValidationCode::Valid),
+                transaction("4", "cc", TxValidationCode::MvccReadConflict),
+                transaction("5", "cc", TxValidationCode::Valid),
+            ],
         );
         for (after, expected) in [
-            ("1", vec!["3"]),
-            ("2", vec!["3"]),
-            ("3", vec![]),
-            ("x", vec![]),
+            ("1", vec!["5"]),
+            ("2", vec!["5"]),
+            ("3", vec!["5"]),
+            ("4", vec!["5"]),
+            ("5", vec![]),
+            // A block that the transaction is not in was not seen.
+            ("x", vec!["1", "5"]),
         ] {
             let mut filter = Filter {
                 chaincode: "cc".to_owned(),
-                after: Some(after.to_owned()),
+                after: Some((5, after.to_owned())),
             };
             assert_eq!(ids(&mut filter, &block), expected, "after {after}");
         }
+    }
+
+    #[test]
+    fn a_checkpoint_counts_in_its_own_block_only() {
+        let second = |number| {
+            let transactions = ["1", "2"].map(|id| transaction(id, "cc", TxValidationCode::Valid));
+            block(number, transactions.to_vec())
+        };
+        let mut filter = Filter {
+            chaincode: "cc".to_owned(),
+            after: Some((5, "2".to_owned())),
+        };
+        assert!(ids(&mut filter, &second(5)).is_empty());
+        assert_eq!(ids(&mut filter, &second(6)), ["1", "2"]);
+        filter.after = Some((5, "2".to_owned()));
+        assert_eq!(ids(&mut filter, &second(6)), ["1", "2"]);
     }
 
     #[test]

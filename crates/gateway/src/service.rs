@@ -23,7 +23,7 @@ use tonic::{Request, Response, Status, service::interceptor::InterceptedService}
 
 use crate::{
     commits::Commits,
-    events::EventStream,
+    events::{EventStream, OldBlocks},
     members::{self, Endorsers, Member, Own},
     options::GatewayOptions,
     orderers::Orderers,
@@ -41,6 +41,7 @@ pub struct Gateway {
     endorsers: Endorsers,
     orderers: Orderers,
     commits: Commits,
+    old_blocks: OldBlocks,
     requirements: RequirementsCache,
     /// Chaincodes that the own peer was found to run, by channel, name and definitions.
     runnable: Cache<(String, String, u64), ()>,
@@ -58,6 +59,7 @@ impl Gateway {
                 options.streams_per_orderer,
             ),
             commits: Commits::default(),
+            old_blocks: OldBlocks::default(),
             requirements: RequirementsCache::default(),
             runnable: Cache::new(RUNNABLE),
             calls: Arc::new(Semaphore::new(
@@ -94,6 +96,10 @@ impl Gateway {
 
     pub(crate) fn commits(&self) -> &Commits {
         &self.commits
+    }
+
+    pub(crate) fn old_blocks(&self) -> &OldBlocks {
+        &self.old_blocks
     }
 
     pub(crate) fn own_msp(&self) -> &str {

@@ -613,6 +613,55 @@ async fn chaincode_events_are_replayed_from_a_block_or_after_a_transaction() {
     }
 }
 
+/// A checkpoint that was made at another peer, which is ahead.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_seen_at_a_peer_that_is_ahead_is_not_seen_again_at_one_that_is_behind() {
+    let network = Network::start(1, 1).await;
+    network.deploy("kv", None).await;
+    let client = &network.members[0].client;
+    let mut ids = Vec::new();
+    let mut envelopes = Vec::new();
+    for value in ["0", "1", "2"] {
+        let key = format!("k{value}");
+        let (proposal, tx_id) =
+            client.propose(CHANNEL, "kv", &[b"put", key.as_bytes(), b"v", b"changed"]);
+        let envelope = client.endorse_proposal(proposal, vec![]).await.unwrap();
+        envelopes.push(client.sign(envelope));
+        ids.push(tx_id);
+    }
+    let mut envelopes = envelopes.into_iter();
+    let mut blocks = Vec::new();
+    client.send(envelopes.next().unwrap()).await.unwrap();
+    blocks.push(client.status(&ids[0]).await.unwrap().1);
+    // One listener has seen the next block's transaction before the block is here; for the other
+    // that block turns out to be another one.
+    let request = |after: &str| gateway::ChaincodeEventsRequest {
+        channel_id: CHANNEL.to_owned(),
+        chaincode_id: "kv".to_owned(),
+        start_position: Some(orderer::SeekPosition {
+            r#type: Some(orderer::seek_position::Type::Specified(
+                orderer::SeekSpecified {
+                    number: blocks[0] + 1,
+                },
+            )),
+        }),
+        after_transaction_id: after.to_owned(),
+        ..Default::default()
+    };
+    let mut ahead = client.events(request(&ids[1])).await.unwrap();
+    let mut other = client.events(request("of no block")).await.unwrap();
+    for (envelope, tx_id) in envelopes.zip(&ids[1..]) {
+        client.send(envelope).await.unwrap();
+        client.status(tx_id).await.unwrap();
+    }
+    let response = ahead.message().await.unwrap().unwrap();
+    assert_eq!(response.events[0].tx_id, ids[2]);
+    for tx_id in &ids[1..] {
+        let response = other.message().await.unwrap().unwrap();
+        assert_eq!(&response.events[0].tx_id, tx_id);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn private_values_are_written_from_transient_data_and_demanding_collections_are_refused() {
     let collection = |name: &str, required: i32| protos::CollectionConfig {

@@ -25,7 +25,11 @@ class Notes {
     }
 }
 
-shim.server(new Notes(), {
-    ccid: process.env.CHAINCODE_ID,
-    address: process.env.CHAINCODE_SERVER_ADDRESS,
-}).start();
+module.exports = { Notes };
+
+if (require.main === module) {
+    shim.server(new Notes(), {
+        ccid: process.env.CHAINCODE_ID,
+        address: process.env.CHAINCODE_SERVER_ADDRESS,
+    }).start();
+}

@@ -19,5 +19,6 @@ class Notes(Chaincode):
         return error("put ID TEXT, or get ID")
 
 
-# The package id is in CHAINCODE_ID, the address in CHAINCODE_SERVER_ADDRESS.
-start(Notes)
+if __name__ == "__main__":
+    # The package id is in CHAINCODE_ID, the address in CHAINCODE_SERVER_ADDRESS.
+    start(Notes)

@@ -32,9 +32,12 @@ func (n *Network) Application(t testing.TB, org Organization, person, address st
 	folder := n.User(org, person)
 	pair, err := tls.LoadX509KeyPair(filepath.Join(folder, "tls", "client.crt"), filepath.Join(folder, "tls", "client.key"))
 	Must(t, err)
+	// Peers of any member will do.
 	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(read(t, filepath.Join(folder, "tls", "ca.crt"))) {
-		t.Fatal("the TLS root is no certificate")
+	for _, member := range n.Organizations {
+		if !roots.AppendCertsFromPEM(read(t, n.TLSRoot(member))) {
+			t.Fatalf("the TLS root of %s is no certificate", member.Name)
+		}
 	}
 	connection, err := grpc.NewClient(address, grpc.WithTransportCredentials(credentials.NewTLS(
 		&tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, Certificates: []tls.Certificate{pair}})))

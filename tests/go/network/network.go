@@ -34,7 +34,11 @@ type Organization struct {
 	Name   string
 	MSPID  string `json:"msp_id"`
 	Domain string
-	Ports  struct{ Orderer, Peer int }
+	Ports  struct {
+		Orderer, Peer     int
+		OrdererOperations int `json:"orderer_operations"`
+	}
+	HasOrderer bool `json:"has_orderer"`
 }
 
 // The programs of Fabric.

@@ -11,8 +11,13 @@ import { Deployed, anyOne, consilium, contracts, freePort, languages, refusal } 
 
 const run = randomUUID().slice(0, 8);
 const docs = readFileSync(path.join(contracts, '..', '..', 'docs', 'contracts.md'), 'utf8');
+// Of each language the contract and its test, in tests/contracts.
 const sources = {
-    go: 'go/notes/main.go', node: 'node/notes.js', java: 'java/src/main/java/Notes.java', python: 'python/notes.py',
+    go: ['go/notes/main.go', 'go/notes/main_test.go'],
+    node: ['node/notes.js', 'node/notes.test.js'],
+    java: ['java/src/main/java/Notes.java', 'java/src/test/java/NotesTest.java'],
+    python: ['python/notes.py', 'python/test_notes.py'],
+    rust: ['../../crates/contracts/tests/notes.rs'],
 };
 // Any other function is.
 const refused = ['other', 'put ID TEXT, or get ID'];
@@ -20,11 +25,15 @@ const started = [];
 
 after(() => Promise.all(started.map((contract) => contract.close())));
 
-for (const language of Object.keys(languages)) {
-    test(`${language}: the contract of docs/contracts.md is the one that is tested`, () => {
-        assert.ok(docs.includes(readFileSync(path.join(contracts, sources[language]), 'utf8').trim()), sources[language]);
+for (const [language, files] of Object.entries(sources)) {
+    test(`${language}: the contract of docs/contracts.md and its test are those that run`, () => {
+        for (const file of files) {
+            assert.ok(docs.includes(readFileSync(path.join(contracts, file), 'utf8').trim()), file);
+        }
     });
+}
 
+for (const language of Object.keys(languages)) {
     test(`${language}: a contract is deployed, and upgraded beside its first version`, async () => {
         const first = new Deployed(language, 'notes', `notes-${language}-${run}`);
         started.push(first);

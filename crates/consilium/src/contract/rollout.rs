@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use bytes::Bytes;
-use consilium_client::{ApprovedDefinition, ClientError};
+use consilium_client::{Admin, ApprovedDefinition, ClientError};
 use futures_util::future::{join_all, try_join_all};
 use std::time::Duration;
 
@@ -45,7 +45,8 @@ pub async fn roll_out(
     if let Some(package) = &rollout.package {
         // Side by side: what an external builder builds may take minutes.
         let installs = consortium.peers().map(|peer| async move {
-            install(peer, package.clone()).await?;
+            let installed = install(&peer.admin, package.clone()).await;
+            installed.with_context(|| format!("cannot install at {}", peer.address))?;
             steps.step(&format!("installed at {}", peer.address));
             anyhow::Ok(())
         });
@@ -71,16 +72,18 @@ pub async fn roll_out(
     Ok(())
 }
 
-async fn install(peer: &MemberPeer, package: Bytes) -> anyhow::Result<()> {
-    match peer.admin.install(package).await {
-        Ok(_) => Ok(()),
-        // By an earlier, interrupted deployment.
+/// Installs a package unless an earlier, interrupted deployment did.
+///
+/// # Errors
+/// The peer refuses.
+pub async fn install(admin: &Admin, package: Bytes) -> Result<(), ClientError> {
+    match admin.install(package).await {
         Err(ClientError::Proposal { message, .. })
             if message.contains("already successfully installed") =>
         {
             Ok(())
         }
-        Err(error) => Err(error).with_context(|| format!("cannot install at {}", peer.address)),
+        outcome => outcome.map(drop),
     }
 }
 

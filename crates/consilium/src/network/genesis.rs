@@ -12,7 +12,7 @@ use consilium_protocol::{
 };
 use prost::Message;
 
-use super::plan::Network;
+use super::plan::{self, Network};
 
 /// Makes the genesis block out of the organizations' MSP folders and their orderers' TLS
 /// certificates, and writes it where [`Network::genesis_path`] says.
@@ -23,13 +23,13 @@ pub fn write(network: &Network) -> anyhow::Result<Bytes> {
     let mut organizations = Vec::new();
     let mut consenters = Vec::new();
     for member in &network.organizations {
-        let msp = network.organization_dir(member).join("msp");
-        let config = folders::read_msp_config(&msp, &member.msp_id)
-            .with_context(|| format!("cannot read the MSP in {}", msp.display()))?;
-        let mut organization = Organization::new(config);
+        let mut organization = in_channel(network, member)?;
+        organization.is_orderer = member.has_orderer;
         organization.endpoints = vec![member.orderer_endpoint()];
-        organization.anchor_peers = vec![("localhost".into(), member.ports.peer)];
         organizations.push(organization);
+        if !member.has_orderer {
+            continue;
+        }
         let certificate: Bytes =
             fs::read(network.orderer_dir(member).join("tls").join("server.crt"))?.into();
         consenters.push(etcdraft::Consenter {
@@ -53,4 +53,17 @@ pub fn write(network: &Network) -> anyhow::Result<Bytes> {
     }
     fs::write(&path, &bytes).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(bytes)
+}
+
+/// A member as the channel's configuration shows it: its MSP, its anchor peer, the usual policies.
+///
+/// # Errors
+/// Its MSP folder cannot be read.
+pub fn in_channel(network: &Network, member: &plan::Organization) -> anyhow::Result<Organization> {
+    let msp = network.organization_dir(member).join("msp");
+    let config = folders::read_msp_config(&msp, &member.msp_id)
+        .with_context(|| format!("cannot read the MSP in {}", msp.display()))?;
+    let mut organization = Organization::new(config);
+    organization.anchor_peers = vec![("localhost".into(), member.ports.peer)];
+    Ok(organization)
 }

@@ -1,5 +1,6 @@
 //! A consortium on one machine, as separate processes: `consilium network up|down|status`.
 
+mod add;
 mod collections;
 mod deploy;
 mod enroll;
@@ -20,6 +21,7 @@ use crate::{
     contract::{self, Consortium},
     progress::Steps,
 };
+pub use add::add_organization;
 pub use deploy::{application_policy, collections_of, metadata_files};
 pub use enroll::Registrar;
 pub use plan::{Network, Organization};
@@ -47,7 +49,7 @@ pub async fn up(args: NetworkUp) -> anyhow::Result<Network> {
         for builder in &args.builders {
             network.builders.push(std::path::absolute(builder)?);
         }
-        check_ports(&network)?;
+        check_ports(&network.organizations)?;
         network.save()?;
         network
     };
@@ -74,10 +76,12 @@ pub async fn up(args: NetworkUp) -> anyhow::Result<Network> {
     };
     step("starting orderers and peers");
     for organization in &network.organizations {
-        start_orderer(&network, organization)?;
+        if organization.has_orderer {
+            start_orderer(&network, organization)?;
+        }
         start_peer(&network, organization)?;
     }
-    for organization in &network.organizations {
+    for organization in network.orderers() {
         join_orderer(&network, organization, &genesis).await?;
     }
     for organization in &network.organizations {
@@ -137,21 +141,23 @@ pub async fn status(args: &NetworkDir) -> anyhow::Result<()> {
     for organization in &network.organizations {
         let [ca, orderer, peer] = nodes(&network, organization);
         table.add_row(row(&ca, &organization.ca_url(), "", ""));
-        let height = match channel_info(&network, organization).await {
-            Ok(Some(info)) => {
-                healthy &= info.status == "active";
-                format!("{} ({})", info.height, info.status)
-            }
-            Ok(None) => {
-                healthy = false;
-                "not joined".into()
-            }
-            Err(_) => {
-                healthy = false;
-                "no answer".into()
-            }
-        };
-        table.add_row(row(&orderer, &organization.orderer_endpoint(), &height, ""));
+        if organization.has_orderer {
+            let height = match channel_info(&network, organization).await {
+                Ok(Some(info)) => {
+                    healthy &= info.status == "active";
+                    format!("{} ({})", info.height, info.status)
+                }
+                Ok(None) => {
+                    healthy = false;
+                    "not joined".into()
+                }
+                Err(_) => {
+                    healthy = false;
+                    "no answer".into()
+                }
+            };
+            table.add_row(row(&orderer, &organization.orderer_endpoint(), &height, ""));
+        }
         let (height, hash) = match peer_info(&network, organization).await {
             Ok(info) => (
                 info.height.to_string(),
@@ -287,7 +293,7 @@ async fn enroll(network: &Network, organization: &Organization) -> anyhow::Resul
         let registrar = Registrar::connect(network, organization).await?;
         registrar.write_organization_msp()?;
         let orderer = network.orderer_dir(organization);
-        if !orderer.join("orderer.yaml").is_file() {
+        if organization.has_orderer && !orderer.join("orderer.yaml").is_file() {
             registrar.node(&orderer, "orderer0", "orderer").await?;
             files::write_orderer(network, organization)?;
         }
@@ -424,8 +430,8 @@ fn explain(process: &Process, what: &str) -> String {
     )
 }
 
-fn check_ports(network: &Network) -> anyhow::Result<()> {
-    for organization in &network.organizations {
+fn check_ports(organizations: &[Organization]) -> anyhow::Result<()> {
+    for organization in organizations {
         for port in organization.ports.all() {
             std::net::TcpListener::bind(("127.0.0.1", port)).with_context(|| {
                 format!(
@@ -448,7 +454,11 @@ pub fn topology(network: &Network) -> Table {
             organization.title.clone(),
             organization.msp_id.clone(),
             organization.peer_endpoint(),
-            organization.orderer_endpoint(),
+            if organization.has_orderer {
+                organization.orderer_endpoint()
+            } else {
+                String::new()
+            },
             organization.ca_url(),
         ]);
     }

@@ -29,7 +29,7 @@ pub struct Network {
     pub development: bool,
 }
 
-/// A member: one CA, one orderer, one peer.
+/// A member: one CA, one peer, and one orderer if it is a founder.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Organization {
     /// Short name, as in `--as hospital/User1`.
@@ -42,6 +42,13 @@ pub struct Organization {
     pub domain: String,
     /// Ports on 127.0.0.1.
     pub ports: Ports,
+    /// Whether it runs an orderer: the founders do, who came later does not.
+    #[serde(default = "yes")]
+    pub has_orderer: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Ports of one organization's nodes.
@@ -76,20 +83,15 @@ impl Network {
             ("regulator", "Regulator", "RegulatorMSP"),
         ];
         let mut organizations = Vec::new();
-        let mut base = 7050;
         for (name, title, msp_id) in members {
-            let ports = if free_ports {
-                Ports::free()?
-            } else {
-                Ports::from_base(base)
-            };
-            base += 1000;
+            let ports = Ports::choose(organizations.len(), free_ports)?;
             organizations.push(Organization {
                 name: name.into(),
                 title: title.into(),
                 msp_id: msp_id.into(),
                 domain: format!("{name}.example"),
                 ports,
+                has_orderer: true,
             });
         }
         Ok(Self {
@@ -98,6 +100,37 @@ impl Network {
             organizations,
             builders: Vec::new(),
             development: false,
+        })
+    }
+
+    /// A further member of that name, which is not in the network yet.
+    ///
+    /// # Errors
+    /// The name cannot be one, or there are no ports for it.
+    pub fn newcomer(
+        &self,
+        name: &str,
+        title: Option<&str>,
+        free_ports: bool,
+    ) -> anyhow::Result<Organization> {
+        let usable = name.starts_with(|first: char| first.is_ascii_lowercase())
+            && name.len() <= 32
+            && name
+                .chars()
+                .all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit());
+        anyhow::ensure!(
+            usable,
+            "`{name}` cannot be the name of an organization: up to 32 lower-case letters and \
+             digits, a letter first"
+        );
+        let capitalized = name[..1].to_ascii_uppercase() + &name[1..];
+        Ok(Organization {
+            name: name.to_owned(),
+            msp_id: format!("{capitalized}MSP"),
+            title: title.map_or(capitalized, str::to_owned),
+            domain: format!("{name}.example"),
+            ports: Ports::choose(self.organizations.len(), free_ports)?,
+            has_orderer: false,
         })
     }
 
@@ -147,6 +180,13 @@ impl Network {
                     .collect();
                 format!("no organization `{name}`; there are {}", names.join(", "))
             })
+    }
+
+    /// The members that run orderers.
+    pub fn orderers(&self) -> impl Iterator<Item = &Organization> {
+        self.organizations
+            .iter()
+            .filter(|organization| organization.has_orderer)
     }
 
     /// Folder of an organization.
@@ -206,6 +246,19 @@ impl Organization {
 }
 
 impl Ports {
+    /// Those of the member with that index.
+    fn choose(index: usize, free: bool) -> anyhow::Result<Self> {
+        if free {
+            return Self::free();
+        }
+        let base = u16::try_from(index)
+            .ok()
+            .and_then(|index| index.checked_mul(1000)?.checked_add(7050))
+            .filter(|base| base.checked_add(6).is_some())
+            .context("so many organizations have no fixed ports; take --free-ports")?;
+        Ok(Self::from_base(base))
+    }
+
     fn from_base(base: u16) -> Self {
         Self {
             orderer: base,
@@ -249,5 +302,46 @@ impl Ports {
             self.peer_operations,
             self.peer_chaincode,
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newcomer_is_named_after_its_short_name_and_runs_no_orderer() {
+        let network = Network::standard(Path::new("net"), false).unwrap();
+        let clinic = network.newcomer("clinic2", None, false).unwrap();
+        assert_eq!(clinic.msp_id, "Clinic2MSP");
+        assert_eq!(clinic.domain, "clinic2.example");
+        assert_eq!(clinic.title, "Clinic2");
+        assert_eq!(clinic.ports.peer, 10_051);
+        assert!(!clinic.has_orderer);
+        let titled = network.newcomer("insurer", Some("Insurer of all"), false);
+        assert_eq!(titled.unwrap().title, "Insurer of all");
+        for wrong in [
+            "",
+            "2clinic",
+            "Clinic",
+            "a-b",
+            "a/b",
+            "..",
+            "é",
+            &"a".repeat(33),
+        ] {
+            assert!(network.newcomer(wrong, None, false).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn who_stands_in_an_older_file_runs_an_orderer() {
+        let network = Network::standard(Path::new("net"), false).unwrap();
+        let mut written = serde_json::to_value(&network).unwrap();
+        for member in written["organizations"].as_array_mut().unwrap() {
+            member.as_object_mut().unwrap().remove("has_orderer");
+        }
+        let read: Network = serde_json::from_value(written).unwrap();
+        assert!(read.organizations.iter().all(|member| member.has_orderer));
     }
 }

@@ -373,25 +373,31 @@ fn application_group(profile: &Profile) -> Result<ConfigGroup, ConfigError> {
         .iter()
         .filter(|organization| organization.is_application)
     {
-        let mut org = organization_group(organization, &organization.application_policies)?;
-        if !organization.anchor_peers.is_empty() {
-            let anchor_peers = organization
-                .anchor_peers
-                .iter()
-                .map(|(host, port)| protos::AnchorPeer {
-                    host: host.clone(),
-                    port: i32::from(*port),
-                })
-                .collect();
-            add(
-                &mut org,
-                "AnchorPeers",
-                &protos::AnchorPeers { anchor_peers },
-            );
-        }
+        let org = application_organization(organization)?;
         section.groups.insert(organization.name.clone(), org);
     }
     Ok(section)
+}
+
+/// The group of an organization in the application section, as it also joins a channel later.
+pub fn application_organization(organization: &Organization) -> Result<ConfigGroup, ConfigError> {
+    let mut org = organization_group(organization, &organization.application_policies)?;
+    if !organization.anchor_peers.is_empty() {
+        let anchor_peers = organization
+            .anchor_peers
+            .iter()
+            .map(|(host, port)| protos::AnchorPeer {
+                host: host.clone(),
+                port: i32::from(*port),
+            })
+            .collect();
+        add(
+            &mut org,
+            "AnchorPeers",
+            &protos::AnchorPeers { anchor_peers },
+        );
+    }
+    Ok(org)
 }
 
 fn organization_group(

@@ -1,25 +1,14 @@
 //! Load on any Fabric-compatible gateway.
 
-use std::{
-    fs,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use clap::{Args, ValueEnum};
 use comfy_table::{Table, presets};
-use consilium_client::{Call, ClientError, Gateway};
-use hdrhistogram::Histogram;
+use consilium_client::{Call, Gateway};
 use indicatif::{ProgressBar, ProgressStyle};
-use parking_lot::Mutex;
 
+use super::load::{Load, Measured, Shared};
 use crate::commands::connect::{ConnectArgs, Target};
-
-/// Latencies are counted in microseconds up to ten minutes.
-const LONGEST: u64 = 600_000_000;
 
 /// What to measure.
 #[derive(Debug, Args)]
@@ -71,17 +60,6 @@ enum Mode {
     Evaluate,
 }
 
-struct Shared {
-    latencies: Mutex<Histogram<u64>>,
-    errors: Mutex<std::collections::BTreeMap<String, u64>>,
-    done: AtomicU64,
-    sequence: AtomicU64,
-    measure_from: Instant,
-    stop_at: Instant,
-    start: Instant,
-    rate: u64,
-}
-
 /// Runs the load and prints throughput, latency, errors and the cost per process.
 ///
 /// # Errors
@@ -95,41 +73,39 @@ pub async fn run(args: LoadArgs) -> anyhow::Result<()> {
     }
     check(&gateways[0], &args, &target).await?;
 
-    let start = Instant::now();
-    let shared = Arc::new(Shared {
-        latencies: Mutex::new(Histogram::new_with_bounds(1, LONGEST, 3)?),
-        errors: Mutex::default(),
-        done: AtomicU64::new(0),
-        sequence: AtomicU64::new(0),
-        measure_from: start + args.warmup,
-        stop_at: start + args.warmup + args.duration,
-        start,
+    let load = Load {
+        clients: args.clients,
         rate: args.rate,
-    });
+        warmup: args.warmup,
+        duration: args.duration,
+    };
     let run_id = format!("{:08x}", rand::random::<u32>());
     let value: Arc<str> = "x".repeat(args.payload).into();
-    let tasks: Vec<_> = (0..args.clients)
-        .map(|client| {
-            tokio::spawn(drive(
-                gateways[client % gateways.len()].clone(),
-                shared.clone(),
-                args.mode,
-                [args.chaincode.clone(), args.put.clone(), args.get.clone()],
-                format!("{run_id}-{client}"),
-                value.clone(),
-            ))
-        })
-        .collect();
-    let bar = progress(&args, &shared);
-    tokio::time::sleep_until(shared.measure_from.into()).await;
-    let before: Vec<_> = processes.iter().map(|(_, pid)| usage(*pid)).collect();
-    tokio::time::sleep_until(shared.stop_at.into()).await;
-    let after: Vec<_> = processes.iter().map(|(_, pid)| usage(*pid)).collect();
-    for task in tasks {
-        let _ = task.await;
-    }
+    let (mode, gateways): (_, Arc<[Gateway]>) = (args.mode, gateways.into());
+    let names: Arc<[String; 3]> =
+        [args.chaincode.clone(), args.put.clone(), args.get.clone()].into();
+    let running = load.start(move |client, count| {
+        let gateway = gateways[client % gateways.len()].clone();
+        let (names, value) = (names.clone(), value.clone());
+        let key = format!("{run_id}-{client}-{count}");
+        async move {
+            let [chaincode, put, get] = &*names;
+            match mode {
+                Mode::Submit => {
+                    let call = Call::new(chaincode, put, [key.as_str(), &value]);
+                    gateway.submit(call).await.map(drop)
+                }
+                Mode::Evaluate => {
+                    let call = Call::new(chaincode, get, ["bench-check"]);
+                    gateway.evaluate(call).await.map(drop)
+                }
+            }
+        }
+    })?;
+    let bar = progress(&args, running.shared());
+    let measured = running.finish(&processes).await;
     bar.abort();
-    report(&args, &shared, &processes, &before, &after)
+    report(&args, &measured?)
 }
 
 /// One call before the load starts, so that a wrong name is one clear error and not thousands.
@@ -146,78 +122,6 @@ async fn check(gateway: &Gateway, args: &LoadArgs, target: &Target) -> anyhow::R
     Ok(())
 }
 
-async fn drive(
-    gateway: Gateway,
-    shared: Arc<Shared>,
-    mode: Mode,
-    [chaincode, put, get]: [String; 3],
-    prefix: String,
-    value: Arc<str>,
-) {
-    let mut count = 0u64;
-    loop {
-        if shared.rate > 0 {
-            let slot = shared.sequence.fetch_add(1, Ordering::Relaxed);
-            let due = shared.start + Duration::from_secs_f64(slot as f64 / shared.rate as f64);
-            tokio::time::sleep_until(due.into()).await;
-        }
-        let began = Instant::now();
-        if began >= shared.stop_at {
-            return;
-        }
-        let outcome = match mode {
-            Mode::Submit => {
-                let key = format!("{prefix}-{count}");
-                gateway
-                    .submit(Call::new(&chaincode, &put, [key.as_str(), &value]))
-                    .await
-                    .map(drop)
-            }
-            Mode::Evaluate => gateway
-                .evaluate(Call::new(&chaincode, &get, ["bench-check"]))
-                .await
-                .map(drop),
-        };
-        count += 1;
-        let ended = Instant::now();
-        if began < shared.measure_from || ended > shared.stop_at {
-            continue;
-        }
-        match outcome {
-            Ok(()) => {
-                let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-                // Values beyond the histogram's range are counted at its end.
-                shared.latencies.lock().saturating_record(micros);
-                shared.done.fetch_add(1, Ordering::Relaxed);
-            }
-            Err(error) => {
-                *shared.errors.lock().entry(kind(&error)).or_default() += 1;
-                // A refused client would otherwise spin.
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        }
-    }
-}
-
-fn kind(error: &ClientError) -> String {
-    match error {
-        ClientError::Refused {
-            step,
-            code,
-            message,
-            details,
-        } => match details.first() {
-            Some(detail) => format!(
-                "{step:?}: {code:?} {message}; {}: {}",
-                detail.msp_id, detail.message
-            ),
-            None => format!("{step:?}: {code:?} {message}"),
-        },
-        ClientError::Invalid { code, .. } => code.as_str_name().to_owned(),
-        other => other.to_string(),
-    }
-}
-
 fn progress(args: &LoadArgs, shared: &Arc<Shared>) -> tokio::task::JoinHandle<()> {
     let total = args.warmup + args.duration;
     let bar = ProgressBar::new(u64::try_from(total.as_millis()).unwrap_or(u64::MAX));
@@ -229,14 +133,12 @@ fn progress(args: &LoadArgs, shared: &Arc<Shared>) -> tokio::task::JoinHandle<()
         let mut tick = tokio::time::interval(Duration::from_millis(250));
         loop {
             tick.tick().await;
-            let elapsed = shared.start.elapsed();
+            let elapsed = shared.elapsed();
             bar.set_position(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
-            let measured = shared.measure_from.elapsed().as_secs_f64().max(0.001);
-            let done = shared.done.load(Ordering::Relaxed);
-            let errors: u64 = shared.errors.lock().values().sum();
+            let (done, errors, seconds) = shared.counts();
             bar.set_message(format!(
                 "{done} done, {:.0}/s, {errors} errors",
-                done as f64 / measured
+                done as f64 / seconds
             ));
             if elapsed > total {
                 bar.finish_and_clear();
@@ -258,46 +160,18 @@ fn processes(args: &LoadArgs) -> anyhow::Result<Vec<(String, u32)>> {
     crate::network::running(&args.connect.network)
 }
 
-/// CPU seconds and resident bytes of a process, from proc(5).
-fn usage(pid: u32) -> Option<(f64, u64)> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let rest = &stat[stat.rfind(')')? + 2..];
-    let fields: Vec<_> = rest.split(' ').collect();
-    let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let resident = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?
-        .trim()
-        .trim_end_matches(" kB")
-        .parse::<u64>()
-        .ok()?;
-    // The unit of these fields is 1/100 s on every Linux that Rust supports.
-    Some((ticks as f64 / 100.0, resident * 1024))
-}
-
-fn report(
-    args: &LoadArgs,
-    shared: &Shared,
-    processes: &[(String, u32)],
-    before: &[Option<(f64, u64)>],
-    after: &[Option<(f64, u64)>],
-) -> anyhow::Result<()> {
-    let latencies = shared.latencies.lock();
-    let errors = shared.errors.lock();
-    let done = shared.done.load(Ordering::Relaxed);
+fn report(args: &LoadArgs, measured: &Measured) -> anyhow::Result<()> {
+    let Measured {
+        latencies,
+        errors,
+        done,
+        costs,
+    } = measured;
+    let done = *done;
     let seconds = args.duration.as_secs_f64();
-    let millis = |quantile: f64| latencies.value_at_quantile(quantile) as f64 / 1000.0;
-    let costs: Vec<_> = processes
-        .iter()
-        .zip(before.iter().zip(after))
-        .filter_map(|((name, _), (before, after))| {
-            let (before, after) = ((*before)?, (*after)?);
-            Some((name, after.0 - before.0, after.1))
-        })
-        .collect();
+    let millis = |quantile| measured.millis(quantile);
     let cpu: f64 = costs.iter().map(|(_, cpu, _)| cpu).sum();
-    let per_transaction = cpu * 1000.0 / done.max(1) as f64;
+    let per_transaction = measured.cpu_millis();
     if args.json {
         println!(
             "{}",
@@ -312,7 +186,7 @@ fn report(
                     "p50": millis(0.5), "p95": millis(0.95), "p99": millis(0.99),
                     "max": latencies.max() as f64 / 1000.0,
                 },
-                "errors": *errors,
+                "errors": errors,
                 "cpu_ms_per_transaction": per_transaction,
                 "processes": costs.iter().map(|(name, cpu, memory)| serde_json::json!({
                     "name": name, "cpu_seconds": cpu, "resident_mb": *memory as f64 / 1e6,
@@ -345,7 +219,7 @@ fn report(
             let mut table = Table::new();
             table.load_style(presets::UTF8_BORDERS_ONLY);
             table.set_header(["process", "CPU s", "CPU ms per transaction", "memory MB"]);
-            for (name, cpu, memory) in &costs {
+            for (name, cpu, memory) in costs {
                 table.add_row([
                     (*name).clone(),
                     format!("{cpu:.1}"),

@@ -4,7 +4,9 @@ mod ceiling;
 mod chain;
 mod channel;
 mod cold_start;
+mod contracts;
 mod gateway;
+mod load;
 mod replay;
 mod resources;
 
@@ -35,6 +37,12 @@ Examples:
 Example:
   consilium bench cold-start --blocks 1000000 --ledger /var/tmp/million")]
     ColdStart(cold_start::ColdStartArgs),
+    /// Call the same function of several chaincodes, one chaincode after the other: what a call
+    /// costs at the endorser and through the gateway, and how many there are per second.
+    #[command(after_help = "\
+Example:
+  consilium bench contracts kv notes-go notes-node          # kv runs in the peer, the others are services")]
+    Contracts(contracts::ContractsArgs),
 }
 
 /// Runs the measurement and prints what came out.
@@ -44,6 +52,7 @@ Example:
 pub async fn run(args: BenchArgs) -> anyhow::Result<()> {
     match args.part {
         None => gateway::run(args.load).await,
+        Some(Part::Contracts(args)) => contracts::run(args).await,
         Some(Part::Replay(args)) => replay::run(args).await,
         Some(Part::ColdStart(args)) => {
             tokio::task::spawn_blocking(move || cold_start::run(&args)).await?

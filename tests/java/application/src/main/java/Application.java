@@ -1,13 +1,7 @@
-import io.grpc.ChannelCredentials;
-import io.grpc.Grpc;
 import io.grpc.ManagedChannel;
 import io.grpc.Status.Code;
-import io.grpc.TlsChannelCredentials;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.security.MessageDigest;
-import java.security.cert.X509Certificate;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.UUID;
@@ -20,14 +14,10 @@ import org.hyperledger.fabric.client.Contract;
 import org.hyperledger.fabric.client.EndorseException;
 import org.hyperledger.fabric.client.Gateway;
 import org.hyperledger.fabric.client.GatewayException;
-import org.hyperledger.fabric.client.Hash;
 import org.hyperledger.fabric.client.InMemoryCheckpointer;
 import org.hyperledger.fabric.client.Network;
 import org.hyperledger.fabric.client.SubmittedTransaction;
-import org.hyperledger.fabric.client.identity.Identities;
 import org.hyperledger.fabric.client.identity.Signer;
-import org.hyperledger.fabric.client.identity.Signers;
-import org.hyperledger.fabric.client.identity.X509Identity;
 import org.hyperledger.fabric.protos.peer.TxValidationCode;
 
 /**
@@ -48,23 +38,10 @@ public final class Application {
     }
 
     public static void main(final String[] args) throws Exception {
-        Path person = Path.of(args[3]);
-        Path tls = person.resolve("tls");
-        ChannelCredentials credentials = TlsChannelCredentials.newBuilder()
-                .trustManager(tls.resolve("ca.crt").toFile())
-                .keyManager(tls.resolve("client.crt").toFile(), tls.resolve("client.key").toFile())
-                .build();
-        X509Certificate certificate = certificate(only(person.resolve("msp/signcerts")));
-        Signer signer = Signers.newPrivateKeySigner(
-                Identities.readPrivateKey(Files.newBufferedReader(only(person.resolve("msp/keystore")))));
-        byte[] tlsHash = MessageDigest.getInstance("SHA-256").digest(certificate(tls.resolve("client.crt")).getEncoded());
-        ManagedChannel connection = Grpc.newChannelBuilder(args[0], credentials).build();
-        try (Gateway gateway = Gateway.newInstance()
-                .connection(connection)
-                .identity(new X509Identity(args[2], certificate))
-                .signer(signer)
-                .hash(Hash.SHA256)
-                .tlsClientCertificateHash(tlsHash)
+        Person person = new Person(args[2], Path.of(args[3]));
+        ManagedChannel connection = person.connect(args[0], Path.of(args[3], "tls", "ca.crt"));
+        Signer signer = person.signer();
+        try (Gateway gateway = person.gateway(connection)
                 .evaluateOptions(options -> options.withDeadlineAfter(30, TimeUnit.SECONDS))
                 .endorseOptions(options -> options.withDeadlineAfter(30, TimeUnit.SECONDS))
                 .submitOptions(options -> options.withDeadlineAfter(30, TimeUnit.SECONDS))
@@ -215,17 +192,5 @@ public final class Application {
 
     private static String text(final byte[] bytes) {
         return new String(bytes, StandardCharsets.UTF_8);
-    }
-
-    private static X509Certificate certificate(final Path file) throws Exception {
-        return Identities.readX509Certificate(Files.newBufferedReader(file));
-    }
-
-    private static Path only(final Path folder) throws Exception {
-        try (var files = Files.list(folder)) {
-            Path[] all = files.toArray(Path[]::new);
-            same(1, all.length);
-            return all[0];
-        }
     }
 }
