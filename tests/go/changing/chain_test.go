@@ -3,6 +3,7 @@ package changing
 import (
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"testing"
 	"time"
@@ -11,10 +12,14 @@ import (
 	"github.com/hyperledger/fabric-protos-go-apiv2/common"
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
 	"github.com/hyperledger/fabric/protoutil"
+	"google.golang.org/grpc/grpclog"
 	"google.golang.org/protobuf/proto"
 
 	"consilium/tests/go/network"
 )
+
+// Fabric's code makes gRPC tell of everything it does.
+func init() { grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard)) }
 
 // Chain is what a peer has of the channel, as Fabric's own code reads it.
 type chain struct {

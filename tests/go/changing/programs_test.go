@@ -29,8 +29,10 @@ type program struct {
 	lock    sync.Mutex
 	notes   []string
 	running *exec.Cmd
-	read    chan error
-	said    strings.Builder
+	// How many notes there were when it started.
+	before int
+	read   chan error
+	said   strings.Builder
 }
 
 func (p *program) who() string        { return p.name }
@@ -38,7 +40,7 @@ func (p *program) of() (bool, uint64) { return p.blocks, 0 }
 
 func (p *program) run(t testing.TB) {
 	t.Helper()
-	p.running = p.command()
+	p.running, p.before = p.command(), len(p.seen())
 	p.running.Stderr = &p.said
 	out, err := p.running.StdoutPipe()
 	network.Must(t, err)
@@ -77,10 +79,18 @@ func (p *program) stop(t testing.TB) {
 	_ = p.running.Process.Signal(syscall.SIGTERM)
 	late := time.AfterFunc(time.Minute, func() { _ = p.running.Process.Kill() })
 	defer late.Stop()
-	if err := errors.Join(<-p.read, p.running.Wait()); err != nil {
+	if err := errors.Join(<-p.read, p.running.Wait()); err != nil && !p.endedEarly() {
 		t.Errorf("%s: %v\n%s", p.name, err, p.said.String())
 	}
 	p.running = nil
+}
+
+// Whether the signal came before the program was ready to hear it, and so before it did anything.
+func (p *program) endedEarly() bool {
+	const terminated = 128 + int(syscall.SIGTERM)
+	status, known := p.running.ProcessState.Sys().(syscall.WaitStatus)
+	ended := known && (status.Signal() == syscall.SIGTERM || status.ExitStatus() == terminated)
+	return ended && len(p.seen()) == p.before
 }
 
 // Starts a part of the application on the SDK for Node: `events`, `blocks` or `write`.

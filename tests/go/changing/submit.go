@@ -8,30 +8,23 @@ import (
 
 	"github.com/hyperledger/fabric-gateway/pkg/client"
 	"github.com/hyperledger/fabric-protos-go-apiv2/gateway"
+	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
 	"google.golang.org/grpc/status"
 )
 
 // Submit has one call endorsed, ordered and committed, exactly once, however often a step has to be
 // repeated. The gateways are those of one identity at several peers, the nearest first.
 func Submit(ctx context.Context, gateways []*client.Gateway, channel, contract, function string, args ...string) (*client.Status, error) {
-	transaction, err := endorse(ctx, gateways, channel, contract, function, args)
-	if err != nil {
-		return nil, err
-	}
-	// From here on it may be ordered: what is repeated is this transaction. Of two copies with one id
-	// the second is invalid wherever it is committed.
-	bytes, err := transaction.Bytes()
-	if err != nil {
-		return nil, err
-	}
-	for try := 0; ; try++ {
-		committed, err := order(ctx, gateways[try%len(gateways)], bytes)
-		if err == nil {
-			return committed, nil
+	for {
+		transaction, err := endorse(ctx, gateways, channel, contract, function, args)
+		if err != nil {
+			return nil, err
 		}
-		if !pause(ctx) {
-			return nil, fmt.Errorf("the fate of %s is not known: %w", transaction.TransactionID(), err)
+		committed, err := order(ctx, gateways, transaction)
+		if err != nil || !conflicts(committed.Code) || !pause(ctx) {
+			return committed, err
 		}
+		// What it read has changed since, perhaps the contract's definition: nothing was written.
 	}
 }
 
@@ -55,8 +48,25 @@ func endorse(ctx context.Context, gateways []*client.Gateway, channel, contract,
 	}
 }
 
-// order sends the transaction and waits for its fate.
-func order(ctx context.Context, at *client.Gateway, bytes []byte) (*client.Status, error) {
+// order sends the transaction until its fate is known. From the first time on it may be ordered, so
+// what is repeated is this one: of two copies with one id the second is invalid.
+func order(ctx context.Context, gateways []*client.Gateway, transaction *client.Transaction) (*client.Status, error) {
+	bytes, err := transaction.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	for try := 0; ; try++ {
+		committed, err := send(gateways[try%len(gateways)], bytes)
+		if err == nil {
+			return committed, nil
+		}
+		if !pause(ctx) {
+			return nil, fmt.Errorf("the fate of %s is not known: %w", transaction.TransactionID(), err)
+		}
+	}
+}
+
+func send(at *client.Gateway, bytes []byte) (*client.Status, error) {
 	transaction, err := at.NewTransaction(bytes)
 	if err != nil {
 		return nil, err
@@ -66,6 +76,11 @@ func order(ctx context.Context, at *client.Gateway, bytes []byte) (*client.Statu
 		return nil, err
 	}
 	return commit.Status()
+}
+
+// Whether somebody else was faster.
+func conflicts(code peer.TxValidationCode) bool {
+	return code == peer.TxValidationCode_MVCC_READ_CONFLICT || code == peer.TxValidationCode_PHANTOM_READ_CONFLICT
 }
 
 // Whether a contract has answered, and no.

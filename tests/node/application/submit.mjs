@@ -1,21 +1,17 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import { StatusCode } from '@hyperledger/fabric-gateway';
+
+const conflicts = [StatusCode.MVCC_READ_CONFLICT, StatusCode.PHANTOM_READ_CONFLICT];
 
 // Has one call endorsed, ordered and committed, exactly once, however often a step has to be
 // repeated. The gateways are those of one identity at several peers, the nearest first; `end` is
 // when to give up, in milliseconds since 1970.
 export async function submit(gateways, channel, contract, name, args, end) {
-    const transaction = await endorse(gateways, channel, contract, name, args, end);
-    // From here on it may be ordered: what is repeated is this transaction. Of two copies with one id
-    // the second is invalid wherever it is committed.
-    const bytes = transaction.getBytes();
-    for (let turn = 0; ; turn += 1) {
-        try {
-            const commit = await gateways[turn % gateways.length].newTransaction(bytes).submit();
-            return await commit.getStatus();
-        } catch (error) {
-            if (Date.now() > end) throw error;
-            await pause(200);
-        }
+    for (;;) {
+        const transaction = await endorse(gateways, channel, contract, name, args, end);
+        const status = await order(gateways, transaction, end);
+        if (!conflicts.includes(status.code) || Date.now() > end) return status;
+        // What it read has changed since, perhaps the contract's definition: nothing was written.
     }
 }
 
@@ -29,6 +25,21 @@ async function endorse(gateways, channel, contract, name, args, end) {
         } catch (error) {
             const refused = (error.details ?? []).some(({ message }) => message.startsWith('chaincode response '));
             if (refused || Date.now() > end) throw error;
+            await pause(200);
+        }
+    }
+}
+
+// Sends the transaction until its fate is known. From the first time on it may be ordered, so what
+// is repeated is this one: of two copies with one id the second is invalid.
+async function order(gateways, transaction, end) {
+    const bytes = transaction.getBytes();
+    for (let turn = 0; ; turn += 1) {
+        try {
+            const commit = await gateways[turn % gateways.length].newTransaction(bytes).submit();
+            return await commit.getStatus();
+        } catch (error) {
+            if (Date.now() > end) throw error;
             await pause(200);
         }
     }

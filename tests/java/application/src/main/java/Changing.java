@@ -14,6 +14,7 @@ import org.hyperledger.fabric.client.GatewayRuntimeException;
 import org.hyperledger.fabric.client.Network;
 import org.hyperledger.fabric.client.Status;
 import org.hyperledger.fabric.client.Transaction;
+import org.hyperledger.fabric.protos.peer.TxValidationCode;
 
 /**
  * An application that goes on while the network changes: it writes, or listens for events, until
@@ -87,11 +88,23 @@ public final class Changing {
 
     /** Has one call endorsed, ordered and committed, exactly once, until {@code end} at the latest. */
     private Status submit(final long end, final String name, final String... args) throws Exception {
-        byte[] transaction = endorse(end, name, args).getBytes();
-        // What is repeated from here on is this transaction: of two copies the second is invalid.
+        while (true) {
+            Status status = order(end, endorse(end, name, args));
+            boolean conflict = status.getCode() == TxValidationCode.MVCC_READ_CONFLICT
+                    || status.getCode() == TxValidationCode.PHANTOM_READ_CONFLICT;
+            if (!conflict || System.currentTimeMillis() > end) {
+                return status;
+            }
+            // What it read has changed since, perhaps the contract's definition: nothing was written.
+        }
+    }
+
+    /** Sends the transaction until its fate is known: of two copies with one id the second is invalid. */
+    private Status order(final long end, final Transaction transaction) throws Exception {
+        byte[] bytes = transaction.getBytes();
         for (int turn = 0;; turn++) {
             try {
-                return gateways.get(turn % gateways.size()).newTransaction(transaction).submitAsync().getStatus();
+                return gateways.get(turn % gateways.size()).newTransaction(bytes).submitAsync().getStatus();
             } catch (GatewayException failed) {
                 pause(end, failed);
             }
