@@ -42,7 +42,7 @@ Example:
     #[command(after_help = "\
 Example:
   consilium bench contracts kv notes-go notes-node          # kv runs in the peer, the others are services")]
-    Contracts(contracts::ContractsArgs),
+    Contracts(Box<contracts::ContractsArgs>),
 }
 
 /// Runs the measurement and prints what came out.
@@ -52,7 +52,7 @@ Example:
 pub async fn run(args: BenchArgs) -> anyhow::Result<()> {
     match args.part {
         None => gateway::run(args.load).await,
-        Some(Part::Contracts(args)) => contracts::run(args).await,
+        Some(Part::Contracts(args)) => contracts::run(*args).await,
         Some(Part::Replay(args)) => replay::run(args).await,
         Some(Part::ColdStart(args)) => {
             tokio::task::spawn_blocking(move || cold_start::run(&args)).await?
