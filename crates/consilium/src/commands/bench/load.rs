@@ -51,6 +51,28 @@ impl Measured {
         self.latencies.value_at_quantile(quantile) as f64 / 1000.0
     }
 
+    /// Both together, the costs of the same processes added.
+    ///
+    /// # Errors
+    /// None in practice: all histograms have the same bounds.
+    pub fn and(mut self, other: Self) -> anyhow::Result<Self> {
+        self.latencies.add(&other.latencies)?;
+        for (error, count) in other.errors {
+            *self.errors.entry(error).or_default() += count;
+        }
+        for (name, cpu, resident) in other.costs {
+            match self.costs.iter_mut().find(|(known, ..)| *known == name) {
+                Some((_, before, now)) => {
+                    *before += cpu;
+                    *now = resident;
+                }
+                None => self.costs.push((name, cpu, resident)),
+            }
+        }
+        self.done += other.done;
+        Ok(self)
+    }
+
     /// Milliseconds of CPU of all processes per successful call.
     pub fn cpu_millis(&self) -> f64 {
         let cpu: f64 = self.costs.iter().map(|(_, cpu, _)| cpu).sum();
