@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use consilium_msp::SignedData;
 use consilium_peer::{CommittedBlock, PeerChannel, acl};
 use consilium_proto::{
     gateway::{ChaincodeEventsRequest, ChaincodeEventsResponse, SignedChaincodeEventsRequest},
     orderer::{SeekPosition, seek_position},
-    protos::TxValidationCode,
+    protos::{ChaincodeEvent, TxValidationCode},
 };
 use moka::sync::Cache;
 use prost::Message;
@@ -20,7 +21,7 @@ use crate::service::Gateway;
 /// Responses that wait for a slow client before reading pauses.
 const BUFFERED: usize = 16;
 
-/// Bytes of old blocks that are kept for all who read them: those who come back after a restart of
+/// Bytes of old blocks' events that are kept for all who read them: those who come back after a restart of
 /// the peer all want the same ones.
 const KEPT_BYTES: u64 = 32 << 20;
 
@@ -31,7 +32,7 @@ pub(crate) struct OldBlocks(Cache<(String, u64), Arc<CommittedBlock>>);
 impl Default for OldBlocks {
     fn default() -> Self {
         let weight = |_: &(String, u64), block: &Arc<CommittedBlock>| {
-            u32::try_from(block.bytes.len()).unwrap_or(u32::MAX)
+            u32::try_from(size(block)).unwrap_or(u32::MAX)
         };
         Self(
             Cache::builder()
@@ -40,6 +41,28 @@ impl Default for OldBlocks {
                 .build(),
         )
     }
+}
+
+/// About how many bytes of memory a block of events has.
+fn size(block: &CommittedBlock) -> usize {
+    let event = |event: &ChaincodeEvent| {
+        event.chaincode_id.len() + event.event_name.len() + event.tx_id.len() + event.payload.len()
+    };
+    let transactions = block.transactions.iter();
+    let each = transactions.map(|transaction| {
+        let event = transaction.event.as_ref().map_or(0, event);
+        size_of_val(transaction) + transaction.tx_id.len() + event
+    });
+    size_of_val(block) + each.sum::<usize>()
+}
+
+/// The same with payloads of its own: as decoded, each would keep the whole block in memory.
+fn detached(mut block: CommittedBlock) -> CommittedBlock {
+    let events = block.transactions.iter_mut();
+    for event in events.filter_map(|transaction| transaction.event.as_mut()) {
+        event.payload = Bytes::copy_from_slice(&event.payload);
+    }
+    block
 }
 
 impl OldBlocks {
@@ -56,7 +79,7 @@ impl OldBlocks {
         let (blocks, channel) = (self.0.clone(), channel.clone());
         let read = tokio::task::spawn_blocking(move || {
             blocks.try_get_with(key, || match channel.committed_block(number) {
-                Ok(Some(block)) => Ok(Arc::new(block)),
+                Ok(Some(block)) => Ok(Arc::new(detached(block))),
                 Ok(None) => Err(format!("block {number} is missing")),
                 Err(error) => Err(error),
             })
@@ -240,7 +263,7 @@ impl Reader {
 mod tests {
     use super::*;
     use consilium_peer::CommittedTransaction;
-    use consilium_proto::{orderer, protos::ChaincodeEvent};
+    use consilium_proto::orderer;
 
     fn transaction(id: &str, chaincode: &str, code: TxValidationCode) -> CommittedTransaction {
         CommittedTransaction {

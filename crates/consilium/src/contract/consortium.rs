@@ -8,7 +8,7 @@ use consilium_client::Admin;
 use super::profile;
 use crate::{
     commands::connect::{Target, target_of},
-    network::Network,
+    network::{Network, Organization},
 };
 
 /// The organizations that agree on a chaincode.
@@ -41,8 +41,19 @@ impl Consortium {
     /// # Errors
     /// A peer cannot be reached.
     pub async fn of_network(network: &Network) -> anyhow::Result<Self> {
+        Self::of_members(network, &network.organizations).await
+    }
+
+    /// Some organizations of a local network.
+    ///
+    /// # Errors
+    /// A peer cannot be reached.
+    pub async fn of_members(
+        network: &Network,
+        organizations: &[Organization],
+    ) -> anyhow::Result<Self> {
         let mut members = Vec::new();
-        for organization in &network.organizations {
+        for organization in organizations {
             let target = target_of(network, &format!("{}/Admin", organization.name))?;
             members.push(Member {
                 msp_id: organization.msp_id.clone(),

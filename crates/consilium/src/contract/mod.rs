@@ -18,7 +18,7 @@ use crate::{
     progress::Steps,
 };
 pub use consortium::Consortium;
-pub use rollout::{Rollout, install, roll_out};
+pub use rollout::{Rollout, follow, roll_out};
 
 /// `consilium contract`.
 #[derive(Debug, Subcommand)]

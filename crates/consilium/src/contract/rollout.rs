@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use bytes::Bytes;
-use consilium_client::{Admin, ApprovedDefinition, ClientError};
+use consilium_client::{ApprovedDefinition, ClientError};
 use futures_util::future::{join_all, try_join_all};
 use std::time::Duration;
 
@@ -41,12 +41,31 @@ pub async fn roll_out(
     rollout: &Rollout,
     steps: &Steps,
 ) -> anyhow::Result<()> {
+    prepare(consortium, rollout, steps).await?;
+    commit(consortium, rollout).await?;
+    steps.step(&format!("{} is committed", rollout.definition.name));
+    wait(consortium, rollout).await?;
+    steps.step("every peer can run it");
+    Ok(())
+}
+
+/// The part of organizations that came after the definition was committed: they install, approve, and
+/// wait until their peers can run it.
+///
+/// # Errors
+/// Any step is refused.
+pub async fn follow(consortium: &Consortium, rollout: &Rollout) -> anyhow::Result<()> {
+    prepare(consortium, rollout, &Steps::silent()).await?;
+    wait(consortium, rollout).await
+}
+
+/// Installs and approves.
+async fn prepare(consortium: &Consortium, rollout: &Rollout, steps: &Steps) -> anyhow::Result<()> {
     let name = rollout.definition.name.as_str();
     if let Some(package) = &rollout.package {
         // Side by side: what an external builder builds may take minutes.
         let installs = consortium.peers().map(|peer| async move {
-            let installed = install(&peer.admin, package.clone()).await;
-            installed.with_context(|| format!("cannot install at {}", peer.address))?;
+            install(peer, package.clone()).await?;
             steps.step(&format!("installed at {}", peer.address));
             anyhow::Ok(())
         });
@@ -62,28 +81,26 @@ pub async fn roll_out(
     for approved in join_all(approvals).await {
         approved.with_context(|| format!("cannot approve {name}"))?;
     }
-    commit(consortium, rollout).await?;
-    steps.step(&format!("{name} is committed"));
-    let waits = consortium
-        .peers()
-        .map(|peer| runnable(consortium, rollout, peer));
-    try_join_all(waits).await?;
-    steps.step("every peer can run it");
     Ok(())
 }
 
-/// Installs a package unless an earlier, interrupted deployment did.
-///
-/// # Errors
-/// The peer refuses.
-pub async fn install(admin: &Admin, package: Bytes) -> Result<(), ClientError> {
-    match admin.install(package).await {
+async fn wait(consortium: &Consortium, rollout: &Rollout) -> anyhow::Result<()> {
+    let waits = consortium
+        .peers()
+        .map(|peer| runnable(consortium, rollout, peer));
+    try_join_all(waits).await.map(drop)
+}
+
+async fn install(peer: &MemberPeer, package: Bytes) -> anyhow::Result<()> {
+    match peer.admin.install(package).await {
+        Ok(_) => Ok(()),
+        // By an earlier, interrupted deployment.
         Err(ClientError::Proposal { message, .. })
             if message.contains("already successfully installed") =>
         {
             Ok(())
         }
-        outcome => outcome.map(drop),
+        Err(error) => Err(error).with_context(|| format!("cannot install at {}", peer.address)),
     }
 }
 

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     cli::NetworkAddOrg,
     commands::connect::{Target, target_of},
-    contract,
+    contract::{Consortium, Rollout, follow},
 };
 
 /// The group of a configuration that holds the organizations with peers.
@@ -65,11 +65,11 @@ pub async fn add_organization(args: &NetworkAddOrg) -> anyhow::Result<()> {
         .with_context(|| format!("cannot read {}", network.genesis_path().display()))?;
     start_peer(&network, newcomer)?;
     join_peer(&network, newcomer, &genesis.into()).await?;
-    let target = target_of(&network, &format!("{}/Admin", newcomer.name))?;
-    let admin = Admin::new(target.connect().await?, target.signer);
-    caught_up(&network, newcomer, &admin).await?;
-    let contracts = CONTRACTS.map(|(name, _)| approve(&network, &admin, name));
-    try_join_all(contracts).await?;
+    let alone = Consortium::of_members(&network, std::slice::from_ref(newcomer)).await?;
+    caught_up(&network, newcomer, &alone.first()?.admin).await?;
+    for (name, _) in CONTRACTS {
+        take_part(&alone, name).await?;
+    }
     println!("{}", topology(&network));
     println!(
         "{} is a member of channel {}",
@@ -233,21 +233,17 @@ async fn submit(orderer: &Target, submission: common::Envelope) -> anyhow::Resul
 /// Installs a built-in contract at the newcomer's peer and approves its definition as it stands, so
 /// that this peer runs it too. Does nothing where the name is not, or no longer, as `network up`
 /// defined it: then it may be another program.
-async fn approve(network: &Network, admin: &Admin, name: &str) -> anyhow::Result<()> {
-    let committed = admin.committed_definition(&network.channel, name).await?;
+async fn take_part(newcomer: &Consortium, name: &str) -> anyhow::Result<()> {
+    let admin = &newcomer.first()?.admin;
+    let committed = admin.committed_definition(&newcomer.channel, name).await?;
     let Some(definition) = committed.filter(|definition| definition.sequence == 1) else {
         return Ok(());
     };
     let package: Bytes = lifecycle::package_in_process(name, name)?.into();
-    let approved = async {
-        let package_id = lifecycle::package_id(name, &package);
-        contract::install(admin, package).await?;
-        admin
-            .approve(&network.channel, &definition, &package_id)
-            .await
+    let rollout = Rollout {
+        definition,
+        package_id: lifecycle::package_id(name, &package),
+        package: Some(package),
     };
-    approved
-        .await
-        .with_context(|| format!("cannot approve {name}"))?;
-    Ok(())
+    follow(newcomer, &rollout).await
 }

@@ -18,7 +18,7 @@ use crate::{
 
 /// Latencies of the ways to call are measured in turn, so that whatever else the machine does meets
 /// all of them.
-const TURNS: u32 = 10;
+const TURNS: u32 = 5;
 
 /// The key that is read.
 const KEY: &str = "bench-check";
@@ -224,7 +224,6 @@ impl Bench {
         if let Some((error, count)) = measured.errors.first_key_value() {
             anyhow::bail!("{name}: {count} calls failed: {error}");
         }
-        anyhow::ensure!(measured.done > 0, "{name}: no call ended in time");
         Ok(measured)
     }
 }
@@ -233,7 +232,9 @@ impl Bench {
 fn together(parts: Vec<Measured>) -> anyhow::Result<Measured> {
     let mut parts = parts.into_iter();
     let first = parts.next().context("nothing was measured")?;
-    parts.try_fold(first, Measured::and)
+    let measured = parts.try_fold(first, Measured::and)?;
+    anyhow::ensure!(measured.done > 0, "no call ended in time");
+    Ok(measured)
 }
 
 fn table(rows: &[Row]) -> Table {
