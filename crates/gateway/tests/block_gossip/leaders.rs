@@ -118,3 +118,32 @@ async fn parted_peers_have_a_leader_each_and_one_when_they_meet() {
         same(&network.members[1], &network.members[at]);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_reaches_no_orderer_lets_another_peer_lead() {
+    let mut network = Network::start_gossiping(1, 2).await;
+    network.deploy("kv", Some("OR('Org2MSP.peer')")).await;
+    network.stop_peer(0).await;
+    let without_orderers = cut_off(&network.orderers, blocks());
+    let adjust: Adjust = Arc::new(move |options| {
+        without_orderers(options);
+        elected(options);
+        options.orderer_give_up_after = Duration::from_millis(500);
+    });
+    let cut = network.add_peer_with(0, adjust).await;
+    one_leads(&network, &[cut]).await;
+    let other = network.add_peer_with(0, Arc::new(elected)).await;
+    let peers = [cut, other];
+    eventually("the other one leads", || {
+        leaders(&network, &peers) == [other]
+    })
+    .await;
+    put(&network.members[1], "after the leader gave up").await;
+    let height = network.members[1].channel().ledger().height();
+    for at in peers {
+        let channel = network.members[at].channel();
+        eventually("both go on", || channel.ledger().height() == height).await;
+        same(&network.members[1], &network.members[at]);
+    }
+    assert_eq!(leaders(&network, &peers), [other]);
+}
