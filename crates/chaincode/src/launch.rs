@@ -5,7 +5,7 @@ use crate::shim::ShimStream;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -81,6 +81,21 @@ impl Launches {
         let _ = ready.clone().now_or_never();
         launches.insert(ccid.to_owned(), ready);
         true
+    }
+
+    /// The names of those that are not in `used`.
+    pub(crate) fn names_without<T>(&self, used: &BTreeMap<String, T>) -> Vec<String> {
+        let launches = self.launches.lock();
+        let names = launches.keys().filter(|name| !used.contains_key(*name));
+        names.cloned().collect()
+    }
+
+    /// Ends the stream of a chaincode, if it has one, and forgets it.
+    pub(crate) fn end(&self, ccid: &str) {
+        let launch = self.launches.lock().remove(ccid);
+        if let Some(Ok(stream)) = launch.as_ref().and_then(Shared::peek) {
+            stream.terminate();
+        }
     }
 
     /// Ends all streams, and launches under way; none begins any more.

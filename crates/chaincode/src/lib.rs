@@ -15,6 +15,7 @@
 
 mod builder;
 mod credentials;
+mod custody;
 mod error;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

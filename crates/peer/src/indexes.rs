@@ -1,4 +1,5 @@
-//! Keeping the JSON indexes of a channel's chaincodes as their packages declare them.
+//! Keeping the JSON indexes of a channel's chaincodes as their packages declare them, and the
+//! chaincodes running that are there to be called.
 
 use std::sync::{Arc, Weak};
 
@@ -8,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 use crate::channel::PeerChannel;
 
 /// Declares the indexes of a channel's chaincodes now, and again whenever a definition or what is
-/// installed may have changed, until `stop`. Building them reads the whole state of a chaincode, so
+/// installed may have changed, until `stop`; likewise starts and ends launched chaincodes. Building
+/// indexes reads the whole state of a chaincode, so
 /// it goes on beside commits; a query that comes before an index is complete does without it.
 pub(crate) async fn keep(channel: Arc<PeerChannel>, host: Weak<Host>, stop: CancellationToken) {
     let mut defined = channel.subscribe_definitions();
@@ -19,6 +21,7 @@ pub(crate) async fn keep(channel: Arc<PeerChannel>, host: Weak<Host>, stop: Canc
         let Some(host) = host.upgrade() else {
             return;
         };
+        host.keep_launched();
         let name = channel.name().to_owned();
         let declared = tokio::task::spawn_blocking(move || host.declare_indexes(&name)).await;
         let error = match declared {

@@ -37,10 +37,11 @@ before(async () => {
 
 after(() => Promise.all([go.close(), js.close()]));
 
-test('nothing runs before it is called, and then one process at each peer', async () => {
-    assert.deepEqual(processes(go.packageId), []);
+test('what is committed is started at every peer, before anybody calls it', async () => {
+    for (const { packageId } of [go, js]) {
+        await eventually(() => assert.equal(processes(packageId).length, network.organizations.length));
+    }
     await go.ready();
-    assert.equal(processes(go.packageId).length, network.organizations.length);
 });
 
 for (const { what, run: play } of scenarios) {
@@ -94,6 +95,65 @@ test('a peer that comes back runs what it had built, and nothing outlives a peer
     assert.deepEqual(built(), before);
     assert.equal(builds('hospital'), counted);
 });
+
+test('another package takes the place of the first, whose processes end', async () => {
+    const next = new Launched('go', 'everything', go.name, golang(
+        contracts, 'everything', `next_${run}`, path.join(languages, 'META-INF'),
+    ));
+    const collections = ['--collections', path.join(languages, 'collections.json')];
+    await next.deploy([...collections, '--upgrade', '--version', '2.0']);
+    try {
+        assert.notEqual(next.packageId, go.packageId);
+        await eventually(async () => assert.equal(await next.evaluate('get', 'kept'), 'it is'));
+        await eventually(() => assert.equal(processes(next.packageId).length, network.organizations.length));
+        // Calls that were under way have had the time that a call may take.
+        await eventually(() => assert.deepEqual(processes(go.packageId), []), 400);
+    } finally {
+        await next.close();
+    }
+});
+
+test('a consortium may be described by connection profiles', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'profiles-'));
+    try {
+        const profiles = network.organizations.flatMap((member) => {
+            const file = path.join(folder, `${member.name}.json`);
+            writeFileSync(file, JSON.stringify(profile(member)));
+            return ['--profile', file];
+        });
+        const deploy = (...options) => consilium(
+            'contract', 'deploy', ...options, '--contract', 'kv', '--policy', "OR('HospitalMSP.peer')", `profiled-${run}`,
+        );
+        await assert.rejects(deploy(...profiles), /--channel/);
+        assert.match(await deploy(...profiles, '--channel', network.channel), /is defined on channel health, sequence 1/);
+        await consilium('invoke', '--network', dir, `profiled-${run}`, 'put', 'a', '1');
+        await assert.rejects(deploy(...profiles, '--channel', 'nowhere'));
+    } finally {
+        rmSync(folder, { recursive: true });
+    }
+});
+
+// As Fabric's SDKs have it.
+function profile({ name, msp_id: mspid, domain, ports }) {
+    const admin = path.join(dir, 'organizations', domain, 'users', `Admin@${domain}`);
+    const only = (part) => ({ path: path.join(admin, 'msp', part, readdirSync(path.join(admin, 'msp', part))[0]) });
+    return {
+        name: `${name}-profile`,
+        version: '1.0.0',
+        client: {
+            organization: name,
+            tlsCerts: { client: { key: { path: path.join(admin, 'tls', 'client.key') }, cert: { path: path.join(admin, 'tls', 'client.crt') } } },
+        },
+        organizations: { [name]: { mspid, peers: [`peer0.${domain}`], adminPrivateKey: only('keystore'), signedCert: only('signcerts') } },
+        peers: {
+            [`peer0.${domain}`]: {
+                url: `grpcs://localhost:${ports.peer}`,
+                tlsCACerts: { pem: readFileSync(path.join(admin, 'tls', 'ca.crt'), 'utf8') },
+                grpcOptions: { 'ssl-target-name-override': 'localhost' },
+            },
+        },
+    };
+}
 
 test('the commands of docs/contracts.md package, deploy and call a contract', () => {
     const docs = readFileSync(path.join(root, 'docs', 'contracts.md'), 'utf8');

@@ -5,11 +5,17 @@ use crate::site::{
 };
 use crate::support::service::{Service, register};
 use crate::support::{ORG1, ORG2, ask, definition};
+use consilium_chaincode::Credentials;
 use std::fs;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 const SOURCE: &[(&str, &str)] = &[("src/main.x", "code")];
+
+fn credentials() -> Arc<Credentials> {
+    Credentials::new("127.0.0.1").unwrap()
+}
 
 fn runner() -> Builders {
     Builders::new().with("b", &[ALL, COPY, WAIT])
@@ -34,7 +40,13 @@ async fn deployed(builders: &Builders) -> Site {
 }
 
 async fn deploy(site: &Site) {
-    let id = site.consortium.install(&package("x", SOURCE));
+    let file = package("x", SOURCE);
+    let mut id = String::new();
+    for peer in &site.consortium.peers {
+        // Some tests have installed it before.
+        let _ = peer.host.install(&file);
+        id = peer.host.installed()[0].id.clone();
+    }
     for peer in [ORG1, ORG2] {
         let definition = definition("cc", 1, "1.0");
         site.consortium.approve(peer, &definition, &id).await;
@@ -192,8 +204,7 @@ async fn a_process_that_ends_or_never_registers_is_a_launch_that_failed() {
         ),
     ] {
         let builders = Builders::new().with("b", &[ALL, COPY, ("run", run)]);
-        let credentials = consilium_chaincode::Credentials::new("127.0.0.1").unwrap();
-        let site = Site::with(&builders, Some(credentials), |mut options| {
+        let site = Site::with(&builders, Some(credentials()), |mut options| {
             options.launch.startup_timeout = Duration::from_secs(patience);
             options
         })
@@ -247,4 +258,49 @@ async fn a_build_that_was_lost_is_made_again_when_it_is_called() {
     launched(&site, &builders).await;
     assert_eq!(builders.lines("builds").len(), 3);
     site.consortium.peers[ORG1].host.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_be_called_is_started_ahead_and_what_cannot_is_ended_after_its_calls() {
+    let builders = runner();
+    let site = Site::with(&builders, Some(credentials()), |mut options| {
+        options.execute_timeout = Duration::from_millis(300);
+        options
+    })
+    .await;
+    let host = site.consortium.peers[ORG1].host.clone();
+    let first = site.consortium.install(&package("x", SOURCE));
+    host.keep_launched();
+    deploy(&site).await;
+    assert!(builders.lines("pids").is_empty(), "installed is not enough");
+    host.keep_launched();
+    let told = Launched::next(&builders).await;
+    assert_eq!(told.chaincode_id, first);
+    let stream = told.register().await;
+    assert_eq!(said(&site, &["get", "a"]).await.as_deref(), Ok(""));
+    host.keep_launched();
+    assert_eq!(builders.lines("pids").len(), 1, "once is enough");
+
+    // The next sequence is another package's.
+    let second = site
+        .consortium
+        .install(&package("x", &[("src/main.x", "other")]));
+    let next = definition("cc", 2, "2.0");
+    for peer in [ORG1, ORG2] {
+        site.consortium.approve(peer, &next, &second).await;
+    }
+    let asked = crate::support::ask_lifecycle("CommitChaincodeDefinition", &next.commit());
+    site.consortium.submit(&[ORG1, ORG2], &asked).await;
+    host.keep_launched();
+    let told = Launched::next(&builders).await;
+    assert_eq!(told.chaincode_id, second);
+    let _second = told.register().await;
+    stream.await.unwrap();
+    let pids = builders.lines("pids");
+    eventually("the end of the first", || {
+        (!is_listed(&pids[0])).then_some(())
+    })
+    .await;
+    assert!(lives(&pids[1]));
+    host.shutdown().await;
 }
