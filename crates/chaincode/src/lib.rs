@@ -48,8 +48,8 @@ pub use host::{Execution, Host};
 pub use install::{InstallError, InstalledPackage};
 pub use options::{Endpoint, HostOptions, LaunchOptions};
 pub use package::{
-    Connection, ConnectionError, ConnectionTls, IN_PROCESS_TYPE, Package, PackageError,
-    PackageMetadata, Program, ProgramError, SERVICE_TYPE,
+    Connection, ConnectionError, ConnectionTls, IN_PROCESS_TYPE, Language, Package, PackageError,
+    PackageMetadata, Program, ProgramError, SERVICE_TYPE, SourceFile, package_source,
 };
 pub use register::Registrar;
 pub use support::PeerSupport;

@@ -4,38 +4,20 @@ use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use consilium_msp::Signer;
-use consilium_proto::{
-    common, lifecycle,
-    protos::{self, endorser_client::EndorserClient},
-};
+use consilium_proto::{common, lifecycle, protos};
 use consilium_protocol::{envelope, proposal};
-use consilium_transport::MAX_MESSAGE;
 use prost::Message;
 use tonic::transport::Channel;
 
-use crate::{Call, ClientError, Committed, Gateway, Step};
-
-/// A chaincode definition as an organization approves it.
-#[derive(Clone, Debug, Default)]
-pub struct ApprovedDefinition {
-    /// Chaincode name.
-    pub name: String,
-    /// Version text.
-    pub version: String,
-    /// 1 for the first definition, then one more each time.
-    pub sequence: i64,
-    /// Encoded `protos.ApplicationPolicy`; empty means the channel's default endorsement policy.
-    pub policy: Bytes,
-    /// Private data collections.
-    pub collections: Option<protos::CollectionConfigPackage>,
-    /// Whether the chaincode must be initialized before use.
-    pub init_required: bool,
-}
+use crate::{
+    ApprovedDefinition, Call, ClientError, Committed, Endorser, Gateway, LIFECYCLE,
+    definition::lifecycle_args,
+};
 
 /// Sends proposals to one peer under an administrator's identity.
 #[derive(Clone)]
 pub struct Admin {
-    endorser: EndorserClient<Channel>,
+    endorser: Endorser,
     connection: Channel,
     signer: Arc<dyn Signer>,
 }
@@ -44,9 +26,7 @@ impl Admin {
     /// Uses `connection` to the peer.
     pub fn new(connection: Channel, signer: Arc<dyn Signer>) -> Self {
         Self {
-            endorser: EndorserClient::new(connection.clone())
-                .max_decoding_message_size(MAX_MESSAGE)
-                .max_encoding_message_size(MAX_MESSAGE),
+            endorser: Endorser::new(connection.clone()),
             connection,
             signer,
         }
@@ -74,13 +54,7 @@ impl Admin {
             },
             self.signer.as_ref(),
         )?;
-        let response = self
-            .endorser
-            .clone()
-            .process_proposal(signed)
-            .await
-            .map_err(|status| ClientError::refused(Step::Proposal, &status))?
-            .into_inner();
+        let response = self.endorser.process(signed).await?;
         let answer = response.response.unwrap_or_default();
         if !(200..400).contains(&answer.status) {
             return Err(ClientError::Proposal {
@@ -122,6 +96,29 @@ impl Admin {
         decode(self.query("", "cscc", args).await?)
     }
 
+    /// The channels that the peer has joined.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub async fn channels(&self) -> Result<Vec<String>, ClientError> {
+        let args = vec![Bytes::from_static(b"GetChannels")];
+        let answer: protos::ChannelQueryResponse = decode(self.query("", "cscc", args).await?)?;
+        let channels = answer.channels.into_iter();
+        Ok(channels.map(|channel| channel.channel_id).collect())
+    }
+
+    /// The configuration of a channel that is in force at the peer.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub async fn channel_config(&self, channel: &str) -> Result<common::Config, ClientError> {
+        let args = vec![
+            Bytes::from_static(b"GetChannelConfig"),
+            Bytes::copy_from_slice(channel.as_bytes()),
+        ];
+        decode(self.query("", "cscc", args).await?)
+    }
+
     /// Height and hashes of the peer's copy of a channel.
     ///
     /// # Errors
@@ -147,18 +144,6 @@ impl Admin {
         decode(self.query(channel, "qscc", args).await?)
     }
 
-    /// The channel's configuration that the peer has in force.
-    ///
-    /// # Errors
-    /// As [`Self::query`].
-    pub async fn channel_config(&self, channel: &str) -> Result<common::Config, ClientError> {
-        let args = vec![
-            Bytes::from_static(b"GetChannelConfig"),
-            Bytes::copy_from_slice(channel.as_bytes()),
-        ];
-        decode(self.query(channel, "cscc", args).await?)
-    }
-
     /// Installs a chaincode package and returns its id.
     ///
     /// # Errors
@@ -168,7 +153,7 @@ impl Admin {
             chaincode_install_package: package,
         };
         let answer = self
-            .query("", "_lifecycle", lifecycle_args("InstallChaincode", &args))
+            .query("", LIFECYCLE, lifecycle_args("InstallChaincode", &args))
             .await?;
         let result: lifecycle::InstallChaincodeResult = decode(answer)?;
         Ok(result.package_id)
@@ -206,32 +191,10 @@ impl Admin {
         definition: &ApprovedDefinition,
         package_id: &str,
     ) -> Result<Committed, ClientError> {
-        let source = if package_id.is_empty() {
-            lifecycle::chaincode_source::Type::Unavailable(
-                lifecycle::chaincode_source::Unavailable {},
-            )
-        } else {
-            lifecycle::chaincode_source::Type::LocalPackage(lifecycle::chaincode_source::Local {
-                package_id: package_id.to_owned(),
-            })
-        };
-        let args = lifecycle::ApproveChaincodeDefinitionForMyOrgArgs {
-            sequence: definition.sequence,
-            name: definition.name.clone(),
-            version: definition.version.clone(),
-            endorsement_plugin: String::new(),
-            validation_plugin: String::new(),
-            validation_parameter: definition.policy.clone(),
-            collections: definition.collections.clone(),
-            init_required: definition.init_required,
-            source: Some(lifecycle::ChaincodeSource {
-                r#type: Some(source),
-            }),
-        };
         self.gateway(channel)
             .submit(Call {
-                chaincode: "_lifecycle".into(),
-                args: lifecycle_args("ApproveChaincodeDefinitionForMyOrg", &args),
+                chaincode: LIFECYCLE.into(),
+                args: definition.approval(package_id),
                 organizations: vec![self.signer.msp_id().to_owned()],
                 ..Call::default()
             })
@@ -248,20 +211,10 @@ impl Admin {
         definition: &ApprovedDefinition,
         organizations: &[String],
     ) -> Result<Committed, ClientError> {
-        let args = lifecycle::CommitChaincodeDefinitionArgs {
-            sequence: definition.sequence,
-            name: definition.name.clone(),
-            version: definition.version.clone(),
-            endorsement_plugin: String::new(),
-            validation_plugin: String::new(),
-            validation_parameter: definition.policy.clone(),
-            collections: definition.collections.clone(),
-            init_required: definition.init_required,
-        };
         self.gateway(channel)
             .submit(Call {
-                chaincode: "_lifecycle".into(),
-                args: lifecycle_args("CommitChaincodeDefinition", &args),
+                chaincode: LIFECYCLE.into(),
+                args: definition.commit(),
                 organizations: organizations.to_vec(),
                 ..Call::default()
             })
@@ -294,7 +247,7 @@ impl Admin {
             name: name.to_owned(),
         };
         let args = lifecycle_args("QueryChaincodeDefinition", &args);
-        match self.query(channel, "_lifecycle", args).await {
+        match self.query(channel, LIFECYCLE, args).await {
             Ok(answer) => {
                 let result: lifecycle::QueryChaincodeDefinitionResult = decode(answer)?;
                 Ok(Some(ApprovedDefinition {
@@ -304,6 +257,8 @@ impl Admin {
                     policy: result.validation_parameter,
                     collections: result.collections,
                     init_required: result.init_required,
+                    endorsement_plugin: result.endorsement_plugin,
+                    validation_plugin: result.validation_plugin,
                 }))
             }
             Err(ClientError::Proposal { status: 404, .. }) => Ok(None),
@@ -316,13 +271,6 @@ impl Admin {
     pub fn gateway(&self, channel: &str) -> Gateway {
         Gateway::new(self.connection.clone(), self.signer.clone(), channel)
     }
-}
-
-fn lifecycle_args(function: &str, args: &impl Message) -> Vec<Bytes> {
-    vec![
-        Bytes::copy_from_slice(function.as_bytes()),
-        args.encode_to_vec().into(),
-    ]
 }
 
 fn decode<M: Message + Default>(bytes: Bytes) -> Result<M, ClientError> {

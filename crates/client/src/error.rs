@@ -1,6 +1,6 @@
 //! What can go wrong between an application and the network.
 
-use consilium_proto::{gateway::ErrorDetail, google, protos::TxValidationCode};
+use consilium_proto::{common::Status, gateway::ErrorDetail, google, protos::TxValidationCode};
 use prost::Message;
 
 /// The step of a transaction that failed.
@@ -20,6 +20,12 @@ pub enum Step {
     Proposal,
     /// `protos.Snapshot`
     Snapshot,
+    /// `discovery.Discovery/Discover`
+    Discover,
+    /// `protos.Deliver` and `orderer.AtomicBroadcast/Deliver`
+    Deliver,
+    /// `orderer.AtomicBroadcast/Broadcast`
+    Broadcast,
 }
 
 /// Failure of a call, with what the node said.
@@ -55,6 +61,17 @@ pub enum ClientError {
         /// Its message.
         message: String,
     },
+    /// The orderer did not take an envelope.
+    #[error("the orderer answered {}: {info}", status.as_str_name())]
+    NotOrdered {
+        /// The orderer's status.
+        status: Status,
+        /// Its words.
+        info: String,
+    },
+    /// A node ended a stream of blocks with a status.
+    #[error("the node answered {} instead of a block", .0.as_str_name())]
+    NotDelivered(Status),
     /// Signing failed.
     #[error("cannot sign: {0}")]
     Sign(#[from] consilium_msp::SignError),

@@ -5,11 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    bench::BenchArgs,
-    call::CallArgs,
-    events::EventsArgs,
-    ledger::LedgerCommand,
-    peer::{channel::ChannelCommand, snapshot::SnapshotCommand},
+    bench::BenchArgs, call::CallArgs, discover::DiscoverArgs, events::EventsArgs,
+    ledger::LedgerCommand, peer::PeerArgs,
 };
 use crate::contract::ContractCommand;
 
@@ -34,6 +31,24 @@ pub struct Cli {
     pub command: Command,
 }
 
+/// This program under the name of Fabric's `peer`.
+#[derive(Debug, Parser)]
+#[command(name = "peer", max_term_width = 100)]
+pub struct PeerCli {
+    /// What to do.
+    #[command(flatten)]
+    pub peer: PeerArgs,
+}
+
+/// This program under the name of Fabric's `discover`.
+#[derive(Debug, Parser)]
+#[command(name = "discover", max_term_width = 100)]
+pub struct DiscoverCli {
+    /// What to do.
+    #[command(flatten)]
+    pub discover: DiscoverArgs,
+}
+
 /// Subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -43,9 +58,10 @@ pub enum Command {
     /// Run an ordering node.
     #[command(subcommand)]
     Orderer(OrdererCommand),
-    /// Run a peer, or have one do something.
-    #[command(subcommand)]
-    Peer(PeerCommand),
+    /// Run a peer, or have one do something, as with Fabric's `peer`.
+    Peer(PeerArgs),
+    /// Ask a peer who belongs to a channel and who endorses, as with Fabric's `discover`.
+    Discover(DiscoverArgs),
     /// Verify a peer's ledgers, and repair them while the peer is down.
     #[command(subcommand)]
     Ledger(LedgerCommand),
@@ -124,23 +140,6 @@ pub enum OrdererCommand {
     /// Start the node.
     #[command(after_help = "Example:\n  consilium orderer start --config ./orderer.yaml")]
     Start(NodeStart),
-}
-
-/// `consilium peer`.
-#[derive(Debug, Subcommand)]
-pub enum PeerCommand {
-    /// Start the node.
-    #[command(after_help = "\
-Examples:
-  consilium peer start --config ./core.yaml
-  consilium peer start --peer-chaincodedev      chaincode registers by itself, see docs/contracts.md")]
-    Start(PeerStart),
-    /// Operate a channel: joinbysnapshot, joinbysnapshotstatus.
-    #[command(subcommand)]
-    Channel(ChannelCommand),
-    /// Manage snapshot requests: submitrequest, cancelrequest, listpending.
-    #[command(subcommand)]
-    Snapshot(SnapshotCommand),
 }
 
 /// Arguments of `start` of an orderer or a peer.

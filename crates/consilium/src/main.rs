@@ -9,6 +9,7 @@ mod cli;
 mod commands;
 mod config;
 mod contract;
+mod definition;
 mod demo;
 mod network;
 mod node;
@@ -16,46 +17,65 @@ mod operations;
 mod progress;
 mod telemetry;
 
+use std::{ffi::OsStr, path::Path, process::ExitCode};
+
 use clap::Parser;
-use cli::{CaCommand, Cli, Command, NetworkCommand, OrdererCommand, PeerCommand};
+use cli::{CaCommand, Cli, Command, DiscoverCli, NetworkCommand, OrdererCommand, PeerCli};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() -> std::process::ExitCode {
+fn main() -> ExitCode {
     end_quietly_on_closed_pipe();
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return explain(&error),
-    };
     consilium_transport::install_crypto_provider();
-    let run = async move {
-        match cli.command {
-            Command::Ca(CaCommand::Start(args)) => node::ca::start(args).await,
-            Command::Orderer(OrdererCommand::Start(args)) => node::orderer::start(args).await,
-            Command::Peer(PeerCommand::Start(args)) => node::peer::start(args).await,
-            Command::Peer(PeerCommand::Channel(command)) => {
-                commands::peer::channel::run(command).await
-            }
-            Command::Peer(PeerCommand::Snapshot(command)) => {
-                commands::peer::snapshot::run(command).await
-            }
-            Command::Ledger(command) => commands::ledger::run(command).await,
-            Command::Contract(command) => contract::run(command).await,
-            Command::Network(NetworkCommand::Up(args)) => network::up(args).await.map(drop),
-            Command::Network(NetworkCommand::Down(args)) => network::down(&args),
-            Command::Network(NetworkCommand::Status(args)) => network::status(&args).await,
-            Command::Network(NetworkCommand::Deploy(args)) => network::deploy(&args).await,
-            Command::Network(NetworkCommand::AddOrg(args)) => {
-                network::add_organization(&args).await
-            }
-            Command::Invoke(args) => commands::call::invoke(args).await,
-            Command::Query(args) => commands::call::query(args).await,
-            Command::Events(args) => commands::events::run(args).await,
-            Command::Bench(args) => commands::bench::run(args).await,
-            Command::Demo(args) => demo::run(args).await,
-        }
-    };
+    let name = std::env::args_os().next().unwrap_or_default();
+    if is_called(&name, "peer") {
+        return match PeerCli::try_parse() {
+            Ok(cli) => run(execute(Command::Peer(cli.peer))),
+            Err(error) => commands::peer::explain(&error),
+        };
+    }
+    if is_called(&name, "discover") {
+        return match DiscoverCli::try_parse() {
+            Ok(cli) => run(execute(Command::Discover(cli.discover))),
+            Err(error) => commands::discover::explain(&error),
+        };
+    }
+    match Cli::try_parse() {
+        Ok(cli) => run(execute(cli.command)),
+        Err(error) => explain(&error),
+    }
+}
+
+/// Whether this program was started under the name of one of Fabric's, by a link for instance.
+fn is_called(name: &OsStr, tool: &str) -> bool {
+    Path::new(name).file_stem() == Some(OsStr::new(tool))
+}
+
+async fn execute(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Ca(CaCommand::Start(args)) => node::ca::start(args).await,
+        Command::Orderer(OrdererCommand::Start(args)) => node::orderer::start(args).await,
+        Command::Peer(args) => commands::peer::run(args).await,
+        // It tells by itself what fails, as Fabric's does.
+        Command::Discover(args) => return Ok(commands::discover::run(args).await),
+        Command::Ledger(command) => commands::ledger::run(command).await,
+        Command::Contract(command) => contract::run(command).await,
+        Command::Network(NetworkCommand::Up(args)) => network::up(args).await.map(drop),
+        Command::Network(NetworkCommand::Down(args)) => network::down(&args),
+        Command::Network(NetworkCommand::Status(args)) => network::status(&args).await,
+        Command::Network(NetworkCommand::Deploy(args)) => network::deploy(&args).await,
+        Command::Network(NetworkCommand::AddOrg(args)) => network::add_organization(&args).await,
+        Command::Invoke(args) => commands::call::invoke(args).await,
+        Command::Query(args) => commands::call::query(args).await,
+        Command::Events(args) => commands::events::run(args).await,
+        Command::Bench(args) => commands::bench::run(args).await,
+        Command::Demo(args) => demo::run(args).await,
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run(command: impl Future<Output = anyhow::Result<ExitCode>>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -63,30 +83,32 @@ fn main() -> std::process::ExitCode {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("Error: cannot start the runtime: {error}");
-            return std::process::ExitCode::FAILURE;
+            return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run) {
-        Ok(()) => std::process::ExitCode::SUCCESS,
+    match runtime.block_on(command) {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("Error: {error:#}");
-            std::process::ExitCode::FAILURE
+            ExitCode::FAILURE
         }
     }
 }
 
 /// Prints what is wrong with the command line, or the help that was asked for.
-fn explain(error: &clap::Error) -> std::process::ExitCode {
+fn explain(error: &clap::Error) -> ExitCode {
+    let command = std::env::args_os().nth(1).unwrap_or_default();
+    if command == "peer" {
+        return commands::peer::explain(error);
+    }
+    if command == "discover" {
+        return commands::discover::explain(error);
+    }
     // Nobody is there to be told of a closed output.
     let _ = error.print();
-    // Scripts know Fabric's `peer` to fail with 1, whatever is wrong.
-    let is_peer = std::env::args_os()
-        .nth(1)
-        .is_some_and(|name| name == "peer");
     match error.exit_code() {
-        0 => std::process::ExitCode::SUCCESS,
-        _ if is_peer => std::process::ExitCode::FAILURE,
-        _ => std::process::ExitCode::from(2),
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::from(2),
     }
 }
 

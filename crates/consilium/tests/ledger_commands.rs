@@ -64,6 +64,22 @@ impl Data {
             .expect("the program starts")
     }
 
+    /// The same by `peer node`, under the name `peer`, with the folder in the environment.
+    fn peer_node(&self, arguments: &[&str]) -> Output {
+        let peer = self.path().join("peer");
+        if !peer.exists() {
+            std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_consilium"), &peer).expect("a link");
+        }
+        Command::new(peer)
+            .arg("node")
+            .args(arguments)
+            .current_dir(self.path())
+            .env_remove("FABRIC_CFG_PATH")
+            .env("CORE_PEER_FILESYSTEMPATH", self.path())
+            .output()
+            .expect("the program starts")
+    }
+
     /// Runs a command that succeeds; gives what it says.
     fn done(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
@@ -180,6 +196,50 @@ fn what_cannot_be_done_is_refused_with_the_reason_and_leaves_everything() {
     // Not a use of the program: 2, as everywhere.
     let output = data.run(&["rollback", "-c", CHANNEL]);
     assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn peer_node_does_the_same_with_fabrics_names_flags_and_environment() {
+    let data = Data::new();
+    let last = data.blocks - 1;
+    let done = |arguments: &[&str]| {
+        let output = data.peer_node(arguments);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {errors}");
+        String::from_utf8(output.stdout).expect("a text") + &errors
+    };
+    assert!(done(&["rebuild-dbs"]).contains(&format!("rebuilt up to block {last}\n")));
+    done(&["rollback", "-c", CHANNEL, "-b", "2"]);
+    assert_eq!(data.height(), 3);
+    done(&["reset"]);
+    assert_eq!(data.height(), 1);
+    done(&["pause", "--channelID", CHANNEL]);
+    assert!(data.channel().join("paused").exists());
+    done(&["resume", "-c", CHANNEL]);
+    assert!(!data.channel().join("paused").exists());
+    assert!(done(&["upgrade-dbs"]).contains("nothing to upgrade"));
+    done(&["unjoin", "-c", CHANNEL]);
+    assert!(!data.channel().exists());
+
+    for (arguments, reason) in [
+        (&["rollback"][..], "Error: Must supply channel ID\n"),
+        (&["pause"], "Error: Must supply channel ID\n"),
+        (&["resume"], "Error: Must supply channel ID\n"),
+        (&["unjoin"], "Error: Must supply channel ID\n"),
+        (
+            &["unjoin", "-c", "nothing"],
+            "Error: ledgerID [nothing] does not exist\n",
+        ),
+        (
+            &["reset", "--nonsense"],
+            "Error: unknown flag: --nonsense\n",
+        ),
+    ] {
+        let output = data.peer_node(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(error.starts_with(reason), "{arguments:?}: {error}");
+    }
 }
 
 #[test]

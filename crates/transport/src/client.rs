@@ -1,14 +1,16 @@
 //! The TLS side of a client: whom it trusts and the certificate it shows.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rustls::ClientConfig;
 use rustls::client::Resumption;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{ServerName, UnixTime};
 use rustls::sign::SingleCertAndKey;
+use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 
 use crate::identity::{TlsError, TlsIdentity, anchors, describe};
 
@@ -18,6 +20,18 @@ pub struct ClientTls {
     parts: Mutex<(Option<TlsIdentity>, Vec<Bytes>)>,
     config: ArcSwap<ClientConfig>,
     server_name: Option<ServerName<'static>>,
+    clock_behind: Duration,
+}
+
+/// How a client departs from checking servers by the name that was dialled and the time that it is.
+#[derive(Debug, Clone, Default)]
+pub struct ClientTlsOptions {
+    /// The name in servers' certificates, whatever address was dialled: Fabric's
+    /// `--tls-server-name`/`ssl-target-name-override`.
+    pub server_name: Option<String>,
+    /// How far back the clock is set that validity of servers' certificates is judged by: Fabric's
+    /// `--tlsHandshakeTimeShift`.
+    pub clock_behind: Duration,
 }
 
 impl ClientTls {
@@ -28,11 +42,11 @@ impl ClientTls {
     /// # Errors
     /// If the TLS library refuses the combination.
     pub fn new(identity: Option<TlsIdentity>, roots: &[Bytes]) -> Result<Arc<Self>, TlsError> {
-        Self::build(identity, roots, None)
+        Self::with(identity, roots, ClientTlsOptions::default())
     }
 
     /// As [`ClientTls::new`], but servers are checked against `server_name` whatever address was
-    /// dialled: Fabric's `--tls-server-name`/`ssl-target-name-override`.
+    /// dialled.
     ///
     /// # Errors
     /// As [`ClientTls::new`], and if `server_name` is neither a DNS name nor an IP address.
@@ -41,23 +55,33 @@ impl ClientTls {
         roots: &[Bytes],
         server_name: &str,
     ) -> Result<Arc<Self>, TlsError> {
-        let name =
-            ServerName::try_from(server_name.to_owned()).map_err(|_| TlsError::Configuration {
-                reason: format!("{server_name:?} is not a host name"),
-            })?;
-        Self::build(identity, roots, Some(name))
+        let options = ClientTlsOptions {
+            server_name: Some(server_name.to_owned()),
+            ..ClientTlsOptions::default()
+        };
+        Self::with(identity, roots, options)
     }
 
-    fn build(
+    /// As [`ClientTls::new`], with options.
+    ///
+    /// # Errors
+    /// As [`ClientTls::new`], and if the server's name is neither a DNS name nor an IP address.
+    pub fn with(
         identity: Option<TlsIdentity>,
         roots: &[Bytes],
-        server_name: Option<ServerName<'static>>,
+        options: ClientTlsOptions,
     ) -> Result<Arc<Self>, TlsError> {
-        let config = configuration(identity.as_ref(), roots)?;
+        let server_name = options.server_name.map(|name| {
+            ServerName::try_from(name.clone()).map_err(|_| TlsError::Configuration {
+                reason: format!("{name:?} is not a host name"),
+            })
+        });
+        let config = configuration(identity.as_ref(), roots, options.clock_behind)?;
         Ok(Arc::new(Self {
             parts: Mutex::new((identity, roots.to_vec())),
             config: ArcSwap::from(config),
-            server_name,
+            server_name: server_name.transpose()?,
+            clock_behind: options.clock_behind,
         }))
     }
 
@@ -70,7 +94,7 @@ impl ClientTls {
         if parts.1 == roots {
             return Ok(());
         }
-        let config = configuration(parts.0.as_ref(), roots)?;
+        let config = configuration(parts.0.as_ref(), roots, self.clock_behind)?;
         parts.1 = roots.to_vec();
         self.config.store(config);
         Ok(())
@@ -82,7 +106,7 @@ impl ClientTls {
     /// As [`ClientTls::new`]; the old identity then stays.
     pub fn set_identity(&self, identity: Option<TlsIdentity>) -> Result<(), TlsError> {
         let mut parts = self.parts.lock();
-        let config = configuration(identity.as_ref(), &parts.1)?;
+        let config = configuration(identity.as_ref(), &parts.1, self.clock_behind)?;
         parts.0 = identity;
         self.config.store(config);
         Ok(())
@@ -105,8 +129,10 @@ impl ClientTls {
 fn configuration(
     identity: Option<&TlsIdentity>,
     roots: &[Bytes],
+    clock_behind: Duration,
 ) -> Result<Arc<ClientConfig>, TlsError> {
-    let builder = ClientConfig::builder_with_provider(crate::provider())
+    let clock = Arc::new(ClockBehind(clock_behind));
+    let builder = ClientConfig::builder_with_details(crate::provider(), clock)
         .with_safe_default_protocol_versions()
         .map_err(|error| TlsError::Configuration {
             reason: describe(&error),
@@ -120,4 +146,16 @@ fn configuration(
     config.alpn_protocols = vec![b"h2".to_vec()];
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
+}
+
+/// The system's clock, set back.
+#[derive(Debug)]
+struct ClockBehind(Duration);
+
+impl TimeProvider for ClockBehind {
+    fn current_time(&self) -> Option<UnixTime> {
+        let now = DefaultTimeProvider.current_time()?.as_secs();
+        let shown = now.saturating_sub(self.0.as_secs());
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(shown)))
+    }
 }

@@ -37,7 +37,7 @@ pub use channel::{
     CONNECT_TIMEOUT, ChannelPool, ConnectError, Keepalive, causes, connect, connect_lazy,
     connect_once,
 };
-pub use client::ClientTls;
+pub use client::{ClientTls, ClientTlsOptions};
 pub use connection::{
     Connection, ConnectionInfo, HANDSHAKE_TIMEOUT, Incoming, client_certificate, incoming, listen,
     remote_address,

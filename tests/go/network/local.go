@@ -114,7 +114,7 @@ func (n *Network) Leader(t testing.TB) Organization {
 	var leader Organization
 	Eventually(t, "an orderer leads", func() error {
 		for _, member := range n.Organizations {
-			if n.leads(member) {
+			if n.ordererLeads(member) {
 				leader = member
 				return nil
 			}
@@ -124,7 +124,7 @@ func (n *Network) Leader(t testing.TB) Organization {
 	return leader
 }
 
-func (n *Network) leads(member Organization) bool {
+func (n *Network) ordererLeads(member Organization) bool {
 	asking := http.Client{Timeout: 2 * time.Second}
 	answer, err := asking.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", member.Ports.OrdererOperations))
 	if err != nil {

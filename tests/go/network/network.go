@@ -86,6 +86,10 @@ type Terminal struct {
 	Org     Organization
 	Address string
 	config  string
+	// Folder of other programs than Fabric's.
+	programs string
+	// Besides those that say who and where.
+	variables []string
 }
 
 // Admin is the administrator of org before its peer of ours.
@@ -133,6 +137,8 @@ func (c *Terminal) Orderer() []string {
 		"--cafile", filepath.Join(user, "tls", "ca.crt"), "--clientauth",
 		"--certfile", filepath.Join(user, "tls", "client.crt"),
 		"--keyfile", filepath.Join(user, "tls", "client.key"),
+		// The usual three seconds are short on a machine that builds meanwhile.
+		"--connTimeout", "30s",
 	}
 }
 
@@ -141,8 +147,8 @@ func (c *Terminal) Try(t testing.TB, args ...string) (string, string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	defer cancel()
-	command := exec.CommandContext(ctx, filepath.Join(programs, "peer"), args...)
-	command.Env = c.environment()
+	command := exec.CommandContext(ctx, c.program("peer"), args...)
+	command.Env = append(c.environment(), c.variables...)
 	var out, errors bytes.Buffer
 	command.Stdout, command.Stderr = &out, &errors
 	err := command.Run()

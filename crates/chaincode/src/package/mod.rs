@@ -9,8 +9,10 @@
 mod archive;
 mod connection;
 mod layout;
+mod source;
 
 pub use connection::{Connection, ConnectionError, ConnectionTls};
+pub use source::{Language, SourceFile, package_source};
 
 use archive::{ArchiveError, Limits};
 use bytes::Bytes;
@@ -37,6 +39,9 @@ pub enum PackageError {
     /// The label cannot be part of a file name.
     #[error(transparent)]
     Label(#[from] NameError),
+    /// Source code cannot be packaged.
+    #[error("{0}")]
+    Source(String),
 }
 
 impl From<ArchiveError> for PackageError {
@@ -263,7 +268,10 @@ pub fn package_in_process(label: &str, contract: &str) -> Result<Vec<u8>, Packag
     let file = ContractFile {
         contract: contract.to_owned(),
     };
-    package(label, IN_PROCESS_TYPE, &[("contract.json", &json(&file))])
+    package(
+        &described(label, IN_PROCESS_TYPE),
+        &[("contract.json", &json(&file))],
+    )
 }
 
 /// A package that runs the chaincode service at `connection`.
@@ -272,8 +280,7 @@ pub fn package_in_process(label: &str, contract: &str) -> Result<Vec<u8>, Packag
 /// [`PackageError::Label`] for a label that no peer would take.
 pub fn package_service(label: &str, connection: &Connection) -> Result<Vec<u8>, PackageError> {
     package(
-        label,
-        SERVICE_TYPE,
+        &described(label, SERVICE_TYPE),
         &[("connection.json", &connection.to_json())],
     )
 }
@@ -299,19 +306,22 @@ pub fn package_service_with(
         }
         code.push((name, content));
     }
-    package(label, SERVICE_TYPE, &code)
+    package(&described(label, SERVICE_TYPE), &code)
 }
 
-fn package(label: &str, kind: &str, code: &[(&str, &[u8])]) -> Result<Vec<u8>, PackageError> {
-    names::validate_label(label)?;
-    let metadata = PackageMetadata {
+fn described(label: &str, kind: &str) -> PackageMetadata {
+    PackageMetadata {
         path: String::new(),
         kind: kind.to_owned(),
         label: label.to_owned(),
-    };
+    }
+}
+
+fn package(metadata: &PackageMetadata, code: &[(&str, &[u8])]) -> Result<Vec<u8>, PackageError> {
+    names::validate_label(&metadata.label)?;
     let failed = |error: std::io::Error| PackageError::Archive(error.to_string());
     let code = archive::write(code).map_err(failed)?;
-    let files: [(&str, &[u8]); 2] = [("metadata.json", &json(&metadata)), ("code.tar.gz", &code)];
+    let files: [(&str, &[u8]); 2] = [("metadata.json", &json(metadata)), ("code.tar.gz", &code)];
     archive::write(&files).map_err(failed)
 }
 

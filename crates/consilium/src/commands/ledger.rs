@@ -62,6 +62,16 @@ pub struct PeerData {
     data: Option<PathBuf>,
 }
 
+impl PeerData {
+    /// The peer with that data folder.
+    pub fn of(data: PathBuf) -> Self {
+        Self {
+            config: None,
+            data: Some(data),
+        }
+    }
+}
+
 /// A peer and maybe a channel.
 #[derive(Debug, Args)]
 pub struct MaybeChannel {
@@ -70,6 +80,16 @@ pub struct MaybeChannel {
     /// Channel; all if none is named.
     #[arg(short, long, visible_alias = "channelID")]
     channel: Option<String>,
+}
+
+impl MaybeChannel {
+    /// All channels of a peer.
+    pub fn all(peer: PeerData) -> Self {
+        Self {
+            peer,
+            channel: None,
+        }
+    }
 }
 
 /// A peer and a channel.
@@ -82,6 +102,13 @@ pub struct OneChannel {
     channel: String,
 }
 
+impl OneChannel {
+    /// A channel of a peer.
+    pub fn new(peer: PeerData, channel: String) -> Self {
+        Self { peer, channel }
+    }
+}
+
 /// Arguments of `rollback`.
 #[derive(Debug, Args)]
 pub struct Rollback {
@@ -90,6 +117,13 @@ pub struct Rollback {
     /// The block that becomes the last one.
     #[arg(short, long, visible_alias = "blockNumber")]
     block: u64,
+}
+
+impl Rollback {
+    /// Back to `block`.
+    pub fn new(of: OneChannel, block: u64) -> Self {
+        Self { of, block }
+    }
 }
 
 /// Runs a subcommand.

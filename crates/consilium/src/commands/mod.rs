@@ -3,6 +3,8 @@
 pub mod bench;
 pub mod call;
 pub mod connect;
+pub mod discover;
 pub mod events;
+pub mod golang;
 pub mod ledger;
 pub mod peer;

@@ -14,7 +14,8 @@ use consilium_client::ApprovedDefinition;
 
 use crate::{
     cli::Program,
-    network::{Network, application_policy, collections_of, metadata_files},
+    definition,
+    network::{Network, metadata_files},
     progress::Steps,
 };
 pub use consortium::Consortium;
@@ -86,7 +87,10 @@ pub async fn deploy(consortium: &Consortium, program: &Program) -> anyhow::Resul
     let name = &program.name;
     let channel = &consortium.channel;
     let package = package(program)?;
-    let collections = program.collections.as_deref().map(collections_of);
+    let collections = program
+        .collections
+        .as_deref()
+        .map(definition::collections_of);
     let collections = collections.transpose()?;
     let admin = &consortium.first()?.admin;
     let sequence = match admin.committed_sequence(channel, name).await? {
@@ -101,9 +105,10 @@ pub async fn deploy(consortium: &Consortium, program: &Program) -> anyhow::Resul
         name: name.clone(),
         version: program.version.clone(),
         sequence,
-        policy: application_policy(&program.policy)?,
+        policy: definition::signature_policy(&program.policy)?,
         collections,
         init_required: program.init_required,
+        ..ApprovedDefinition::default()
     };
     let package_id = match &package {
         Some(package) => Package::parse(package)?.id,

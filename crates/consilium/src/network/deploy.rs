@@ -7,12 +7,10 @@ use anyhow::Context;
 use bytes::Bytes;
 use consilium_chaincode::lifecycle;
 use consilium_client::ApprovedDefinition;
-use consilium_msp::dsl;
-use consilium_proto::protos;
-use prost::Message;
 
 use crate::{
     contract::{Consortium, Rollout, roll_out},
+    definition,
     progress::Steps,
 };
 
@@ -47,7 +45,7 @@ pub async fn contract(
             name: name.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             sequence: 1,
-            policy: application_policy(policy)?,
+            policy: definition::signature_policy(policy)?,
             ..ApprovedDefinition::default()
         },
         package_id: lifecycle::package_id(name, &package),
@@ -81,27 +79,4 @@ pub fn metadata_files(folder: &Path) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
     // Equal folders give equal packages.
     files.sort();
     Ok(files)
-}
-
-/// The private data collections that a file describes.
-///
-/// # Errors
-/// It cannot be read, or does not describe collections.
-pub fn collections_of(file: &Path) -> anyhow::Result<protos::CollectionConfigPackage> {
-    let json = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let parsed = super::collections::parse(&json);
-    parsed.with_context(|| format!("{}", file.display()))
-}
-
-/// An endorsement policy in the form that a definition holds.
-///
-/// # Errors
-/// The text is not a policy.
-pub fn application_policy(text: &str) -> anyhow::Result<Bytes> {
-    let envelope = dsl::parse(text).with_context(|| format!("`{text}` is not a policy"))?;
-    Ok(protos::ApplicationPolicy {
-        r#type: Some(protos::application_policy::Type::SignaturePolicy(envelope)),
-    }
-    .encode_to_vec()
-    .into())
 }

@@ -1,7 +1,6 @@
 //! A consortium on one machine, as separate processes: `consilium network up|down|status`.
 
 mod add;
-mod collections;
 mod deploy;
 mod enroll;
 mod files;
@@ -22,7 +21,7 @@ use crate::{
     progress::Steps,
 };
 pub use add::add_organization;
-pub use deploy::{application_policy, collections_of, metadata_files};
+pub use deploy::metadata_files;
 pub use enroll::Registrar;
 pub use plan::{Network, Organization};
 pub use process::Process;

@@ -1,7 +1,7 @@
 //! Who is let in, who is trusted, and what changes while running.
 
 use super::*;
-use crate::{ChannelPool, TlsError, check_roots, connect_lazy};
+use crate::{ChannelPool, ClientTlsOptions, TlsError, check_roots, connect_lazy};
 
 #[tokio::test]
 async fn both_sides_prove_themselves_under_mutual_tls() {
@@ -116,6 +116,27 @@ async fn a_server_may_be_checked_against_another_name_than_the_one_dialled() {
         "nobody"
     );
     assert!(ClientTls::with_server_name(None, &roots, "not a name").is_err());
+}
+
+#[tokio::test]
+async fn a_client_whose_clock_is_set_back_takes_a_certificate_that_has_expired_since() {
+    let authority = Authority::new("root");
+    let identity = authority.issue(&["127.0.0.1"], Validity::Past);
+    let server = Server::start(Some(server_tls(identity, ClientAuth::None, &[]))).await;
+    let now = std::time::SystemTime::now();
+    let since = now.duration_since(std::time::UNIX_EPOCH).unwrap();
+    let in_2020 = Duration::from_secs(1_590_000_000);
+    for (clock_behind, taken) in [(Duration::ZERO, false), (since - in_2020, true)] {
+        let options = ClientTlsOptions {
+            clock_behind,
+            ..ClientTlsOptions::default()
+        };
+        let tls = ClientTls::with(None, &[authority.root()], options).unwrap();
+        // Later configurations keep the clock.
+        tls.set_identity(Some(authority.local())).unwrap();
+        let answer = call(&server.endpoint(), Some(tls)).await;
+        assert_eq!(answer.is_ok(), taken, "{answer:?}");
+    }
 }
 
 #[tokio::test]

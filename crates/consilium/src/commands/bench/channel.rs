@@ -17,7 +17,7 @@ use consilium_protocol::{
 };
 use prost::Message;
 
-use crate::network::application_policy;
+use crate::definition::signature_policy;
 
 /// The channel.
 pub const CHANNEL: &str = "bench";
@@ -122,7 +122,7 @@ impl Channel {
         };
         let validation = lifecycle::ChaincodeValidationInfo {
             validation_plugin: "vscc".to_owned(),
-            validation_parameter: application_policy(POLICY)?,
+            validation_parameter: signature_policy(POLICY)?,
         };
         let collections = protos::CollectionConfigPackage::default();
         let fields = [

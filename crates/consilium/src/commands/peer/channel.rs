@@ -1,20 +1,79 @@
 //! `consilium peer channel`. fabric: internal/peer/channel
 
+mod blocks;
+mod config;
+
+use std::path::{Path, PathBuf};
+
 use anyhow::Context;
+use bytes::Bytes;
 use clap::{Args, Subcommand};
 use consilium_client::{Admin, ClientError};
 
-use super::{Environment, rpc};
+use super::{Environment, Rest, bad_response, orderer::OrdererArgs, rpc};
+use crate::commands::golang;
 
-/// Subcommands. `CORE_*` variables and core.yaml in FABRIC_CFG_PATH say which peer is meant.
+/// Operate a channel. `CORE_*` variables and core.yaml in FABRIC_CFG_PATH say which peer is meant.
+#[derive(Debug, Args)]
+pub struct ChannelCommand {
+    #[command(flatten)]
+    orderer: OrdererArgs,
+    #[command(subcommand)]
+    command: Subcommands,
+}
+
 #[derive(Debug, Subcommand)]
-pub enum ChannelCommand {
+enum Subcommands {
+    /// Fetch a specified block, writing it to a file.
+    #[command(after_help = "\
+Examples:
+  consilium peer channel fetch newest -c health
+  consilium peer channel fetch config config.block -c health -o localhost:7050 --tls --cafile tls/ca.crt")]
+    Fetch(blocks::FetchArgs),
+    /// Get blockchain information of a specified channel.
+    #[command(name = "getinfo")]
+    GetInfo(InfoArgs),
+    /// Joins the peer to a channel.
+    Join(JoinArgs),
     /// Joins the peer to a channel by the specified snapshot.
     #[command(name = "joinbysnapshot")]
     JoinBySnapshot(JoinBySnapshot),
     /// Query if joinbysnapshot is running for any channel.
     #[command(name = "joinbysnapshotstatus")]
-    JoinBySnapshotStatus(Nothing),
+    JoinBySnapshotStatus(Rest),
+    /// List of channels peer has joined.
+    List(Rest),
+    /// Signs the supplied configtx update file in place on the filesystem.
+    #[command(name = "signconfigtx")]
+    SignConfigTx(config::SignArgs),
+    /// Signs and sends the supplied configtx update file to the channel.
+    Update(config::UpdateArgs),
+}
+
+/// Arguments of `join`.
+#[derive(Debug, Args)]
+struct JoinArgs {
+    /// Path to file containing genesis block.
+    #[arg(short = 'b', long = "blockpath", value_name = "FILE")]
+    block: Option<PathBuf>,
+    #[command(flatten)]
+    _rest: Rest,
+}
+
+/// Arguments of `getinfo`.
+#[derive(Debug, Args)]
+struct InfoArgs {
+    /// The channel.
+    #[arg(
+        short = 'c',
+        long = "channelID",
+        default_value = "",
+        hide_default_value = true,
+        value_name = "CHANNEL"
+    )]
+    channel: String,
+    #[command(flatten)]
+    _rest: Rest,
 }
 
 /// Arguments of `joinbysnapshot`.
@@ -28,59 +87,123 @@ pub struct JoinBySnapshot {
         value_name = "FOLDER"
     )]
     snapshot: String,
-}
-
-/// No arguments.
-#[derive(Debug, Args)]
-pub struct Nothing {
-    #[arg(hide = true)]
-    trailing: Vec<String>,
+    #[command(flatten)]
+    _rest: Rest,
 }
 
 /// Runs a subcommand.
 ///
 /// # Errors
-/// With Fabric's texts: what is missing, or what the peer answered.
+/// With Fabric's texts: what is missing, or what the peer or an orderer answered.
 pub async fn run(command: ChannelCommand) -> anyhow::Result<()> {
+    let ChannelCommand { orderer, command } = command;
     let environment = Environment::load()?;
+    // An identity is needed for all of them, and told of first.
     let signer = environment.signer()?;
-    match &command {
-        ChannelCommand::JoinBySnapshot(args) => anyhow::ensure!(
-            !args.snapshot.is_empty(),
-            "the required parameter 'snapshotpath' is empty. Rerun the command with --snapshotpath flag"
-        ),
-        ChannelCommand::JoinBySnapshotStatus(args) => anyhow::ensure!(
-            args.trailing.is_empty(),
-            "trailing args detected: [{}]",
-            args.trailing.join(" ")
-        ),
-    }
-    let connection = environment
-        .connect("endorser", None)
-        .await
-        .context("error getting endorser client for channel")?;
-    let admin = Admin::new(connection, signer);
     match command {
-        ChannelCommand::JoinBySnapshot(args) => {
+        Subcommands::Fetch(args) => blocks::fetch(&environment, signer, &orderer, &args).await,
+        Subcommands::SignConfigTx(args) => config::sign_file(signer.as_ref(), &args),
+        Subcommands::Update(args) => {
+            config::update(&environment, signer.as_ref(), &orderer, &args).await
+        }
+        Subcommands::GetInfo(args) => {
+            anyhow::ensure!(!args.channel.is_empty(), "Must supply channel ID");
+            info(&peer(&environment).await?, &args.channel).await
+        }
+        Subcommands::Join(args) => {
+            let file = args.block.unwrap_or_default();
+            anyhow::ensure!(
+                !file.as_os_str().is_empty(),
+                "Must supply genesis block path"
+            );
+            join(&environment, &file).await
+        }
+        Subcommands::JoinBySnapshot(args) => {
+            anyhow::ensure!(
+                !args.snapshot.is_empty(),
+                "the required parameter 'snapshotpath' is empty. Rerun the command with --snapshotpath flag"
+            );
+            let admin = peer(&environment).await?;
             let begun = admin.join_by_snapshot(&args.snapshot).await;
             begun.map_err(|error| anyhow::anyhow!(join_failed(&error)))?;
             eprintln!("Successfully submitted proposal to join channel");
             eprintln!(
                 "The joinbysnapshot operation is in progress. Use \"peer channel joinbysnapshotstatus\" to check the status."
             );
+            Ok(())
         }
-        ChannelCommand::JoinBySnapshotStatus(_) => {
-            let status = admin.join_by_snapshot_status().await;
-            let status = status.map_err(|error| anyhow::anyhow!(query_failed(&error)))?;
-            if status.in_progress {
-                println!(
-                    "A joinbysnapshot operation is in progress for snapshot at {}",
-                    status.bootstrapping_snapshot_dir
-                );
-            } else {
-                println!("No joinbysnapshot operation is in progress");
+        Subcommands::JoinBySnapshotStatus(args) => {
+            args.refuse()?;
+            snapshot_status(&peer(&environment).await?).await
+        }
+        Subcommands::List(args) => {
+            args.refuse()?;
+            list(&peer(&environment).await?).await
+        }
+    }
+}
+
+/// The environment's own peer.
+async fn peer(environment: &Environment) -> anyhow::Result<Admin> {
+    let connected = environment.connect("endorser", None).await;
+    let connected = connected.context("error getting endorser client for channel")?;
+    Ok(Admin::new(connected.channel, environment.signer()?))
+}
+
+async fn join(environment: &Environment, file: &Path) -> anyhow::Result<()> {
+    let block = golang::read_file(file)
+        .map_err(|error| anyhow::anyhow!("genesis block file not found {error}"))?;
+    let joined = peer(environment).await?.join(block.into()).await;
+    joined.map_err(|error| anyhow::anyhow!(join_failed(&error)))?;
+    eprintln!("Successfully submitted proposal to join channel");
+    Ok(())
+}
+
+async fn info(admin: &Admin, channel: &str) -> anyhow::Result<()> {
+    let args = vec![
+        Bytes::from_static(b"GetChainInfo"),
+        Bytes::copy_from_slice(channel.as_bytes()),
+    ];
+    // A call that concerns the peer, as in Fabric: so `qscc` itself says that it has no such channel.
+    let answer = admin
+        .query("", "qscc", args)
+        .await
+        .map_err(|error| match error {
+            ClientError::Proposal { status, message } => {
+                anyhow::anyhow!("received bad response, status {status}: {message}")
             }
+            error => anyhow::anyhow!("failed sending proposal: {}", rpc(&error)),
+        })?;
+    let json =
+        golang::json("common.BlockchainInfo", &answer).context("cannot read qscc response")?;
+    println!("Blockchain info: {json}");
+    Ok(())
+}
+
+async fn list(admin: &Admin) -> anyhow::Result<()> {
+    let channels = admin.channels().await.map_err(|error| match error {
+        ClientError::Proposal { status, message } => {
+            anyhow::anyhow!("Received bad response, status {status}: {message}")
         }
+        error => anyhow::anyhow!("Failed sending proposal, got {}", rpc(&error)),
+    })?;
+    println!("Channels peers has joined: ");
+    for channel in channels {
+        println!("{channel}");
+    }
+    Ok(())
+}
+
+async fn snapshot_status(admin: &Admin) -> anyhow::Result<()> {
+    let status = admin.join_by_snapshot_status().await;
+    let status = status.map_err(|error| anyhow::anyhow!(query_failed(&error)))?;
+    if status.in_progress {
+        println!(
+            "A joinbysnapshot operation is in progress for snapshot at {}",
+            status.bootstrapping_snapshot_dir
+        );
+    } else {
+        println!("No joinbysnapshot operation is in progress");
     }
     Ok(())
 }
@@ -89,7 +212,7 @@ pub async fn run(command: ChannelCommand) -> anyhow::Result<()> {
 fn join_failed(error: &ClientError) -> String {
     match error {
         ClientError::Proposal { status, message } => {
-            format!("proposal failed (err: bad proposal response {status}: {message})")
+            format!("proposal failed (err: {})", bad_response(*status, message))
         }
         error => format!("proposal failed (err: {})", rpc(error)),
     }

@@ -12,16 +12,37 @@ use std::{
 use anyhow::Context;
 use bytes::Bytes;
 use consilium_msp::Signer;
-use consilium_transport::{ClientTls, TlsIdentity};
+use consilium_transport::{ClientTls, ClientTlsOptions, TlsIdentity};
 use serde_json::Value;
 use tonic::transport::Channel;
 
-use crate::commands::connect;
+use super::flags;
+use crate::commands::{connect, golang};
 
 /// `peer.client.connTimeout`, unless configured.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const CONFIG_FILE: &str = "core.yaml";
 const SYSTEM_FOLDER: &str = "/etc/hyperledger/fabric";
+
+/// A connection that stands.
+pub struct Connected {
+    /// Whom we speak to.
+    pub address: String,
+    /// The connection.
+    pub channel: Channel,
+    /// SHA-256 of the client certificate on it; empty without one.
+    pub tls_hash: Bytes,
+}
+
+/// What TLS takes for one connection.
+pub struct TlsFiles {
+    /// Roots of the server's certificate, in PEM.
+    pub roots: Vec<u8>,
+    /// The client's own, where the server asks for one.
+    pub identity: Option<TlsIdentity>,
+    /// Other names and times.
+    pub options: ClientTlsOptions,
+}
 
 /// Settings of a command, looked up key by key.
 #[derive(Debug, Default)]
@@ -59,8 +80,9 @@ impl Environment {
                 let file = folder.join(CONFIG_FILE);
                 anyhow::ensure!(
                     file.is_file(),
-                    "Fatal error when initializing core config : Could not find config file. \
-                     Please make sure that FABRIC_CFG_PATH is set to a path which contains {CONFIG_FILE}"
+                    "Fatal error when initializing core config : error when reading core config file: \
+                     Config File \"core\" Not Found in \"[{}]\"",
+                    folder.display()
                 );
                 Some(file)
             }
@@ -103,17 +125,25 @@ impl Environment {
 
     /// A setting that is on or off; what is neither counts as off.
     pub fn is_on(&self, key: &str) -> bool {
-        matches!(
-            self.text(key).as_str(),
-            "1" | "t" | "T" | "true" | "TRUE" | "True"
-        )
+        flags::switch(&self.text(key)).unwrap_or(false)
+    }
+
+    /// A length of time; `None` if nobody sets it, or sets none.
+    fn time(&self, key: &str) -> Option<Duration> {
+        let time = flags::length_of_time(&self.text(key)).ok();
+        time.filter(|time| !time.is_zero())
     }
 
     /// A setting that names a file or folder, relative to that of `core.yaml`; `None` if nobody sets it.
-    fn path(&self, key: &str) -> Option<PathBuf> {
+    pub fn path(&self, key: &str) -> Option<PathBuf> {
         let text = self.text(key);
+        (!text.is_empty()).then(|| self.beside(Path::new(&text)))
+    }
+
+    /// A path as seen from the folder of `core.yaml`, where there is one.
+    pub fn beside(&self, path: &Path) -> PathBuf {
         let folder = self.file.as_deref().and_then(Path::parent);
-        (!text.is_empty()).then(|| folder.unwrap_or(Path::new("")).join(text))
+        folder.unwrap_or(Path::new("")).join(path)
     }
 
     /// The identity in `peer.mspConfigPath`.
@@ -125,7 +155,8 @@ impl Environment {
         let shown = folder.display();
         let about = std::fs::metadata(&folder).map_err(|error| {
             anyhow::anyhow!(
-                "Cannot run peer because cannot init crypto, specified path \"{shown}\" does not exist or cannot be accessed: {error}"
+                "Cannot run peer because cannot init crypto, specified path \"{shown}\" does not exist or cannot be accessed: {}",
+                golang::file_error("stat", &folder, &error)
             )
         })?;
         anyhow::ensure!(
@@ -144,6 +175,11 @@ impl Environment {
         })
     }
 
+    /// The address of the peer that is meant where no flag names one.
+    pub fn address(&self) -> String {
+        self.text("peer.address")
+    }
+
     /// Connects to `peer.address`, trusting `peer.tls.rootcert.file`; or to another peer, trusting
     /// the roots that go with it. `what` is the client's name in messages.
     ///
@@ -153,43 +189,53 @@ impl Environment {
         &self,
         what: &str,
         other: Option<(&str, &Path)>,
-    ) -> anyhow::Result<Channel> {
+    ) -> anyhow::Result<Connected> {
         let address = match other {
             Some((address, _)) => address.to_owned(),
-            None => self.text("peer.address"),
+            None => self.address(),
         };
         anyhow::ensure!(!address.is_empty(), "peer address must be set");
-        let tls = match self.is_on("peer.tls.enabled") {
-            true => Some(self.tls(other.map(|(_, roots)| roots))?),
-            false => None,
+        let tls = match (self.is_on("peer.tls.enabled"), other) {
+            (true, Some((_, roots))) => Some(self.tls_of(roots)?),
+            (true, None) => Some(self.tls().context("failed to load config for PeerClient")?),
+            (false, _) => None,
         };
-        let timeout = humantime::parse_duration(&self.text("peer.client.connTimeout"));
-        let timeout = timeout.ok().filter(|timeout| !timeout.is_zero());
-        let timeout = timeout.unwrap_or(CONNECT_TIMEOUT);
-        consilium_transport::connect(&address, tls, timeout)
-            .await
-            .with_context(|| format!("{what} client failed to connect to {address}"))
+        let timeout = self.time("peer.client.connTimeout");
+        dial(what, &address, tls, timeout.unwrap_or(CONNECT_TIMEOUT)).await
     }
 
-    fn tls(&self, roots: Option<&Path>) -> anyhow::Result<Arc<ClientTls>> {
-        let roots = match roots {
-            Some(path) if path.as_os_str().is_empty() => {
-                anyhow::bail!("tls root cert file must be set")
-            }
-            Some(path) => std::fs::read(path).with_context(|| {
-                format!("unable to load TLS root cert file from {}", path.display())
-            })?,
-            None => self.read(&["peer.tls.rootcert.file"])?,
-        };
+    /// For the environment's own peer.
+    fn tls(&self) -> anyhow::Result<TlsFiles> {
+        let roots = self.read(&["peer.tls.rootcert.file"])?;
+        let clock_behind = self.time("peer.tls.handshakeTimeShift");
+        self.tls_files(roots, clock_behind.unwrap_or_default())
+    }
+
+    /// For another peer, whose roots are in a file.
+    fn tls_of(&self, file: &Path) -> anyhow::Result<TlsFiles> {
+        anyhow::ensure!(
+            !file.as_os_str().is_empty(),
+            "tls root cert file must be set"
+        );
+        let roots = golang::read_file(file).with_context(|| {
+            format!("unable to load TLS root cert file from {}", file.display())
+        })?;
+        self.tls_files(roots, Duration::ZERO)
+    }
+
+    fn tls_files(&self, roots: Vec<u8>, clock_behind: Duration) -> anyhow::Result<TlsFiles> {
         let identity = match self.is_on("peer.tls.clientAuthRequired") {
             true => Some(self.client_identity()?),
             false => None,
         };
-        let roots = [Bytes::from(roots)];
         let name = self.text("peer.tls.serverhostoverride");
-        Ok(match name.is_empty() {
-            true => ClientTls::new(identity, &roots)?,
-            false => ClientTls::with_server_name(identity, &roots, &name)?,
+        Ok(TlsFiles {
+            roots,
+            identity,
+            options: ClientTlsOptions {
+                server_name: (!name.is_empty()).then_some(name),
+                clock_behind,
+            },
         })
     }
 
@@ -205,9 +251,38 @@ impl Environment {
         let first = keys.first().copied().unwrap_or_default();
         let path = keys.iter().find_map(|key| self.path(key));
         let path = path.with_context(|| format!("unable to load {first}: it is not set"))?;
-        std::fs::read(&path)
-            .with_context(|| format!("unable to load {first} from {}", path.display()))
+        golang::read_file(&path).with_context(|| format!("unable to load {first}"))
     }
+}
+
+/// Connects. `what` is the client's name in messages.
+///
+/// # Errors
+/// Nobody answers, or TLS fails.
+pub async fn dial(
+    what: &str,
+    address: &str,
+    tls: Option<TlsFiles>,
+    timeout: Duration,
+) -> anyhow::Result<Connected> {
+    let tls = match tls {
+        Some(files) => Some(ClientTls::with(
+            files.identity,
+            &[Bytes::from(files.roots)],
+            files.options,
+        )?),
+        None => None,
+    };
+    let hash = tls.as_ref().and_then(|tls| tls.identity_hash());
+    let channel = consilium_transport::connect(address, tls, timeout).await;
+    let channel = channel
+        .context("failed to create new connection")
+        .with_context(|| format!("{what} client failed to connect to {address}"))?;
+    Ok(Connected {
+        address: address.to_owned(),
+        channel,
+        tls_hash: hash.map_or_else(Bytes::new, |hash| Bytes::copy_from_slice(&hash)),
+    })
 }
 
 #[cfg(test)]

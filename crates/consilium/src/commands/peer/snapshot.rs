@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use consilium_client::{ClientError, Snapshots};
 
 use super::{Environment, rpc};
+use crate::commands::golang;
 
 /// Subcommands.
 #[derive(Debug, Subcommand)]
@@ -94,7 +95,7 @@ pub async fn run(command: SnapshotCommand) -> anyhow::Result<()> {
         .connect("snapshot", other)
         .await
         .context("failed to retrieve snapshot client")?;
-    let snapshots = Snapshots::new(connection, signer);
+    let snapshots = Snapshots::new(connection.channel, signer);
     let failed = |doing: &'static str| {
         move |error: ClientError| anyhow::anyhow!("failed to {doing}: {}", rpc(&error))
     };
@@ -114,26 +115,9 @@ pub async fn run(command: SnapshotCommand) -> anyhow::Result<()> {
             let pending = pending.map_err(failed("list pending requests"))?;
             println!(
                 "Successfully got pending snapshot requests: {}",
-                as_go_prints(&pending)
+                golang::list(&pending)
             );
         }
     }
     Ok(())
-}
-
-/// `[1000 5000]`
-fn as_go_prints(numbers: &[u64]) -> String {
-    let numbers: Vec<String> = numbers.iter().map(u64::to_string).collect();
-    format!("[{}]", numbers.join(" "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lists_read_as_go_prints_them() {
-        assert_eq!(as_go_prints(&[]), "[]");
-        assert_eq!(as_go_prints(&[1000, 5000]), "[1000 5000]");
-    }
 }

@@ -1,0 +1,223 @@
+//! JSON as Go's `encoding/json` makes it of protobuf's generated structs: fields in the order of their
+//! declaration under their names in the schema, empty ones left out, a oneof as an object with the
+//! name of its variant, enums as numbers.
+//!
+//! source: google.golang.org/protobuf: compiler/protogen (struct tags), encoding/json
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use prost_reflect::{DynamicMessage, FieldDescriptor, MapKey, ReflectMessage, Value};
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
+
+use super::{declared, dynamic};
+
+/// `json.Marshal` of a message of the type `name`.
+///
+/// # Errors
+/// The bytes are no such message.
+pub fn json(name: &str, encoded: &[u8]) -> anyhow::Result<String> {
+    written(&message(&dynamic(name, encoded)?), CompactFormatter)
+}
+
+/// `json.MarshalIndent` of a message of the type `name`, with tabs.
+///
+/// # Errors
+/// The bytes are no such message.
+pub fn json_indented(name: &str, encoded: &[u8]) -> anyhow::Result<String> {
+    indented(&message(&dynamic(name, encoded)?))
+}
+
+/// `json.MarshalIndent` of any value, with tabs.
+///
+/// # Errors
+/// It is no JSON, for instance by keys that are no text.
+pub fn indented(value: &impl Serialize) -> anyhow::Result<String> {
+    written(value, PrettyFormatter::with_indent(b"\t"))
+}
+
+/// A value whose objects keep the order of their fields.
+enum Json {
+    Null,
+    Bool(bool),
+    Signed(i64),
+    Unsigned(u64),
+    Float(f64),
+    Text(String),
+    Array(Vec<Json>),
+    Object(Vec<(String, Json)>),
+}
+
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_unit(),
+            Self::Bool(value) => serializer.serialize_bool(*value),
+            Self::Signed(value) => serializer.serialize_i64(*value),
+            Self::Unsigned(value) => serializer.serialize_u64(*value),
+            Self::Float(value) => serializer.serialize_f64(*value),
+            Self::Text(value) => serializer.serialize_str(value),
+            Self::Array(values) => values.serialize(serializer),
+            Self::Object(fields) => {
+                let mut map = serializer.serialize_map(Some(fields.len()))?;
+                for (name, value) in fields {
+                    map.serialize_entry(name, value)?;
+                }
+                map.end()
+            }
+        }
+    }
+}
+
+fn written(value: &impl Serialize, formatter: impl Formatter) -> anyhow::Result<String> {
+    let mut bytes = Vec::new();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
+    value.serialize(&mut serializer)?;
+    let text = String::from_utf8(bytes)?;
+    // Go writes these so that JSON may stand in HTML and JavaScript. Outside of strings JSON has none.
+    Ok([
+        ("<", "\\u003c"),
+        (">", "\\u003e"),
+        ("&", "\\u0026"),
+        ("\u{2028}", "\\u2028"),
+        ("\u{2029}", "\\u2029"),
+    ]
+    .iter()
+    .fold(text, |text, (character, escape)| {
+        text.replace(character, escape)
+    }))
+}
+
+fn message(of: &DynamicMessage) -> Json {
+    let mut fields = Vec::new();
+    for field in declared(&of.descriptor()) {
+        if let Some(oneof) = field.containing_oneof().filter(|one| !one.is_synthetic()) {
+            // One struct field stands for all variants, where the first is declared.
+            if oneof.fields().map(|field| field.number()).min() != Some(field.number()) {
+                continue;
+            }
+            let chosen = oneof.fields().find(|field| of.has_field(field));
+            let chosen = chosen.map_or(Json::Null, |field| {
+                let inner = value(&field, &of.get_field(&field));
+                Json::Object(vec![(capitalized(field.name()), inner)])
+            });
+            fields.push((capitalized(oneof.name()), chosen));
+        } else if of.has_field(&field) {
+            let inner = value(&field, &of.get_field(&field));
+            fields.push((field.name().to_owned(), inner));
+        }
+    }
+    Json::Object(fields)
+}
+
+fn value(field: &FieldDescriptor, of: &Value) -> Json {
+    match of {
+        Value::Bool(value) => Json::Bool(*value),
+        Value::I32(value) | Value::EnumNumber(value) => Json::Signed((*value).into()),
+        Value::I64(value) => Json::Signed(*value),
+        Value::U32(value) => Json::Unsigned((*value).into()),
+        Value::U64(value) => Json::Unsigned(*value),
+        Value::F32(value) => Json::Float((*value).into()),
+        Value::F64(value) => Json::Float(*value),
+        Value::String(value) => Json::Text(value.clone()),
+        Value::Bytes(value) => Json::Text(BASE64_STANDARD.encode(value)),
+        Value::Message(value) => message(value),
+        Value::List(values) => Json::Array(values.iter().map(|item| value(field, item)).collect()),
+        Value::Map(entries) => {
+            let mut fields: Vec<_> = entries
+                .iter()
+                .map(|(key, item)| (name_of(key), value(field, item)))
+                .collect();
+            fields.sort_by(|one, other| one.0.cmp(&other.0));
+            Json::Object(fields)
+        }
+    }
+}
+
+/// A map's key as a name.
+pub(super) fn name_of(key: &MapKey) -> String {
+    match key {
+        MapKey::Bool(key) => key.to_string(),
+        MapKey::I32(key) => key.to_string(),
+        MapKey::I64(key) => key.to_string(),
+        MapKey::U32(key) => key.to_string(),
+        MapKey::U64(key) => key.to_string(),
+        MapKey::String(key) => key.clone(),
+    }
+}
+
+/// `n_out_of` as the name of a Go field: `NOutOf`.
+fn capitalized(name: &str) -> String {
+    name.split('_')
+        .map(|word| {
+            let mut letters = word.chars();
+            let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+            first.into_iter().chain(letters).collect::<String>()
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use consilium_proto::{common, lifecycle, protos};
+    use prost::Message;
+
+    use super::*;
+
+    #[test]
+    fn a_chains_height_and_hashes_are_one_line() {
+        let info = common::BlockchainInfo {
+            height: 7,
+            current_block_hash: vec![1, 2, 3].into(),
+            previous_block_hash: vec![255].into(),
+            bootstrapping_snapshot_info: None,
+        };
+        assert_eq!(
+            json("common.BlockchainInfo", &info.encode_to_vec()).unwrap(),
+            r#"{"height":7,"currentBlockHash":"AQID","previousBlockHash":"/w=="}"#
+        );
+    }
+
+    #[test]
+    fn empty_fields_are_left_out_and_absent_oneofs_are_null() {
+        let approved = lifecycle::QueryApprovedChaincodeDefinitionResult {
+            sequence: 1,
+            version: "<1>".into(),
+            source: Some(lifecycle::ChaincodeSource { r#type: None }),
+            ..Default::default()
+        };
+        let name = "lifecycle.QueryApprovedChaincodeDefinitionResult";
+        assert_eq!(
+            json(name, &approved.encode_to_vec()).unwrap(),
+            r#"{"sequence":1,"version":"\u003c1\u003e","source":{"Type":null}}"#
+        );
+        assert_eq!(json_indented(name, &[]).unwrap(), "{}");
+    }
+
+    #[test]
+    fn oneofs_name_their_variant_and_maps_are_sorted() {
+        let policy = protos::ApplicationPolicy {
+            r#type: Some(protos::application_policy::Type::SignaturePolicy(
+                consilium_msp::dsl::parse("OR('A.peer')").unwrap(),
+            )),
+        };
+        assert_eq!(
+            json("protos.ApplicationPolicy", &policy.encode_to_vec()).unwrap(),
+            concat!(
+                r#"{"Type":{"SignaturePolicy":{"rule":{"Type":{"NOutOf":{"n":1,"rules":["#,
+                r#"{"Type":{"SignedBy":0}}]}}},"identities":[{"principal":"CgFBEAM="}]}}}"#
+            )
+        );
+        let readiness = lifecycle::CheckCommitReadinessResult {
+            approvals: [("B".to_owned(), false), ("A".to_owned(), true)].into(),
+            ..Default::default()
+        };
+        assert_eq!(
+            json_indented(
+                "lifecycle.CheckCommitReadinessResult",
+                &readiness.encode_to_vec()
+            )
+            .unwrap(),
+            "{\n\t\"approvals\": {\n\t\t\"A\": true,\n\t\t\"B\": false\n\t}\n}"
+        );
+    }
+}
