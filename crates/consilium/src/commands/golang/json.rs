@@ -5,7 +5,7 @@
 //! source: google.golang.org/protobuf: compiler/protogen (struct tags), encoding/json
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use prost_reflect::{DynamicMessage, FieldDescriptor, MapKey, ReflectMessage, Value};
+use prost_reflect::{DynamicMessage, MapKey, ReflectMessage, Value};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
@@ -97,19 +97,19 @@ fn message(of: &DynamicMessage) -> Json {
             }
             let chosen = oneof.fields().find(|field| of.has_field(field));
             let chosen = chosen.map_or(Json::Null, |field| {
-                let inner = value(&field, &of.get_field(&field));
+                let inner = value(&of.get_field(&field));
                 Json::Object(vec![(capitalized(field.name()), inner)])
             });
             fields.push((capitalized(oneof.name()), chosen));
         } else if of.has_field(&field) {
-            let inner = value(&field, &of.get_field(&field));
+            let inner = value(&of.get_field(&field));
             fields.push((field.name().to_owned(), inner));
         }
     }
     Json::Object(fields)
 }
 
-fn value(field: &FieldDescriptor, of: &Value) -> Json {
+fn value(of: &Value) -> Json {
     match of {
         Value::Bool(value) => Json::Bool(*value),
         Value::I32(value) | Value::EnumNumber(value) => Json::Signed((*value).into()),
@@ -121,11 +121,11 @@ fn value(field: &FieldDescriptor, of: &Value) -> Json {
         Value::String(value) => Json::Text(value.clone()),
         Value::Bytes(value) => Json::Text(BASE64_STANDARD.encode(value)),
         Value::Message(value) => message(value),
-        Value::List(values) => Json::Array(values.iter().map(|item| value(field, item)).collect()),
+        Value::List(values) => Json::Array(values.iter().map(value).collect()),
         Value::Map(entries) => {
             let mut fields: Vec<_> = entries
                 .iter()
-                .map(|(key, item)| (name_of(key), value(field, item)))
+                .map(|(key, item)| (name_of(key), value(item)))
                 .collect();
             fields.sort_by(|one, other| one.0.cmp(&other.0));
             Json::Object(fields)
