@@ -105,8 +105,9 @@ fn node() -> anyhow::Result<()> {
     })
 }
 
-/// Fabric's command line and a peer of Fabric's in one channel with ours, built from their source; an
-/// application on the gateway SDKs for Go and Java.
+/// Fabric's command line and a peer of Fabric's in one channel with ours, built from their source;
+/// applications on the gateway SDKs for Go and Java; in networks of their own, applications that go on
+/// while everything changes, and many listeners.
 fn fabric() -> anyhow::Result<()> {
     let programs = absolute("target/test/fabric")?;
     run(command(
