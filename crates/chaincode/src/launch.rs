@@ -14,6 +14,19 @@ use tokio::sync::watch;
 /// A launch that everybody waits for who needs the chaincode.
 type Launch = Shared<BoxFuture<'static, Result<Arc<ShimStream>, Arc<str>>>>;
 
+/// How a chaincode stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Nobody has asked for it yet.
+    NotStarted,
+    /// It is being dialled or started.
+    Starting,
+    /// Its stream is open.
+    Ready,
+    /// Its last start failed, or its stream has ended: the next call tries again.
+    Unavailable(String),
+}
+
 /// The chaincodes that this peer is, or is being, connected with, by the name they register under.
 pub(crate) struct Launches {
     launches: Mutex<HashMap<String, Launch>>,
@@ -81,6 +94,17 @@ impl Launches {
         let _ = ready.clone().now_or_never();
         launches.insert(ccid.to_owned(), ready);
         true
+    }
+
+    /// How a chaincode stands.
+    pub(crate) fn state(&self, ccid: &str) -> State {
+        match self.launches.lock().get(ccid).map(Shared::peek) {
+            None => State::NotStarted,
+            Some(None) => State::Starting,
+            Some(Some(Ok(stream))) if stream.is_open() => State::Ready,
+            Some(Some(Ok(_))) => State::Unavailable("its stream has ended".to_owned()),
+            Some(Some(Err(cause))) => State::Unavailable(cause.to_string()),
+        }
     }
 
     /// The names of those that are not in `used`.

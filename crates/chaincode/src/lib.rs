@@ -38,6 +38,7 @@ mod register;
 mod service;
 mod session;
 mod shim;
+mod standing;
 mod support;
 mod system;
 
@@ -52,4 +53,5 @@ pub use package::{
     PackageMetadata, Program, ProgramError, SERVICE_TYPE, SourceFile, package_source,
 };
 pub use register::Registrar;
+pub use standing::ChaincodeStanding;
 pub use support::PeerSupport;

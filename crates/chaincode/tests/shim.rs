@@ -652,9 +652,22 @@ async fn a_chaincode_that_hangs_is_given_up_and_the_next_call_works() {
     assert_eq!(service.connections(), 1);
 }
 
+/// How the only service stands at a peer, which knows its address.
+fn standing(consortium: &Consortium) -> (&'static str, Option<String>) {
+    let mut standings = consortium.peers[ORG1].host.standings();
+    assert_eq!(standings.len(), 1, "{standings:?}");
+    let service = standings.remove(0);
+    assert_eq!(service.runs, "service");
+    assert!(service.address.is_some(), "{service:?}");
+    (service.state, service.cause)
+}
+
 #[tokio::test]
 async fn a_chaincode_that_crashes_is_dialled_anew() {
     let (consortium, service) = with_everything().await;
+    assert_eq!(standing(&consortium), ("not started", None));
+    assert_eq!(said(&consortium, &["get", "a"]).await, "");
+    assert_eq!(standing(&consortium), ("ready", None));
     for _ in 0..3 {
         let failed = consortium
             .execute(ORG1, &ask("cc", &["crash"]))
@@ -666,7 +679,10 @@ async fn a_chaincode_that_crashes_is_dialled_anew() {
                 .ends_with("error sending: chaincode stream terminated"),
             "{failed}"
         );
+        let ended = "its stream has ended".to_owned();
+        assert_eq!(standing(&consortium), ("unavailable", Some(ended)));
         assert_eq!(said(&consortium, &["get", "a"]).await, "");
+        assert_eq!(standing(&consortium), ("ready", None));
     }
     assert_eq!(service.connections(), 4);
 }
@@ -721,6 +737,9 @@ async fn nobody_listening_and_wrong_names_are_launch_failures() {
         )),
         "{failed}"
     );
+    let (state, cause) = standing(&consortium);
+    assert_eq!(state, "unavailable");
+    assert!(failed.contains(&cause.expect("a cause")), "{failed}");
 
     let (consortium, service) = deployed(consortium, script(everything)).await;
     service.set_ccid("other:1");

@@ -168,7 +168,7 @@ pub async fn start(args: PeerStart) -> anyhow::Result<()> {
             metrics,
             log,
             health: check_of(&peer),
-            routes: state_route(&peer),
+            routes: state_route(&peer).merge(chaincodes_route(&peer)),
         };
         tokio::spawn(operations::serve(
             listener,
@@ -238,6 +238,24 @@ fn operations_tls(
     let roots = pems(file, "operations.tls.clientRootCAs.files", files)?;
     let tls = operations::server_tls(identity, tls.client_auth_required, &roots)?;
     Ok(Some(tls))
+}
+
+/// `GET /chaincodes`: the chaincodes of this peer, and whether they can be called.
+fn chaincodes_route(peer: &Arc<Peer>) -> Router {
+    let peer = peer.clone();
+    let answer = move || {
+        let standings = peer.host().standings().into_iter();
+        let shown: Vec<_> = standings
+            .map(|chaincode| {
+                serde_json::json!({
+                    "id": chaincode.id, "runs": chaincode.runs, "address": chaincode.address,
+                    "state": chaincode.state, "cause": chaincode.cause,
+                })
+            })
+            .collect();
+        Json(shown)
+    };
+    Router::new().route("/chaincodes", get(async move || answer()))
 }
 
 /// `GET /channels/{channel}/state`: height and fingerprint of the peer's state, so that operators can
