@@ -83,6 +83,6 @@ test('what cannot be deployed is refused with the reason', async () => {
     );
     const service = ['--service', `localhost:${await freePort()}`];
     await assert.rejects(deploy(...service, '--upgrade'), new RegExp(`refused-${run} is not defined on ${channelName}`));
-    await assert.rejects(deploy(...service, '--collections', '/nowhere.json'), /cannot read \/nowhere\.json/);
+    await assert.rejects(deploy(...service, '--collections', '/nowhere.json'), /could not read file '\/nowhere\.json'/);
     await assert.rejects(deploy('--metadata', '/nowhere'), /--metadata belongs to a service/);
 });
