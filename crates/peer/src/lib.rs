@@ -47,4 +47,4 @@ pub use options::{OrdererOverride, PeerOptions, ReconnectBackoff};
 pub use peer::{Peer, PeerError, SIGNATURES_REMEMBERED};
 pub use private::{DisseminationPolicy, PrivateOptions};
 pub use snapshots::SnapshotService;
-pub use verify::{CheckedBlock, VerifiedBlock, VerifyError, verify};
+pub use verify::{VerifiedBlock, VerifyError, verify};

@@ -4,11 +4,8 @@
 use consilium_proto::common::{self, BlockMetadataIndex};
 use consilium_protocol::{
     block::{self, BlockError},
-    config::ChannelConfig,
+    config::{ChannelConfig, ConfigError},
 };
-
-/// The policy that a block's signatures have to meet.
-const BLOCK_VALIDATION: &str = "/Channel/Orderer/BlockValidation";
 
 /// A block that passed [`verify`]: only such a block enters the pipeline.
 pub struct VerifiedBlock {
@@ -41,7 +38,7 @@ impl VerifiedBlock {
 
 /// A block that is whole and signed by the ordering service, as a configuration has it. Whether it
 /// continues the chain is not known before its turn.
-pub struct CheckedBlock {
+pub(crate) struct CheckedBlock {
     block: common::Block,
     number: u64,
     /// Sequence of the configuration.
@@ -53,7 +50,7 @@ impl CheckedBlock {
     ///
     /// # Errors
     /// The first thing that is wrong.
-    pub fn new(block: common::Block, config: &ChannelConfig) -> Result<Self, VerifyError> {
+    pub(crate) fn new(block: common::Block, config: &ChannelConfig) -> Result<Self, VerifyError> {
         let header = block.header.as_ref().ok_or(VerifyError::NoHeader)?;
         let number = header.number;
         block::check_structure(&block)
@@ -66,16 +63,11 @@ impl CheckedBlock {
         })
     }
 
-    /// Its number.
-    pub fn number(&self) -> u64 {
-        self.number
-    }
-
     /// Checks the rest now that it is its turn; the signatures again if the configuration has changed.
     ///
     /// # Errors
     /// The first thing that is wrong.
-    pub fn follow(
+    pub(crate) fn follow(
         self,
         expected: u64,
         previous: &[u8],
@@ -137,7 +129,7 @@ pub enum VerifyError {
         source: BlockError,
     },
     /// The ordering service did not sign it.
-    #[error("block [{number}] does not satisfy policy {BLOCK_VALIDATION}: {reason}")]
+    #[error("block [{number}] does not satisfy policy /Channel/Orderer/BlockValidation: {reason}")]
     Signature {
         /// Number of the block.
         number: u64,
@@ -186,15 +178,13 @@ fn check_signatures(
     number: u64,
     config: &ChannelConfig,
 ) -> Result<(), VerifyError> {
-    let signatures =
-        block::signatures(block).map_err(|source| VerifyError::Structure { number, source })?;
     config
-        .policies()
-        .policy(BLOCK_VALIDATION)
-        .evaluate(&signatures)
-        .map_err(|error| VerifyError::Signature {
-            number,
-            reason: error.to_string(),
-        })?;
-    Ok(())
+        .verify_block_signatures(block)
+        .map_err(|error| match error {
+            ConfigError::Block(source) => VerifyError::Structure { number, source },
+            error => VerifyError::Signature {
+                number,
+                reason: error.to_string(),
+            },
+        })
 }

@@ -8,6 +8,12 @@ use consilium_msp::{SignError, SignedData, Signer};
 use consilium_proto::common;
 use prost::Message;
 
+/// The largest SIGNATURES slot, and the most bytes that all its signatures cover, each on its own: what a
+/// signature covers is put together for it, so that many of them over a long value would take thousands
+/// of times the room of the block. A hundred orderers need a tenth of either.
+const LARGEST_SLOT: usize = 1024 * 1024;
+const MOST_COVERED: usize = 16 * 1024 * 1024;
+
 fn slot(block: &common::Block, slot: Slot) -> &Bytes {
     static EMPTY: Bytes = Bytes::new();
     block
@@ -141,7 +147,17 @@ pub enum BlockSignature {
 /// Everything that signs this block, in both forms. Nothing is verified.
 pub fn signature_parts(block: &common::Block) -> Result<Vec<BlockSignature>, BlockError> {
     let header = header_bytes(block.header.as_ref().ok_or(BlockError::NoHeader)?);
-    let metadata: common::Metadata = parse(block, "Metadata", slot(block, Slot::Signatures))?;
+    let encoded = slot(block, Slot::Signatures);
+    let too_large = || BlockError::Signatures(number(block));
+    if encoded.len() > LARGEST_SLOT {
+        return Err(too_large());
+    }
+    let metadata: common::Metadata = parse(block, "Metadata", encoded)?;
+    // The headers of the signatures are in the slot, and so bounded already.
+    let each = metadata.value.len() + header.len();
+    if metadata.signatures.len().saturating_mul(each) > MOST_COVERED {
+        return Err(too_large());
+    }
     let mut parts = Vec::with_capacity(metadata.signatures.len());
     for signature in metadata.signatures {
         let by_number =
@@ -175,17 +191,6 @@ pub fn signature_parts(block: &common::Block) -> Result<Vec<BlockSignature>, Blo
         });
     }
     Ok(parts)
-}
-
-/// The signatures by identities, for the policy `/Channel/Orderer/BlockValidation`.
-pub fn signatures(block: &common::Block) -> Result<Vec<SignedData>, BlockError> {
-    let parts = signature_parts(block)?.into_iter();
-    Ok(parts
-        .filter_map(|part| match part {
-            BlockSignature::Identity(signed) => Some(signed),
-            BlockSignature::Consenter { .. } => None,
-        })
-        .collect())
 }
 
 fn orderer_metadata(

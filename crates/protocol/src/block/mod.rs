@@ -7,8 +7,7 @@ mod structure;
 pub(crate) use metadata::leave_unsigned;
 pub use metadata::{
     BlockSignature, commit_hash, consenter_metadata, flags, last_config, set_commit_hash,
-    set_flags, sign, signature_parts, signatures, unwrap_consenter_metadata,
-    wrap_consenter_metadata,
+    set_flags, sign, signature_parts, unwrap_consenter_metadata, wrap_consenter_metadata,
 };
 pub use structure::{
     check_envelopes, check_structure, check_successor, config_envelope, is_config,
@@ -58,6 +57,9 @@ pub enum BlockError {
     /// The signed part of the metadata names no last config block.
     #[error("block [{0}] names no last config block")]
     NoLastConfig(u64),
+    /// More signatures, or more that each of them covers, than any ordering service makes.
+    #[error("block [{0}] has too many or too large signatures")]
+    Signatures(u64),
     /// Not a config block where one is needed.
     #[error("block is not a config block")]
     NotConfig,

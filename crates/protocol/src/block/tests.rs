@@ -182,6 +182,34 @@ fn blocks_from_before_1_4_1_have_their_last_config_in_its_own_slot() {
 }
 
 #[test]
+fn signatures_that_would_cover_far_more_bytes_than_the_block_has_are_refused() {
+    let count = |value: usize, signatures: usize| {
+        let mut block = new_block(9, Bytes::new(), vec![]);
+        let one = common::MetadataSignature {
+            signature_header: Bytes::from_static(b"\x0a\x01i"),
+            ..Default::default()
+        };
+        let metadata = common::Metadata {
+            value: vec![7; value].into(),
+            signatures: vec![one; signatures],
+        };
+        block.metadata.as_mut().unwrap().metadata[0] = metadata.encode_to_vec().into();
+        signature_parts(&block).map(|parts| parts.len())
+    };
+    let refused = Err(BlockError::Signatures(9));
+    for (value, signatures, expected) in [
+        (20_000, 300, Ok(300)),
+        (1000, 10_000, Ok(10_000)),
+        (20_000, 1000, refused.clone()),
+        // One signature, of which everybody would keep as much.
+        (2_000_000, 1, refused.clone()),
+        (0, 500_000, refused),
+    ] {
+        assert_eq!(count(value, signatures), expected, "{value} {signatures}");
+    }
+}
+
+#[test]
 fn raft_metadata_is_wrapped_once_more() {
     let raft = consilium_proto::etcdraft::BlockMetadata {
         consenter_ids: vec![1, 2, 3],
