@@ -225,7 +225,7 @@ mod tags {
     pub(super) const PAYLOAD: u32 = 2;
     /// `Payload.seq_num`, `DataUpdate.nonce`.
     pub(super) const NUMBER: u32 = 1;
-    /// `Payload.data`, of which there is one.
+    /// `Payload.data`.
     pub(super) const DATA: u32 = 2;
 }
 
@@ -260,10 +260,10 @@ fn check_large(payload: &[u8], is_awaited: impl FnOnce(Large) -> bool) -> Result
             return (size - sets <= ORDINARY).then_some(()).ok_or(too_large);
         }
         tags::DATA_MSG => {
-            if size - size_of_parts(content.bytes, tags::DATA)? > ORDINARY {
+            let (number, block) = last_block(content.bytes)?;
+            if size - block.len() > ORDINARY {
                 return Err(too_large);
             }
-            let number = last_number(content.bytes)?;
             Large::Block { channel, number }
         }
         tags::DATA_UPDATE => {
@@ -324,21 +324,24 @@ fn size_of_parts(message: &[u8], tag: u32) -> Result<usize, WireError> {
     Ok(size)
 }
 
-/// The number of a pushed block; the last one counts, as in decoding.
-fn last_number(message: &[u8]) -> Result<u64, WireError> {
-    let mut number = 0;
+/// A pushed block and its number. The last ones count, as in decoding; others before them would stay in
+/// memory as long as the block.
+fn last_block(message: &[u8]) -> Result<(u64, &[u8]), WireError> {
+    let (mut number, mut block) = (0, &[][..]);
     for inner in fields(message) {
         let inner = inner?;
         if inner.tag == tags::INNER {
             for field in fields(inner.bytes) {
                 let field = field?;
-                if field.tag == tags::NUMBER {
-                    number = field.number;
+                match field.tag {
+                    tags::NUMBER => number = field.number,
+                    tags::DATA => block = field.bytes,
+                    _ => {}
                 }
             }
         }
     }
-    Ok(number)
+    Ok((number, block))
 }
 
 /// The envelopes of an answer in several parts, none larger than others may be expected to read.
@@ -607,6 +610,41 @@ mod tests {
             assert_eq!(seen, large.map(|_| true), "{large:?}");
             assert!(open(&envelope).is_err(), "nobody asked for it");
         }
+    }
+
+    #[test]
+    fn a_large_message_does_not_stay_for_a_small_block_in_it() {
+        let pushed = |data: Vec<usize>| {
+            let mut payload = Vec::new();
+            for size in data {
+                let data = vec![7; size].into();
+                let block = Payload {
+                    seq_num: 5,
+                    data,
+                    ..Default::default()
+                };
+                let content = DataMessage {
+                    payload: Some(block),
+                };
+                content.encode(&mut payload).unwrap();
+            }
+            let mut message = message(Tag::ChanAndOrg, "c", 7, Content::Empty(Default::default()));
+            message.content = None;
+            let mut whole = message.encode_to_vec();
+            prost::encoding::bytes::encode(tags::DATA_MSG, &payload, &mut whole);
+            let envelope = Envelope {
+                payload: whole.into(),
+                ..Default::default()
+            };
+            open_awaited(&envelope, |_| true).map(|_| ())
+        };
+        const LARGE: usize = ORDINARY + 1;
+        assert_eq!(pushed(vec![LARGE]), Ok(()));
+        assert_eq!(pushed(vec![10, LARGE]), Ok(()));
+        assert!(matches!(
+            pushed(vec![LARGE, 10]),
+            Err(WireError::TooLarge(_))
+        ));
     }
 
     #[test]

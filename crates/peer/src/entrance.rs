@@ -6,11 +6,11 @@
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use consilium_gossip::{Offered, Taken};
+use consilium_gossip::{Offered, Taken, wire::fields};
 use consilium_proto::common;
 use parking_lot::Mutex;
 use prost::Message;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -59,6 +59,8 @@ pub(crate) struct Entrance {
     pool: Arc<VerificationPool>,
     next: watch::Sender<u64>,
     waiting: Mutex<Reorder<Waiting>>,
+    /// For the one pushed block that is checked.
+    checking: Semaphore,
     pushed: Notify,
     arrivals: mpsc::Sender<Arrival>,
 }
@@ -89,6 +91,7 @@ pub(crate) fn open(
         pool,
         next: watch::Sender::new(feed.next()),
         waiting: Mutex::new(Reorder::new(window, WAITING)),
+        checking: Semaphore::new(1),
         pushed: Notify::new(),
         arrivals: sender,
     });
@@ -143,8 +146,15 @@ impl Entrance {
             Room::Known => Some(Offered::Known),
             Room::TooFar => Some(Offered::TooFar),
         };
+        let room = || refused(self.waiting.lock().room(self.next(), number, size));
+        if let Some(offered) = room() {
+            return offered;
+        }
+        // In turn: of a block that many push at once one is checked, and the pool stays free for blocks
+        // that were asked for. The semaphore is never closed.
+        let _turn = self.checking.acquire().await;
         let next = self.next();
-        if let Some(offered) = refused(self.waiting.lock().room(next, number, size)) {
+        if let Some(offered) = room() {
             return offered;
         }
         let block = match decode(number, bytes) {
@@ -157,11 +167,7 @@ impl Entrance {
         let checking = self.pool.run(move || CheckedBlock::new(block, &config));
         let block = match checking.await {
             Some(Ok(block)) => block,
-            // If it is still its turn, no other configuration comes before it.
-            Some(Err(error @ VerifyError::Signature { .. })) if number != self.next() => {
-                return Offered::Doubtful(error.to_string());
-            }
-            Some(Err(error)) => return Offered::Refused(error.to_string()),
+            Some(Err(error)) => return unfit(number, next, &error),
             None => return Offered::Refused(format!("the check of block {number} did not end")),
         };
         let waiting = Waiting {
@@ -197,8 +203,35 @@ impl Entrance {
     }
 }
 
+/// What is said of a pushed block that failed its check, which began after the blocks below `next` were
+/// taken. Only when it was its turn then, no other configuration comes before it.
+fn unfit(number: u64, next: u64, error: &VerifyError) -> Offered {
+    match error {
+        VerifyError::Signature { .. } if number != next => Offered::Doubtful(error.to_string()),
+        _ => Offered::Refused(error.to_string()),
+    }
+}
+
+/// Whether a block would take far more memory decoded than it has bytes: each envelope and each metadata
+/// slot then has some for itself, and may be empty here.
+fn is_sparse(block: &[u8]) -> bool {
+    /// Number, hashes and slots: so few do not matter.
+    const FEW: usize = 64;
+    let most = block.len() / size_of::<Bytes>() + FEW;
+    // What is no field shows in decoding.
+    let parts = fields(block).map_while(Result::ok);
+    let entries = parts.flat_map(|part| fields(part.bytes).map(|_| ()).chain([()]));
+    entries.take(most + 1).count() > most
+}
+
 /// The block, if it is one and has the number that its peer says.
 fn decode(number: u64, bytes: Bytes) -> Result<common::Block, String> {
+    // A signed transaction is always longer.
+    if is_sparse(&bytes) {
+        return Err(format!(
+            "block [{number}] consists of too short transactions"
+        ));
+    }
     let block = common::Block::decode(bytes)
         .map_err(|error| format!("block [{number}] is unreadable: {error}"))?;
     match &block.header {
@@ -284,6 +317,120 @@ impl Doorkeeper {
         if now != *sequence {
             *sequence = now;
             (self.on_config)();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::Future, pin::Pin};
+
+    use consilium_ledger::{Ledger, StoreOptions};
+    use consilium_testkit::validation::Generator;
+    use futures_util::poll;
+
+    use super::*;
+    use crate::crypto::SignatureMemory;
+
+    #[tokio::test]
+    async fn a_block_that_many_push_at_once_is_checked_once() {
+        let generator = Generator::new();
+        let chain = generator.chain(1, 10);
+        let data = tempfile::tempdir().unwrap();
+        let genesis = generator.genesis();
+        let ledger = Ledger::create_with(data.path(), genesis, &StoreOptions::default()).unwrap();
+        let local_msp = generator.people().organizations[0].msp();
+        let channel = PeerChannel::open(ledger, local_msp).unwrap();
+        let pool = Arc::new(VerificationPool::new(1).unwrap());
+        let memory = Arc::new(SignatureMemory::new(10));
+        let feed = BlockFeed::start(channel.clone(), pool.clone(), memory).unwrap();
+        let nobody = Box::new(|_: &Bytes, _: &VerifyError| {});
+        let (entrance, doorkeeper) = open(
+            channel.clone(),
+            pool.clone(),
+            feed,
+            20,
+            Box::new(|| {}),
+            nobody,
+        );
+        let config = channel.config();
+
+        // Nothing is checked until this is through; each check that waits has the configuration.
+        let (go, held) = std::sync::mpsc::channel::<()>();
+        let busy = pool.start(move || held.recv());
+        let users = Arc::strong_count(&config);
+        let bytes = Bytes::from(chain.blocks[0].encode_to_vec());
+        let from = Bytes::from_static(b"peer");
+        let mut offers: Vec<Pin<Box<dyn Future<Output = Offered>>>> = Vec::new();
+        for _ in 0..5 {
+            offers.push(Box::pin(entrance.offer(&from, 1, bytes.clone())));
+        }
+        for offer in &mut offers {
+            assert!(poll!(offer).is_pending());
+        }
+        assert_eq!(Arc::strong_count(&config), users + 1);
+        go.send(()).unwrap();
+        busy.recv().unwrap().unwrap();
+        let mut offered = Vec::new();
+        for offer in offers {
+            offered.push(offer.await);
+        }
+        let known = vec![Offered::Known; 4];
+        assert_eq!(offered, [vec![Offered::New], known].concat());
+
+        let stop = CancellationToken::new();
+        stop.cancel();
+        doorkeeper.run(stop).await;
+    }
+
+    fn block(count: usize, length: usize, slots: usize) -> Vec<u8> {
+        let block = common::Block {
+            header: Some(common::BlockHeader {
+                number: 7,
+                ..Default::default()
+            }),
+            data: Some(common::BlockData {
+                data: vec![vec![1; length].into(); count],
+            }),
+            metadata: Some(common::BlockMetadata {
+                metadata: vec![Bytes::new(); slots],
+            }),
+        };
+        block.encode_to_vec()
+    }
+
+    #[test]
+    fn a_block_that_would_take_many_times_its_bytes_is_not_decoded() {
+        for (what, bytes, is_good) in [
+            ("no transactions", block(0, 0, 5), true),
+            ("one", block(1, 1, 5), true),
+            ("many", block(10_000, 40, 5), true),
+            ("empty ones", block(10_000, 0, 5), false),
+            ("short ones", block(10_000, 10, 5), false),
+            ("slots", block(1, 1, 10_000), false),
+            // Lists of the same message that come one after the other become one.
+            ("in parts", block(30, 0, 30).repeat(100), false),
+            ("garbage", vec![0xff; 1000], false),
+        ] {
+            let decoded = decode(7, bytes.into());
+            assert_eq!(decoded.is_ok(), is_good, "{what}");
+        }
+    }
+
+    #[test]
+    fn whose_block_came_before_its_configuration_is_not_to_blame() {
+        let signature = || VerifyError::Signature {
+            number: 7,
+            reason: "nobody's".to_owned(),
+        };
+        for (next, error, is_refused) in [
+            (7, signature(), true),
+            (6, signature(), false),
+            (6, VerifyError::NoHeader, true),
+        ] {
+            let offered = unfit(7, next, &error);
+            assert_eq!(matches!(offered, Offered::Refused(_)), is_refused);
+            assert_eq!(matches!(offered, Offered::Doubtful(_)), !is_refused);
         }
     }
 }

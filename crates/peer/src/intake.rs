@@ -87,6 +87,14 @@ impl From<FeedError> for Ended {
     }
 }
 
+/// How much of an attempt no orderer was in reach: a stream may have been open for days without a block.
+fn lost(ended: &Ended, attempt: Duration) -> Duration {
+    match ended {
+        Ended::Connect(_) => attempt,
+        _ => Duration::ZERO,
+    }
+}
+
 impl Intake {
     /// Runs until told to stop or until the channel halts.
     pub(crate) async fn run(self, entrance: Arc<Entrance>) {
@@ -100,7 +108,7 @@ impl Intake {
     async fn pull_for_ever(&self, entrance: &Entrance) {
         let mut leads = self.leads.clone();
         let mut failures = 0u32;
-        let mut failing_since = None;
+        let mut out_of_reach = Duration::ZERO;
         let mut queue: Vec<String> = Vec::new();
         loop {
             // An error: gossip is gone, and this peer with it.
@@ -121,13 +129,14 @@ impl Intake {
                 continue;
             };
             let before = entrance.next();
+            let started = Instant::now();
             let ended = tokio::select! {
                 ended = self.pull(&endpoint, entrance) => ended,
                 _ = leads.wait_for(|leads| !*leads) => Ended::Deposed,
             };
             if entrance.next() > before {
                 failures = 0;
-                failing_since = None;
+                out_of_reach = Duration::ZERO;
             }
             match ended {
                 Ended::Channel(error) => {
@@ -139,16 +148,9 @@ impl Intake {
                     tracing::debug!(channel = self.channel.name(), reason = %ended, "the stream of blocks ends");
                     queue.clear();
                     failures = 0;
-                    failing_since = None;
+                    out_of_reach = Duration::ZERO;
                 }
                 ended => {
-                    let since = *failing_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() >= self.give_up_after
-                        && let Some(gossip) = &self.gossip
-                    {
-                        failing_since = None;
-                        gossip.give_up_lead(self.channel.name());
-                    }
                     failures = failures.saturating_add(1);
                     tracing::warn!(
                         channel = self.channel.name(),
@@ -159,9 +161,19 @@ impl Intake {
                         "lost the stream of blocks"
                     );
                     // The first attempt at another orderer need not wait.
-                    if failures != 1 || queue.is_empty() {
-                        tokio::time::sleep(self.backoff.pause(failures)).await;
+                    let pause = if failures != 1 || queue.is_empty() {
+                        self.backoff.pause(failures)
+                    } else {
+                        Duration::ZERO
+                    };
+                    out_of_reach += lost(&ended, started.elapsed()) + pause;
+                    if out_of_reach >= self.give_up_after
+                        && let Some(gossip) = &self.gossip
+                    {
+                        out_of_reach = Duration::ZERO;
+                        gossip.give_up_lead(self.channel.name());
                     }
+                    tokio::time::sleep(pause).await;
                 }
             }
         }
@@ -232,15 +244,13 @@ impl Intake {
                 None => return Err(Ended::Status("nothing".to_owned())),
             };
             let number = block.header.as_ref().map_or(0, |header| header.number);
-            let name = self.channel.name();
-            let gossip = self
-                .gossip
-                .as_ref()
-                .filter(|gossip| gossip.pushes_blocks(name));
-            let told = gossip.map(|gossip| (gossip, block.encode_to_vec()));
+            let gossip = self.gossip.as_ref();
+            let gossip = gossip.filter(|gossip| gossip.pushes_blocks());
+            // Its content is shared; it is encoded if it is told.
+            let told = gossip.map(|gossip| (gossip, block.clone()));
             let brought = entrance.bring(block).await?;
-            if let (Brought::New, Some((gossip, bytes))) = (brought, told) {
-                gossip.push_block(name, number, bytes.into());
+            if let (Brought::New, Some((gossip, block))) = (brought, told) {
+                gossip.push_block(self.channel.name(), number, || block.encode_to_vec().into());
             }
             let config = self.channel.config();
             if config.sequence() != sequence {
@@ -282,5 +292,25 @@ impl Intake {
             tls_hash,
         )
         .map_err(|error| Ended::Sign(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_that_was_open_without_a_block_was_in_reach() {
+        let day = Duration::from_secs(24 * 3600);
+        for (ended, expected) in [
+            (Ended::Closed, Duration::ZERO),
+            (
+                Ended::Status("SERVICE_UNAVAILABLE".to_owned()),
+                Duration::ZERO,
+            ),
+            (Ended::Connect("refused".to_owned()), day),
+        ] {
+            assert_eq!(lost(&ended, day), expected, "{ended}");
+        }
     }
 }

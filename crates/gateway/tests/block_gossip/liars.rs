@@ -246,7 +246,7 @@ async fn garbage_and_forged_blocks_that_members_push_are_refused() {
                 let next = member.channel().ledger().height();
                 for number in next..next + 3 {
                     let block = lies.liar.forged(number).data;
-                    lies.gossip.push_block(CHANNEL, number, block);
+                    lies.gossip.push_block(CHANNEL, number, || block);
                 }
             }
             tokio::time::sleep(PACE / 10).await;

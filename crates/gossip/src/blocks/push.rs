@@ -17,19 +17,32 @@ use crate::{
 };
 
 impl Gossip {
-    /// Whether [`push_block`](Self::push_block) would reach anybody.
-    pub fn pushes_blocks(&self, channel: &str) -> bool {
-        self.options.blocks.gossip
-            && self.options.blocks.propagate_iterations > 0
-            && !self.own_members(channel).is_empty()
+    /// Whether blocks are to be pushed that come from the ordering service.
+    pub fn pushes_blocks(&self) -> bool {
+        self.options.blocks.gossip && self.passes_on()
     }
 
-    /// Pushes a block, which was checked, to some peers of the own organization.
-    pub fn push_block(&self, channel: &str, number: u64, block: Bytes) {
-        self.spread(channel, &pushed(channel, number, block), None);
+    fn passes_on(&self) -> bool {
+        let options = &self.options.blocks;
+        options.propagate_iterations > 0 && options.propagate_peers > 0
     }
 
-    fn spread(&self, channel: &str, envelope: &Envelope, sender: Option<&Bytes>) {
+    /// Pushes a block, which was checked, to some peers of the own organization; `encode` is called if
+    /// there are any.
+    pub fn push_block(&self, channel: &str, number: u64, encode: impl FnOnce() -> Bytes) {
+        self.spread(channel, number, encode, None);
+    }
+
+    fn spread(
+        &self,
+        channel: &str,
+        number: u64,
+        encode: impl FnOnce() -> Bytes,
+        sender: Option<&Bytes>,
+    ) {
+        if !self.passes_on() {
+            return;
+        }
         let options = &self.options.blocks;
         let members = self.own_members(channel);
         let reachable: Vec<_> = members
@@ -37,6 +50,10 @@ impl Gossip {
             .filter(|member| Some(&member.pki_id) != sender)
             .filter_map(|member| self.connections.to(&member.pki_id))
             .collect();
+        if reachable.is_empty() {
+            return;
+        }
+        let envelope = pushed(channel, number, encode());
         for _ in 0..options.propagate_iterations {
             let chosen = reachable.choose_multiple(&mut rand::rng(), options.propagate_peers);
             for connection in chosen {
@@ -68,7 +85,7 @@ impl Gossip {
         }
         let Payload { seq_num, data, .. } = payload;
         match host.offer_block(channel, from, seq_num, data.clone()).await {
-            Offered::New => self.spread(channel, &pushed(channel, seq_num, data), Some(from)),
+            Offered::New => self.spread(channel, seq_num, || data, Some(from)),
             Offered::Refused(reason) => self.blame(channel, from, &reason),
             Offered::Doubtful(reason) => tracing::warn!(
                 channel,

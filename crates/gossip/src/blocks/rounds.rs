@@ -198,7 +198,9 @@ impl Gossip {
         }
         payloads.sort_by_key(|payload| payload.seq_num);
         for payload in payloads {
-            let offering = host.offer_block(channel, from, payload.seq_num, payload.data);
+            // A copy: what waits for its turn must not hold the others that it came with.
+            let data = Bytes::copy_from_slice(&payload.data);
+            let offering = host.offer_block(channel, from, payload.seq_num, data);
             if let Offered::Refused(reason) = offering.await {
                 self.blame(channel, from, &reason);
                 return;

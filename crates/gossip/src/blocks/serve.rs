@@ -1,7 +1,6 @@
 //! Answers to those who ask for blocks. Each is as large as one block, or as many blocks as have
 //! [`answer_bytes`](Gossip::answer_bytes) together.
 
-use bytes::Bytes;
 use consilium_proto::gossip::{
     DataRequest, DataUpdate, PullMsgType, RemoteStateRequest, RemoteStateResponse,
     gossip_message::{Content, Tag},
@@ -71,18 +70,17 @@ impl Gossip {
         let mut left = self.answer_bytes();
         let mut data = Vec::new();
         let digests = request.digests.iter().take(recent.clone().count());
-        for number in digests.filter_map(pull::number) {
+        'digests: for number in digests.filter_map(pull::number) {
             if !recent.contains(&number) {
                 continue;
             }
             for payload in host.blocks(channel, number..=number, left).await {
                 let size = payload.data.len();
                 if !data.is_empty() && size > left {
-                    break;
+                    break 'digests;
                 }
                 left = left.saturating_sub(size);
-                // What is read stays no longer than it is sent.
-                data.push(pushed(channel, number, Bytes::clone(&payload.data)));
+                data.push(pushed(channel, number, payload.data));
             }
         }
         if data.is_empty() {
