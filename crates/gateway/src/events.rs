@@ -10,7 +10,7 @@ use consilium_proto::{
     orderer::{SeekPosition, seek_position},
     protos::{ChaincodeEvent, TxValidationCode},
 };
-use moka::sync::Cache;
+use moka::{policy::EvictionPolicy, sync::Cache};
 use prost::Message;
 use tokio::sync::{OwnedSemaphorePermit, broadcast::error::RecvError, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -31,15 +31,7 @@ pub(crate) struct OldBlocks(Cache<(String, u64), Arc<CommittedBlock>>);
 
 impl Default for OldBlocks {
     fn default() -> Self {
-        let weight = |_: &(String, u64), block: &Arc<CommittedBlock>| {
-            u32::try_from(size(block)).unwrap_or(u32::MAX)
-        };
-        Self(
-            Cache::builder()
-                .weigher(weight)
-                .max_capacity(KEPT_BYTES)
-                .build(),
-        )
+        Self::of(KEPT_BYTES)
     }
 }
 
@@ -66,6 +58,21 @@ fn detached(mut block: CommittedBlock) -> CommittedBlock {
 }
 
 impl OldBlocks {
+    fn of(bytes: u64) -> Self {
+        let weight = |_: &(String, u64), block: &Arc<CommittedBlock>| {
+            u32::try_from(size(block)).unwrap_or(u32::MAX)
+        };
+        Self(
+            Cache::builder()
+                .weigher(weight)
+                .max_capacity(bytes)
+                // Readers go from block to block: by frequency, those that all have read would stay, and
+                // those that all want next would be turned away.
+                .eviction_policy(EvictionPolicy::lru())
+                .build(),
+        )
+    }
+
     /// A block that is in the ledger. Of many who ask at once one reads it.
     async fn get(
         &self,
@@ -360,6 +367,29 @@ mod tests {
         assert_eq!(ids(&mut filter, &second(6)), ["1", "2"]);
         filter.after = Some((5, "2".to_owned()));
         assert_eq!(ids(&mut filter, &second(6)), ["1", "2"]);
+    }
+
+    #[test]
+    fn a_long_chain_is_read_once_for_all_who_follow_it() {
+        let old = |number| {
+            let event = transaction("1", "cc", TxValidationCode::Valid);
+            Arc::new(block(number, vec![event]))
+        };
+        let (readers, blocks, kept) = (40, 2000, 100);
+        let cache = OldBlocks::of(kept * size(&old(0)) as u64).0;
+        let mut reads = 0;
+        for number in 0..blocks {
+            for _ in 0..readers {
+                let key = ("channel".to_owned(), number);
+                cache.get_with(key, || {
+                    reads += 1;
+                    old(number)
+                });
+            }
+        }
+        assert_eq!(reads, blocks);
+        cache.run_pending_tasks();
+        assert!(cache.entry_count() <= kept);
     }
 
     #[test]

@@ -25,8 +25,10 @@ use crate::{
     choice::{self, Standing},
 };
 
-/// Peers whose latency is remembered.
+/// Peers whose latency is remembered, and for how long after the last answer: who was slow or gone is tried
+/// again then.
 const LATENCIES: u64 = 4096;
+const REMEMBERED: Duration = Duration::from_secs(60);
 
 /// A peer that may endorse.
 #[derive(Clone, Debug)]
@@ -157,6 +159,13 @@ pub(crate) fn holds(member: &Member, held: &Held, config: &ChannelConfig) -> boo
     }
 }
 
+fn latencies(remembered: Duration) -> Cache<String, Duration> {
+    Cache::builder()
+        .max_capacity(LATENCIES)
+        .time_to_live(remembered)
+        .build()
+}
+
 /// Asks members to endorse.
 pub(crate) struct Endorsers {
     peer: Arc<Peer>,
@@ -173,7 +182,7 @@ impl Endorsers {
             peer,
             channels,
             timeout,
-            latencies: Cache::new(LATENCIES),
+            latencies: latencies(REMEMBERED),
         }
     }
 
@@ -308,6 +317,18 @@ mod tests {
             members[order[1]].msp_id, "Org1MSP",
             "the own organization first"
         );
+    }
+
+    #[test]
+    fn who_was_gone_is_as_good_as_others_after_a_while() {
+        let latencies = latencies(Duration::from_millis(1));
+        let peer = "peer1:7051".to_owned();
+        latencies.insert(peer.clone(), Duration::from_secs(30));
+        std::thread::sleep(Duration::from_millis(2));
+        assert_eq!(latencies.get(&peer), None);
+        let (long, day) = (super::latencies(REMEMBERED), Duration::from_secs(24 * 3600));
+        long.insert(peer.clone(), day);
+        assert_eq!(long.get(&peer), Some(day));
     }
 
     #[test]
