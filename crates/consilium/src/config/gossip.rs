@@ -227,11 +227,13 @@ impl Default for Election {
 }
 
 impl Election {
-    /// The same as gossip's options; none is zero, as that would be no pause at all.
+    /// The same as gossip's options; none is zero, as that would be no pause at all, and none beyond what
+    /// clocks can tell.
     fn times(&self) -> ElectionTimes {
-        let positive = |time: Duration| time.max(Duration::from_millis(10));
+        const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+        let positive = |time: Duration| time.clamp(Duration::from_millis(10), LONGEST);
         ElectionTimes {
-            startup_grace: self.startup_grace_period,
+            startup_grace: self.startup_grace_period.min(LONGEST),
             membership_sample: positive(self.membership_sample_interval),
             leader_alive: positive(self.leader_alive_threshold),
             duration: positive(self.leader_election_duration),
@@ -511,6 +513,31 @@ state:
             let applied = gossip.apply(&mut options);
             let leadership = applied.ok().map(|()| options.leadership);
             assert_eq!(leadership, expected, "{yaml}");
+        }
+    }
+
+    #[test]
+    fn an_election_of_any_length_begins() {
+        let long = "500000000000years";
+        for key in [
+            "startupGracePeriod",
+            "membershipSampleInterval",
+            "leaderAliveThreshold",
+            "leaderElectionDuration",
+        ] {
+            for time in ["0s", long] {
+                let yaml = format!("{{{key}: {time}}}");
+                let times = serde_saphyr::from_str::<Election>(&yaml).unwrap().times();
+                let now = std::time::Instant::now();
+                let id = bytes::Bytes::from_static(b"id");
+                let mut election = consilium_gossip::election::Election::new(id, times, 0, now);
+                while !election.leads() {
+                    let due = election.due();
+                    election.tick(0, due);
+                }
+                let due = election.due();
+                assert_ne!(election.give_up(due), [], "{yaml}");
+            }
         }
     }
 }
