@@ -56,7 +56,7 @@ impl Host {
         };
         for ccid in self.launches.names_without(&used) {
             tracing::info!(ccid, "no channel uses this chaincode any more");
-            self.launches.end(&ccid);
+            self.launches.end(&ccid).await;
         }
     }
 

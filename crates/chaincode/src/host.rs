@@ -520,10 +520,9 @@ impl Host {
         }
         match runnable.program() {
             Program::Service(connection) => {
-                let connection = connection.clone().filled_in(&self.options.service_values);
                 let start = || {
-                    let (ccid, connection) = (ccid.clone(), connection.clone());
-                    let host = Arc::downgrade(self);
+                    let connection = connection.clone().filled_in(&self.options.service_values);
+                    let (ccid, host) = (ccid.clone(), Arc::downgrade(self));
                     async move { service::connect(&ccid, &connection, limits, host).await }
                 };
                 self.launches.stream(ccid, patience, start).await

@@ -11,6 +11,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
+/// Chaincodes under development that are remembered after they have gone, about.
+const REMEMBERED: usize = 1_000;
+
 /// A launch that everybody waits for who needs the chaincode.
 type Launch = Shared<BoxFuture<'static, Result<Arc<ShimStream>, Arc<str>>>>;
 
@@ -89,6 +92,10 @@ impl Launches {
         if *self.stopping.borrow() || launches.get(ccid).is_some_and(is_usable) {
             return false;
         }
+        // Whoever comes by himself chooses his name.
+        if launches.len() >= REMEMBERED {
+            launches.retain(|_, launch| is_usable(launch));
+        }
         let ready = futures_util::future::ready(Ok(stream)).boxed().shared();
         // Polled once, it can be looked at without waiting.
         let _ = ready.clone().now_or_never();
@@ -114,11 +121,16 @@ impl Launches {
         names.cloned().collect()
     }
 
-    /// Ends the stream of a chaincode, if it has one, and forgets it.
-    pub(crate) fn end(&self, ccid: &str) {
-        let launch = self.launches.lock().remove(ccid);
-        if let Some(Ok(stream)) = launch.as_ref().and_then(Shared::peek) {
-            stream.terminate();
+    /// Ends the stream of a chaincode, as soon as a launch under way has made it, and forgets it.
+    pub(crate) async fn end(&self, ccid: &str) {
+        let launch = self.launches.lock().get(ccid).cloned();
+        if let Some(launch) = launch {
+            terminate(launch).await;
+        }
+        let mut launches = self.launches.lock();
+        // Unless there is another one by now.
+        if launches.get(ccid).is_some_and(|launch| !is_usable(launch)) {
+            launches.remove(ccid);
         }
     }
 
@@ -126,10 +138,20 @@ impl Launches {
     pub(crate) fn terminate(&self) {
         self.stopping.send_replace(true);
         for (_, launch) in self.launches.lock().drain() {
-            if let Some(Ok(stream)) = launch.peek() {
-                stream.terminate();
+            match launch.peek() {
+                Some(Ok(stream)) => stream.terminate(),
+                Some(Err(_)) => {}
+                // It may have its stream already.
+                None => drop(tokio::spawn(terminate(launch))),
             }
         }
+    }
+}
+
+/// Ends the stream of a launch, once it has one.
+async fn terminate(launch: Launch) {
+    if let Ok(stream) = launch.await {
+        stream.terminate();
     }
 }
 
@@ -171,7 +193,14 @@ fn launch(
         }
         launched.map_err(Arc::from)
     });
-    task.map(|ended| ended.unwrap_or_else(|error| Err(error.to_string().into())))
+    let launch = task
+        .map(|ended| ended.unwrap_or_else(|error| Err(error.to_string().into())))
         .boxed()
-        .shared()
+        .shared();
+    // What it has come to can be seen though nobody waits for it any more.
+    tokio::spawn(launch.clone());
+    launch
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,6 +65,7 @@ impl Expected {
 
 impl Drop for Expected {
     fn drop(&mut self) {
+        self.link.close();
         let mut registrations = self.registrations.0.lock();
         // Only if nobody else has come to expect it.
         if registrations
@@ -160,5 +161,25 @@ impl ChaincodeSupport for Registrar {
             .map_err(|cause| refused(Status::unknown(cause)))?;
         let answers = ReceiverStream::new(messages).map(Ok).take_until(ended);
         Ok(Response::new(answers.boxed()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_not_expected_any_more_is_forgotten() {
+        let registrations = Arc::new(Registrations::default());
+        let expects = || registrations.0.lock().contains_key("cc:1");
+        let first = registrations.expect("cc:1");
+        drop(first);
+        assert!(!expects());
+        let second = registrations.expect("cc:1");
+        let third = registrations.expect("cc:1");
+        drop(second);
+        assert!(expects(), "the third still does");
+        drop(third);
+        assert!(!expects());
     }
 }

@@ -125,6 +125,8 @@ test('a consortium may be described by connection profiles', async () => {
             'contract', 'deploy', ...options, '--contract', 'kv', '--policy', "OR('HospitalMSP.peer')", `profiled-${run}`,
         );
         await assert.rejects(deploy(...profiles), /--channel/);
+        // What one organization has approved by itself it does not approve again.
+        await assert.rejects(deploy(...profiles.slice(0, 2), '--channel', network.channel), /cannot commit the definition/);
         assert.match(await deploy(...profiles, '--channel', network.channel), /is defined on channel health, sequence 1/);
         await consilium('invoke', '--network', dir, `profiled-${run}`, 'put', 'a', '1');
         await assert.rejects(deploy(...profiles, '--channel', 'nowhere'));

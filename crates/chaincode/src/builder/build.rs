@@ -106,41 +106,57 @@ pub(super) async fn build(
     let step = Step {
         chaincode: &id,
         patience,
-        deadline: Instant::now() + patience,
+        begun: Instant::now(),
         watched: context.draft.path(),
     };
-    let (src, metadata) = (context.path("src"), context.path("metadata"));
-    let mut taker = None;
-    for builder in builders {
-        if step.detects(builder, &[&src, &metadata]).await? {
-            taker = Some(builder.clone());
-            break;
-        }
-    }
-    let Some(builder) = taker else {
-        return Ok(None);
-    };
-    tracing::info!(package = id, builder = builder.name, "building chaincode");
-    let bld = context.path("bld");
-    step.run(&builder, "build", &[&src, &metadata, &bld])
-        .await?;
-    if builder.path.join("bin/release").exists() {
-        let release = context.path("release");
-        step.run(&builder, "release", &[&bld, &release]).await?;
-    }
+    let built = step.build(builders, &context).await;
     let place = place.to_owned();
-    off_the_reactor(move || context.keep(&builder, &place).map(|()| Some(builder))).await
+    // Much may be left of a build that failed, too.
+    let keep = move || match built? {
+        Some(builder) => context.keep(&builder, &place).map(|()| Some(builder)),
+        None => Ok(None),
+    };
+    off_the_reactor(keep).await
 }
 
 /// What all programs of a build have in common.
 struct Step<'a> {
     chaincode: &'a str,
     patience: Duration,
-    deadline: Instant,
+    begun: Instant,
     watched: &'a Path,
 }
 
 impl Step<'_> {
+    /// Lets the first that takes the package build it. `None`: nobody does.
+    async fn build(
+        &self,
+        builders: &[ExternalBuilder],
+        context: &Context,
+    ) -> Result<Option<ExternalBuilder>, BuildError> {
+        let (src, metadata) = (context.path("src"), context.path("metadata"));
+        let mut taker = None;
+        for builder in builders {
+            if self.detects(builder, &[&src, &metadata]).await? {
+                taker = Some(builder);
+                break;
+            }
+        }
+        let Some(builder) = taker else {
+            return Ok(None);
+        };
+        let package = self.chaincode;
+        tracing::info!(package, builder = builder.name, "building chaincode");
+        let bld = context.path("bld");
+        self.run(builder, "build", &[&src, &metadata, &bld]).await?;
+        let release = builder.path.join("bin/release");
+        if tokio::fs::try_exists(release).await.unwrap_or(false) {
+            let release = context.path("release");
+            self.run(builder, "release", &[&bld, &release]).await?;
+        }
+        Ok(Some(builder.clone()))
+    }
+
     /// Whether a builder takes the package. One that cannot be started takes nothing.
     async fn detects(
         &self,
@@ -182,26 +198,31 @@ impl Step<'_> {
                 cause = grown_too_large(self.watched) => Err(cause),
             }
         };
-        let ended = tokio::time::timeout_at(self.deadline, watched).await;
-        match ended {
-            Ok(Ok(Ok(status))) if status.success() => Ok(()),
-            Ok(Ok(status)) => Err(BuildError::Failed {
-                builder: name(),
-                program,
-                how: exit_text(status),
-                said: running.last_words(),
-            }),
-            // Whatever goes on is killed when it is dropped.
-            Ok(Err(cause)) => Err(BuildError::Output {
+        let left = self.patience.saturating_sub(self.begun.elapsed());
+        let ended = tokio::time::timeout(left, watched).await;
+        let error = match ended {
+            Ok(Ok(Ok(status))) if status.success() => return Ok(()),
+            Ok(Ok(status)) => {
+                return Err(BuildError::Failed {
+                    builder: name(),
+                    program,
+                    how: exit_text(status),
+                    said: running.last_words(),
+                });
+            }
+            Ok(Err(cause)) => BuildError::Output {
                 builder: name(),
                 cause,
-            }),
-            Err(_) => Err(BuildError::Timeout {
+            },
+            Err(_) => BuildError::Timeout {
                 builder: name(),
                 program,
                 patience: self.patience,
-            }),
-        }
+            },
+        };
+        // Nobody writes any more when what there is is deleted.
+        running.stop(Duration::ZERO).await;
+        Err(error)
     }
 }
 

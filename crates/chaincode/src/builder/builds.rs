@@ -18,6 +18,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How large a released `connection.json` may be, as one in a package.
+const MAX_CONNECTION_BYTES: u64 = 1 << 20;
+
 /// A finished build.
 #[derive(Debug, Clone)]
 pub(crate) struct Built {
@@ -35,11 +38,18 @@ impl Built {
     /// fabric: core/container/externalbuilder/instance.go ChaincodeServerInfo
     pub(crate) fn service(&self) -> Result<Option<Connection>, BuildError> {
         let path = self.folder.join("release/chaincode/server/connection.json");
-        match fs::read(&path) {
-            Ok(json) => Ok(Some(Connection::parse(&json)?)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(cause) => Err(reading(&path, cause)),
+        let length = match fs::metadata(&path) {
+            Ok(about) => about.len(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(cause) => return Err(reading(&path, cause)),
+        };
+        if length > MAX_CONNECTION_BYTES {
+            return Err(self.wrong(format!(
+                "connection.json exceeds {MAX_CONNECTION_BYTES} bytes"
+            )));
         }
+        let json = fs::read(&path).map_err(|cause| reading(&path, cause))?;
+        Ok(Some(Connection::parse(&json)?))
     }
 
     /// The index definitions that were released, below `release/statedb/couchdb`.
@@ -64,10 +74,10 @@ impl Built {
                 } else if about.is_file() {
                     found.extend(self.index(&root, &entry.path(), about.len())?);
                 }
+                if found.len() > MAX_INDEXES {
+                    return Err(self.wrong(format!("more than {MAX_INDEXES} index definitions")));
+                }
             }
-        }
-        if found.len() > MAX_INDEXES {
-            return Err(self.wrong(format!("more than {MAX_INDEXES} index definitions")));
         }
         found.sort_by(|a, b| (&a.collection, &a.name).cmp(&(&b.collection, &b.name)));
         Ok(found)

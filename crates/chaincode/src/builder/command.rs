@@ -123,7 +123,7 @@ impl Drop for Running {
     }
 }
 
-/// How a program ended, as Go says it.
+/// How a program ended.
 pub(crate) fn exit_text(status: io::Result<ExitStatus>) -> String {
     use std::os::unix::process::ExitStatusExt;
     match status {

@@ -40,7 +40,7 @@ pub(super) fn check(root: &Path, limits: Limits) -> Result<(), TreeError> {
         path: root.to_owned(),
         cause,
     })?;
-    walk(root, limits, |path, kind| {
+    walk(root, limits, Unreadable::Wrong, |path, kind| {
         if kind.is_dir() || kind.is_file() {
             return Ok(());
         }
@@ -67,28 +67,49 @@ pub(super) fn check(root: &Path, limits: Limits) -> Result<(), TreeError> {
 
 /// Checks the size of a tree that somebody may be writing.
 pub(super) fn check_size(root: &Path, limits: Limits) -> Result<(), TreeError> {
-    match walk(root, limits, |_, _| Ok(())) {
-        Err(TreeError::Read { .. }) | Ok(()) => Ok(()),
-        exceeded => exceeded,
+    walk(root, limits, Unreadable::PassedOver, |_, _| Ok(()))
+}
+
+/// What it means that something in a tree cannot be read.
+#[derive(Clone, Copy)]
+enum Unreadable {
+    Wrong,
+    /// While somebody writes, things may be gone by the time that they are looked at.
+    PassedOver,
+}
+
+impl Unreadable {
+    /// What was read in a folder; `None` to go on without.
+    fn or<T>(self, folder: &Path, read: io::Result<T>) -> Result<Option<T>, TreeError> {
+        match (read, self) {
+            (Ok(read), _) => Ok(Some(read)),
+            (Err(_), Self::PassedOver) => Ok(None),
+            (Err(cause), Self::Wrong) => Err(TreeError::Read {
+                path: folder.to_owned(),
+                cause,
+            }),
+        }
     }
 }
 
 fn walk(
     root: &Path,
     limits: Limits,
+    unreadable: Unreadable,
     mut see: impl FnMut(&Path, fs::FileType) -> Result<(), TreeError>,
 ) -> Result<(), TreeError> {
     let (mut bytes, mut entries) = (0_u64, 0_u64);
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
-        let failed = |cause| TreeError::Read {
-            path: folder.clone(),
-            cause,
+        let Some(listed) = unreadable.or(&folder, fs::read_dir(&folder))? else {
+            continue;
         };
-        for entry in fs::read_dir(&folder).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
+        for entry in listed {
             // Of the link itself, not of what it points to.
-            let about = entry.metadata().map_err(failed)?;
+            let seen = entry.and_then(|entry| Ok((entry.metadata()?, entry.path())));
+            let Some((about, path)) = unreadable.or(&folder, seen)? else {
+                continue;
+            };
             entries += 1;
             if about.is_file() {
                 bytes = bytes.saturating_add(about.len());
@@ -99,7 +120,6 @@ fn walk(
             if bytes > limits.bytes {
                 return Err(TreeError::TooLarge(limits.bytes));
             }
-            let path = entry.path();
             see(&path, about.file_type())?;
             if about.is_dir() {
                 folders.push(path);
@@ -148,6 +168,31 @@ mod tests {
                 "{link} -> {target}"
             );
         }
+    }
+
+    #[test]
+    fn a_size_is_found_out_though_things_vanish_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        for number in 0..10 {
+            fs::create_dir(root.join(format!("gone-{number}"))).unwrap();
+            let kept = root.join(format!("kept-{number}"));
+            fs::create_dir(&kept).unwrap();
+            fs::write(kept.join("file"), [0; 10]).unwrap();
+        }
+        let limits = Limits {
+            bytes: 99,
+            entries: 1000,
+        };
+        // Half of the folders are not there any more when it is their turn.
+        let vanish = |_: &Path, _: fs::FileType| {
+            for number in 0..10 {
+                let _ = fs::remove_dir(root.join(format!("gone-{number}")));
+            }
+            Ok(())
+        };
+        let seen = walk(root, limits, Unreadable::PassedOver, vanish);
+        assert!(matches!(seen, Err(TreeError::TooLarge(99))), "{seen:?}");
     }
 
     #[test]

@@ -7,6 +7,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+/// Folders that the files of an archive may be spread over.
+const MAX_FOLDERS: usize = 20_000;
+
 impl Package {
     /// Writes `metadata.json` into one folder and the files of the code archive into another. Names
     /// that lead out of the folder, and anything but files and folders, are refused before they are
@@ -18,6 +21,7 @@ impl Package {
         let described = metadata.join("metadata.json");
         fs::write(&described, &self.metadata_json)
             .map_err(|error| format!("could not write metadata file: {error}"))?;
+        let mut folders = MAX_FOLDERS;
         archive::read(&self.code, Limits::SOURCE, |name, content| {
             let failed = |cause: io::Error| ArchiveError::Content {
                 name: name.to_owned(),
@@ -25,7 +29,7 @@ impl Package {
             };
             let path = source.join(name);
             if let Some(folder) = path.parent() {
-                fs::create_dir_all(folder).map_err(failed)?;
+                make_folders(folder, &mut folders).map_err(failed)?;
             }
             // Who builds has to be able to read it, whatever the archive says.
             let mode = content.permissions() | 0o600;
@@ -36,6 +40,27 @@ impl Package {
             file.flush().map_err(failed)
         })
         .map_err(|error| format!("could not untar source package: {error}"))
+    }
+}
+
+/// Makes a folder and those above it, as far as they are missing and `left` lasts.
+fn make_folders(folder: &Path, left: &mut usize) -> io::Result<()> {
+    let mut made = fs::create_dir(folder);
+    if let (Err(error), Some(above)) = (&made, folder.parent())
+        && error.kind() == io::ErrorKind::NotFound
+    {
+        make_folders(above, left)?;
+        made = fs::create_dir(folder);
+    }
+    match made {
+        Ok(()) => {
+            let fewer = left.checked_sub(1);
+            *left = fewer
+                .ok_or_else(|| io::Error::other(format!("more than {MAX_FOLDERS} folders")))?;
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        failed => failed,
     }
 }
 
@@ -121,5 +146,25 @@ mod tests {
             assert!(!outside.path().join("out").exists());
             fs::remove_dir_all(&folder).unwrap();
         }
+    }
+
+    #[test]
+    fn a_few_files_do_not_make_folders_without_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let (metadata, source) = (folder.path().join("metadata"), folder.path().join("src"));
+        fs::create_dir(&metadata).unwrap();
+        fs::create_dir(&source).unwrap();
+        let deep = "d/".repeat(40);
+        let names: Vec<_> = (0..600).map(|number| format!("{number}/{deep}x")).collect();
+        let file = tar::EntryType::Regular;
+        let entries: Vec<_> = names
+            .iter()
+            .map(|name| (name.as_str(), file, 0o644, ""))
+            .collect();
+        let refused = package(&entries).lay_out(&metadata, &source).unwrap_err();
+        assert!(refused.ends_with("more than 20000 folders"), "{refused}");
+        package(&entries[..400])
+            .lay_out(&metadata, &source)
+            .unwrap();
     }
 }

@@ -22,6 +22,10 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 /// Messages to a chaincode that wait to be sent, over all its transactions.
 pub(crate) const OUTGOING: usize = 256;
 
+/// How long a name may be under which a chaincode registers: package ids, and names with versions, are
+/// shorter.
+const LONGEST_NAME: usize = 1024;
+
 /// Requests of transactions that are over, or never were, that are refused at the same time. What
 /// comes beyond is dropped: whoever sends that many does not read the answers.
 const REFUSALS: usize = 256;
@@ -424,6 +428,11 @@ pub(crate) fn registered_name(first: &ChaincodeMessage) -> Result<String, String
         .map_err(|error| format!("error unmarshalling registration: {error}"))?;
     if id.name.is_empty() {
         return Err("error in handling register chaincode, chaincodeID is empty".to_owned());
+    }
+    if id.name.len() > LONGEST_NAME {
+        return Err(format!(
+            "error in handling register chaincode, chaincodeID is longer than {LONGEST_NAME} bytes"
+        ));
     }
     Ok(id.name)
 }

@@ -261,16 +261,20 @@ echo x > \"$2/other/file.json\"",
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_released_index_that_is_too_large_is_refused() {
-    let release = (
-        "release",
-        "mkdir -p \"$2/statedb/couchdb/indexes\"; head -c 70000 /dev/zero > \"$2/statedb/couchdb/indexes/size.json\"",
-    );
-    let builders = Builders::new().with("b", &[ALL, COPY, release]);
-    let site = Site::new(&builders).await;
-    let said = refusal(&site, &package("x", SOURCE));
-    assert!(
-        said.contains("META-INF/statedb/couchdb/indexes/size.json exceeds 65536 bytes"),
-        "{said}"
-    );
+async fn releases_that_are_too_large_are_refused() {
+    for (release, reason) in [
+        (
+            "mkdir -p \"$2/statedb/couchdb/indexes\"; head -c 70000 /dev/zero > \"$2/statedb/couchdb/indexes/size.json\"",
+            "META-INF/statedb/couchdb/indexes/size.json exceeds 65536 bytes",
+        ),
+        (
+            "mkdir -p \"$2/statedb/couchdb/indexes\"; for i in $(seq 201); do echo x > \"$2/statedb/couchdb/indexes/$i.json\"; done",
+            "more than 200 index definitions",
+        ),
+    ] {
+        let builders = Builders::new().with("b", &[ALL, COPY, ("release", release)]);
+        let site = Site::new(&builders).await;
+        let said = refusal(&site, &package("x", SOURCE));
+        assert!(said.contains(reason), "{said}");
+    }
 }

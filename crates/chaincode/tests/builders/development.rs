@@ -69,6 +69,11 @@ async fn a_developers_chaincode_registers_under_name_and_version_and_may_be_rest
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     }
+    let endless = register(connect(&site).await, &"x".repeat(2000), script()).await;
+    assert_eq!(
+        endless.unwrap_err().message(),
+        "error in handling register chaincode, chaincodeID is longer than 1024 bytes"
+    );
     // Another version is another chaincode.
     let _other = register(connect(&site).await, "cc:2.0", script())
         .await

@@ -250,6 +250,21 @@ async fn a_builder_may_say_that_the_chaincode_is_a_service() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_builder_says_of_a_service_is_not_read_when_it_is_too_large() {
+    let release = (
+        "release",
+        "mkdir -p \"$2/chaincode/server\"; head -c 2000000 /dev/zero > \"$2/chaincode/server/connection.json\"",
+    );
+    let builders = Builders::new().with("b", &[ALL, COPY, release]);
+    let site = deployed(&builders).await;
+    let refused = said(&site, &["get", "a"]).await.unwrap_err();
+    assert!(
+        refused.contains("external builder 'b' failed: connection.json exceeds 1048576 bytes"),
+        "{refused}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_build_that_was_lost_is_made_again_when_it_is_called() {
     let builders = runner();
     let site = deployed(&builders).await;
