@@ -119,9 +119,18 @@ async fn approve(
     match approved.await {
         Ok(_) => Ok(()),
         // By an earlier, interrupted deployment: nothing would change.
-        Err(error) if error.to_string().contains("redundant approve") => Ok(()),
+        Err(error) if repeats_an_approval(&error.to_string()) => Ok(()),
         Err(error) => Err(error).with_context(|| format!("for {}", member.msp_id)),
     }
+}
+
+/// Whether an approval was refused as one that the organization has given already, be the definition
+/// committed or not. fabric: core/chaincode/lifecycle/lifecycle.go ApproveChaincodeDefinitionForOrg
+fn repeats_an_approval(refusal: &str) -> bool {
+    let says = |words| refusal.contains(words);
+    says("with unchanged content")
+        || says("attempted to redefine the current committed sequence")
+            && !says("with different parameters")
 }
 
 /// A peer can endorse the commit once it has committed the approvals of the others.
@@ -179,4 +188,51 @@ async fn runnable(
         )))
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use consilium_chaincode::lifecycle::LifecycleError;
+
+    use super::repeats_an_approval;
+
+    #[test]
+    fn only_an_approval_that_changes_nothing_repeats_one() {
+        let name = || "notes".to_owned();
+        let sequence = 1;
+        for (refusal, repeats) in [
+            (
+                LifecycleError::RepeatsUncommitted {
+                    sequence,
+                    name: name(),
+                },
+                true,
+            ),
+            (
+                LifecycleError::RepeatsCommitted {
+                    sequence,
+                    name: name(),
+                },
+                true,
+            ),
+            (
+                LifecycleError::RedefinesCommitted {
+                    sequence,
+                    name: name(),
+                    difference: "expected version '1' does not match passed version '2'".to_owned(),
+                },
+                false,
+            ),
+            (
+                LifecycleError::SequencePast {
+                    current: 2,
+                    requested: 1,
+                },
+                false,
+            ),
+        ] {
+            let told = format!("Endorse failed: {refusal}");
+            assert_eq!(repeats_an_approval(&told), repeats, "{told}");
+        }
+    }
 }

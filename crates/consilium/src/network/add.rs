@@ -5,13 +5,13 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use bytes::Bytes;
 use consilium_chaincode::lifecycle;
-use consilium_client::Admin;
-use consilium_proto::{common, orderer::atomic_broadcast_client::AtomicBroadcastClient};
+use consilium_client::{Admin, Orderer};
+use consilium_proto::common;
 use consilium_protocol::{
     config::{genesis, update},
     envelope,
 };
-use futures_util::{future::try_join_all, stream};
+use futures_util::future::try_join_all;
 use prost::Message;
 
 use super::{
@@ -210,24 +210,9 @@ async fn broadcast(
 }
 
 async fn submit(orderer: &Target, submission: common::Envelope) -> anyhow::Result<()> {
-    let connection = orderer.connect().await?;
-    let request = stream::iter([submission]);
-    let mut answers = AtomicBroadcastClient::new(connection)
-        .broadcast(request)
-        .await?
-        .into_inner();
-    let answer = answers
-        .message()
-        .await?
-        .with_context(|| format!("the orderer at {} gave no answer", orderer.endpoint))?;
-    anyhow::ensure!(
-        answer.status() == common::Status::Success,
-        "the orderer at {} answered {}: {}",
-        orderer.endpoint,
-        answer.status().as_str_name(),
-        answer.info
-    );
-    Ok(())
+    let orderers = Orderer::new(orderer.connect().await?);
+    let answered = orderers.broadcast(submission).await;
+    answered.with_context(|| format!("at {}", orderer.endpoint))
 }
 
 /// Installs a built-in contract at the newcomer's peer and approves its definition as it stands, so

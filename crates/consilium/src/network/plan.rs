@@ -123,6 +123,7 @@ impl Network {
             "`{name}` cannot be the name of an organization: up to 32 lower-case letters and \
              digits, a letter first"
         );
+        // It begins with an ASCII letter.
         let capitalized = name[..1].to_ascii_uppercase() + &name[1..];
         Ok(Organization {
             name: name.to_owned(),
