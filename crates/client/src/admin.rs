@@ -171,7 +171,7 @@ impl Admin {
             package_id: package_id.to_owned(),
         };
         let args = lifecycle_args("QueryInstalledChaincode", &args);
-        let answer = self.query("", "_lifecycle", args).await?;
+        let answer = self.query("", LIFECYCLE, args).await?;
         let result: lifecycle::QueryInstalledChaincodeResult = decode(answer)?;
         let references = result.references.into_iter();
         let uses = references.flat_map(|(channel, used)| {

@@ -5,8 +5,12 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    bench::BenchArgs, call::CallArgs, discover::DiscoverArgs, events::EventsArgs,
-    ledger::LedgerCommand, peer::PeerArgs,
+    bench::BenchArgs,
+    call::CallArgs,
+    discover::DiscoverArgs,
+    events::EventsArgs,
+    ledger::LedgerCommand,
+    peer::{GoFlag, PeerArgs},
 };
 use crate::contract::ContractCommand;
 
@@ -160,14 +164,7 @@ pub struct PeerStart {
     /// Start the peer in chaincode development mode: chaincode that is not installed registers as
     /// NAME:VERSION, from wherever its developer starts it, without TLS.
     // Scripts written for Fabric say `--peer-chaincodedev=true`.
-    #[arg(
-        long,
-        action = clap::ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_value_t = false,
-        default_missing_value = "true"
-    )]
+    #[arg(long, switch = false)]
     pub peer_chaincodedev: bool,
 }
 

@@ -17,7 +17,7 @@ mod operations;
 mod progress;
 mod telemetry;
 
-use std::{ffi::OsStr, path::Path, process::ExitCode};
+use std::{ffi::OsStr, io::Write, path::Path, process::ExitCode};
 
 use clap::Parser;
 use cli::{CaCommand, Cli, Command, DiscoverCli, NetworkCommand, OrdererCommand, PeerCli};
@@ -26,7 +26,7 @@ use cli::{CaCommand, Cli, Command, DiscoverCli, NetworkCommand, OrdererCommand, 
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    end_quietly_on_closed_pipe();
+    end_where_output_fails();
     consilium_transport::install_crypto_provider();
     let name = std::env::args_os().next().unwrap_or_default();
     if is_called(&name, "peer") {
@@ -89,7 +89,7 @@ fn run(command: impl Future<Output = anyhow::Result<ExitCode>>) -> ExitCode {
     match runtime.block_on(command) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("Error: {error:#}");
+            eprintln!("Error: {}", commands::told(&error));
             ExitCode::FAILURE
         }
     }
@@ -113,13 +113,20 @@ fn explain(error: &clap::Error) -> ExitCode {
 }
 
 /// `consilium … | head` closes our stdout while we print: end without a word, as other programs do.
-fn end_quietly_on_closed_pipe() {
+/// Any other failure, such as a full disk, is told, and is a failure.
+fn end_where_output_fails() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let message = panic.payload().downcast_ref::<String>();
-        if message.is_some_and(|text| text.starts_with("failed printing to stdout: Broken pipe")) {
-            std::process::exit(0);
+        let failed = message.and_then(|text| text.strip_prefix("failed printing to stdout: "));
+        match failed {
+            Some(reason) if reason.starts_with("Broken pipe") => std::process::exit(0),
+            Some(reason) => {
+                // Nobody is there to be told of a closed stderr.
+                let _ = writeln!(std::io::stderr(), "Error: cannot print: {reason}");
+                std::process::exit(1);
+            }
+            None => report(panic),
         }
-        report(panic);
     }));
 }

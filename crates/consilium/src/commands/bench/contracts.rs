@@ -10,7 +10,7 @@ use comfy_table::{Table, presets};
 use consilium_client::{Admin, Call, Gateway};
 use serde::Serialize;
 
-use super::load::{Load, Measured};
+use super::load::{Load, Measured, payload};
 use crate::{
     commands::connect::{ConnectArgs, Target},
     network,
@@ -113,6 +113,7 @@ pub async fn run(args: ContractsArgs) -> anyhow::Result<()> {
 
 impl Bench {
     async fn new(args: &ContractsArgs, target: Target) -> anyhow::Result<Self> {
+        let value = payload(args.payload)?;
         let mut gateways = Vec::new();
         for _ in 0..args.connections.max(1) {
             gateways.push(target.gateway().await?);
@@ -126,7 +127,7 @@ impl Bench {
             channel: target.channel.clone(),
             gateways: gateways.into(),
             endorser: Admin::new(target.connect().await?, target.signer.clone()),
-            value: "x".repeat(args.payload).into(),
+            value,
             processes,
             warmup: args.warmup,
             duration: args.duration,
@@ -136,12 +137,14 @@ impl Bench {
     /// One call of each kind before the load, so that a wrong name is one clear error.
     async fn check(&self, chaincode: &str) -> anyhow::Result<()> {
         let put = Call::new(chaincode, "put", [KEY, &self.value]);
-        self.gateways[0]
+        // There is at least one.
+        let gateway = &self.gateways[0];
+        gateway
             .submit(put)
             .await
             .map_err(|error| anyhow::anyhow!("{chaincode} does not take `put {KEY} …`: {error}"))?;
         let get = Call::new(chaincode, "get", [KEY]);
-        let value = self.gateways[0]
+        let value = gateway
             .evaluate(get)
             .await
             .map_err(|error| anyhow::anyhow!("{chaincode} does not take `get {KEY}`: {error}"))?;

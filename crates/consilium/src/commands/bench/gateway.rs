@@ -7,7 +7,7 @@ use comfy_table::{Table, presets};
 use consilium_client::{Call, Gateway};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::load::{Load, Measured, Shared};
+use super::load::{Load, Measured, Shared, payload};
 use crate::commands::connect::{ConnectArgs, Target};
 
 /// What to measure.
@@ -65,12 +65,14 @@ enum Mode {
 /// # Errors
 /// The gateway cannot be reached, or not one call succeeded.
 pub async fn run(args: LoadArgs) -> anyhow::Result<()> {
+    let value = payload(args.payload)?;
     let target = args.connect.target()?;
     let processes = processes(&args)?;
     let mut gateways = Vec::new();
     for _ in 0..args.connections.max(1) {
         gateways.push(target.gateway().await?);
     }
+    // There is at least one.
     check(&gateways[0], &args, &target).await?;
 
     let load = Load {
@@ -80,7 +82,6 @@ pub async fn run(args: LoadArgs) -> anyhow::Result<()> {
         duration: args.duration,
     };
     let run_id = format!("{:08x}", rand::random::<u32>());
-    let value: Arc<str> = "x".repeat(args.payload).into();
     let (mode, gateways): (_, Arc<[Gateway]>) = (args.mode, gateways.into());
     let names: Arc<[String; 3]> =
         [args.chaincode.clone(), args.put.clone(), args.get.clone()].into();

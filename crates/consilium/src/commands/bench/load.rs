@@ -12,12 +12,16 @@ use std::{
 };
 
 use consilium_client::ClientError;
+use consilium_transport::MAX_MESSAGE;
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
 /// Latencies are counted in microseconds up to ten minutes.
 const LONGEST: u64 = 600_000_000;
+
+/// More tasks than a machine has memory for, at their few kilobytes.
+const MOST_CLIENTS: usize = 10_000_000;
 
 /// A load.
 #[derive(Clone, Copy, Debug)]
@@ -102,21 +106,30 @@ impl Load {
     /// Starts the clients; `call` gets the client's index and how many calls it made before.
     ///
     /// # Errors
-    /// None in practice: the histogram's bounds are fixed.
+    /// More clients than a machine has memory for, or times beyond those that there are.
     pub fn start<C, F>(&self, call: C) -> anyhow::Result<Running>
     where
         C: Fn(usize, u64) -> F + Clone + Send + 'static,
         F: Future<Output = Result<(), ClientError>> + Send + 'static,
     {
+        anyhow::ensure!(
+            self.clients <= MOST_CLIENTS,
+            "at most {MOST_CLIENTS} clients"
+        );
         let start = Instant::now();
+        let measure_from = start.checked_add(self.warmup);
+        let stop_at = measure_from.and_then(|from| from.checked_add(self.duration));
+        let (Some(measure_from), Some(stop_at)) = (measure_from, stop_at) else {
+            anyhow::bail!("no clock goes on for so long: choose a shorter duration and warmup");
+        };
         let shared = Arc::new(Shared {
             latencies: Mutex::new(Histogram::new_with_bounds(1, LONGEST, 3)?),
             errors: Mutex::default(),
             done: AtomicU64::new(0),
             sequence: AtomicU64::new(0),
             start,
-            measure_from: start + self.warmup,
-            stop_at: start + self.warmup + self.duration,
+            measure_from,
+            stop_at,
             rate: self.rate,
         });
         let tasks = (0..self.clients)
@@ -176,6 +189,18 @@ impl Shared {
             self.measure_from.elapsed().as_secs_f64().max(0.001),
         )
     }
+}
+
+/// A value of that many bytes, to be written.
+///
+/// # Errors
+/// No message takes so many.
+pub fn payload(bytes: usize) -> anyhow::Result<Arc<str>> {
+    anyhow::ensure!(
+        bytes <= MAX_MESSAGE,
+        "a payload of {bytes} bytes is too long: messages have at most {MAX_MESSAGE}"
+    );
+    Ok("x".repeat(bytes).into())
 }
 
 async fn drive<C, F>(shared: Arc<Shared>, client: usize, call: C)
@@ -239,7 +264,7 @@ fn kind(error: &ClientError) -> String {
 /// CPU seconds and resident bytes of a process, from proc(5).
 fn usage(pid: u32) -> Option<(f64, u64)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let rest = &stat[stat.rfind(')')? + 2..];
+    let rest = stat.get(stat.rfind(')')? + 2..)?;
     let fields: Vec<_> = rest.split(' ').collect();
     let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -252,4 +277,47 @@ fn usage(pid: u32) -> Option<(f64, u64)> {
         .ok()?;
     // The unit of these fields is 1/100 s on every Linux that Rust supports.
     Some((ticks as f64 / 100.0, resident * 1024))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_machine_can_do_is_refused() {
+        let load = Load {
+            clients: 1,
+            rate: 0,
+            warmup: Duration::ZERO,
+            duration: Duration::ZERO,
+        };
+        for (load, reason) in [
+            (
+                Load {
+                    clients: usize::MAX,
+                    ..load
+                },
+                "at most",
+            ),
+            (
+                Load {
+                    warmup: Duration::MAX,
+                    ..load
+                },
+                "no clock",
+            ),
+            (
+                Load {
+                    duration: Duration::MAX,
+                    ..load
+                },
+                "no clock",
+            ),
+        ] {
+            let refused = load.start(|_, _| async { Ok(()) }).err().unwrap();
+            assert!(refused.to_string().starts_with(reason), "{refused}");
+        }
+        assert!(payload(usize::MAX).is_err());
+        assert_eq!(&*payload(3).unwrap(), "xxx");
+    }
 }

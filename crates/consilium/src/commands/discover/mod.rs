@@ -16,7 +16,10 @@ use consilium_proto::{
     protos::{ChaincodeCall, ChaincodeInterest},
 };
 
-use super::peer::{dial, rpc};
+use super::{
+    peer::{GoFlag, dial, rpc},
+    told,
+};
 use settings::{Settings, SettingsArgs};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -53,15 +56,10 @@ Example:
 #[derive(Debug, Args)]
 struct AskArgs {
     /// Sets the endpoint of the server to connect.
-    #[arg(
-        long,
-        default_value = "",
-        hide_default_value = true,
-        value_name = "HOST:PORT"
-    )]
+    #[arg(long, text(), value_name = "HOST:PORT")]
     server: String,
     /// Sets the channel the query is intended to.
-    #[arg(long, default_value = "", hide_default_value = true)]
+    #[arg(long, text())]
     channel: String,
 }
 
@@ -87,7 +85,7 @@ pub async fn run(args: DiscoverArgs) -> ExitCode {
     match execute(args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error:#}");
+            eprintln!("{}", told(&error));
             ExitCode::FAILURE
         }
     }

@@ -16,7 +16,11 @@ use consilium_msp::{Signer, SoftwareSigner};
 use consilium_transport::{ClientTlsOptions, TlsIdentity};
 use serde::{Deserialize, Serialize};
 
-use crate::commands::{golang, peer::TlsFiles};
+use crate::commands::{
+    golang,
+    peer::{GoFlag, TlsFiles},
+    told,
+};
 
 /// The flags that say who asks.
 #[derive(Debug, Args)]
@@ -43,12 +47,7 @@ pub struct SettingsArgs {
     #[arg(long = "userCert", global = true, value_name = "FILE")]
     user_certificate: Option<PathBuf>,
     /// Sets the MSP ID of the user, which represents the CA(s) that issued its user certificate.
-    #[arg(
-        long = "MSP",
-        global = true,
-        default_value = "",
-        hide_default_value = true
-    )]
+    #[arg(long = "MSP", global = true, text())]
     msp_id: String,
 }
 
@@ -86,9 +85,8 @@ impl SettingsArgs {
     pub fn load(&self) -> anyhow::Result<Settings> {
         match &self.config {
             // Fabric's says it so, without a colon.
-            Some(file) => {
-                read(file).map_err(|error| anyhow::anyhow!("Failed loading config {error:#}"))
-            }
+            Some(file) => read(file)
+                .map_err(|error| anyhow::anyhow!("Failed loading config {}", told(&error))),
             None => self.given(),
         }
     }

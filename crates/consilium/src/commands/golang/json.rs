@@ -4,6 +4,8 @@
 //!
 //! source: google.golang.org/protobuf: compiler/protogen (struct tags), encoding/json
 
+use std::collections::BTreeMap;
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use prost_reflect::{DynamicMessage, MapKey, ReflectMessage, Value};
 use serde::{Serialize, Serializer, ser::SerializeMap};
@@ -16,7 +18,7 @@ use super::{declared, dynamic};
 /// # Errors
 /// The bytes are no such message.
 pub fn json(name: &str, encoded: &[u8]) -> anyhow::Result<String> {
-    written(&message(&dynamic(name, encoded)?), CompactFormatter)
+    written(&Struct(&dynamic(name, encoded)?), CompactFormatter)
 }
 
 /// `json.MarshalIndent` of a message of the type `name`, with tabs.
@@ -24,7 +26,7 @@ pub fn json(name: &str, encoded: &[u8]) -> anyhow::Result<String> {
 /// # Errors
 /// The bytes are no such message.
 pub fn json_indented(name: &str, encoded: &[u8]) -> anyhow::Result<String> {
-    indented(&message(&dynamic(name, encoded)?))
+    indented(&Struct(&dynamic(name, encoded)?))
 }
 
 /// `json.MarshalIndent` of any value, with tabs.
@@ -33,39 +35,6 @@ pub fn json_indented(name: &str, encoded: &[u8]) -> anyhow::Result<String> {
 /// It is no JSON, for instance by keys that are no text.
 pub fn indented(value: &impl Serialize) -> anyhow::Result<String> {
     written(value, PrettyFormatter::with_indent(b"\t"))
-}
-
-/// A value whose objects keep the order of their fields.
-enum Json {
-    Null,
-    Bool(bool),
-    Signed(i64),
-    Unsigned(u64),
-    Float(f64),
-    Text(String),
-    Array(Vec<Json>),
-    Object(Vec<(String, Json)>),
-}
-
-impl Serialize for Json {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Null => serializer.serialize_unit(),
-            Self::Bool(value) => serializer.serialize_bool(*value),
-            Self::Signed(value) => serializer.serialize_i64(*value),
-            Self::Unsigned(value) => serializer.serialize_u64(*value),
-            Self::Float(value) => serializer.serialize_f64(*value),
-            Self::Text(value) => serializer.serialize_str(value),
-            Self::Array(values) => values.serialize(serializer),
-            Self::Object(fields) => {
-                let mut map = serializer.serialize_map(Some(fields.len()))?;
-                for (name, value) in fields {
-                    map.serialize_entry(name, value)?;
-                }
-                map.end()
-            }
-        }
-    }
 }
 
 fn written(value: &impl Serialize, formatter: impl Formatter) -> anyhow::Result<String> {
@@ -87,48 +56,57 @@ fn written(value: &impl Serialize, formatter: impl Formatter) -> anyhow::Result<
     }))
 }
 
-fn message(of: &DynamicMessage) -> Json {
-    let mut fields = Vec::new();
-    for field in declared(&of.descriptor()) {
-        if let Some(oneof) = field.containing_oneof().filter(|one| !one.is_synthetic()) {
-            // One struct field stands for all variants, where the first is declared.
-            if oneof.fields().map(|field| field.number()).min() != Some(field.number()) {
-                continue;
+/// A message as a Go struct.
+struct Struct<'a>(&'a DynamicMessage);
+
+impl Serialize for Struct<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let of = self.0;
+        let mut fields = serializer.serialize_map(None)?;
+        for field in declared(&of.descriptor()) {
+            if let Some(oneof) = field.containing_oneof().filter(|one| !one.is_synthetic()) {
+                // One struct field stands for all variants, where the first is declared.
+                if oneof.fields().map(|field| field.number()).min() != Some(field.number()) {
+                    continue;
+                }
+                let name = capitalized(oneof.name());
+                match oneof.fields().find(|field| of.has_field(field)) {
+                    Some(chosen) => {
+                        let inner = of.get_field(&chosen);
+                        let variant = BTreeMap::from([(capitalized(chosen.name()), Item(&inner))]);
+                        fields.serialize_entry(&name, &variant)?;
+                    }
+                    None => fields.serialize_entry(&name, &())?,
+                }
+            } else if of.has_field(&field) {
+                fields.serialize_entry(field.name(), &Item(&of.get_field(&field)))?;
             }
-            let chosen = oneof.fields().find(|field| of.has_field(field));
-            let chosen = chosen.map_or(Json::Null, |field| {
-                let inner = value(&of.get_field(&field));
-                Json::Object(vec![(capitalized(field.name()), inner)])
-            });
-            fields.push((capitalized(oneof.name()), chosen));
-        } else if of.has_field(&field) {
-            let inner = value(&of.get_field(&field));
-            fields.push((field.name().to_owned(), inner));
         }
+        fields.end()
     }
-    Json::Object(fields)
 }
 
-fn value(of: &Value) -> Json {
-    match of {
-        Value::Bool(value) => Json::Bool(*value),
-        Value::I32(value) | Value::EnumNumber(value) => Json::Signed((*value).into()),
-        Value::I64(value) => Json::Signed(*value),
-        Value::U32(value) => Json::Unsigned((*value).into()),
-        Value::U64(value) => Json::Unsigned(*value),
-        Value::F32(value) => Json::Float((*value).into()),
-        Value::F64(value) => Json::Float(*value),
-        Value::String(value) => Json::Text(value.clone()),
-        Value::Bytes(value) => Json::Text(BASE64_STANDARD.encode(value)),
-        Value::Message(value) => message(value),
-        Value::List(values) => Json::Array(values.iter().map(value).collect()),
-        Value::Map(entries) => {
-            let mut fields: Vec<_> = entries
-                .iter()
-                .map(|(key, item)| (name_of(key), value(item)))
-                .collect();
-            fields.sort_by(|one, other| one.0.cmp(&other.0));
-            Json::Object(fields)
+/// A field's value, or one of several.
+struct Item<'a>(&'a Value);
+
+impl Serialize for Item<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Bool(value) => value.serialize(serializer),
+            Value::I32(value) | Value::EnumNumber(value) => value.serialize(serializer),
+            Value::I64(value) => value.serialize(serializer),
+            Value::U32(value) => value.serialize(serializer),
+            Value::U64(value) => value.serialize(serializer),
+            Value::F32(value) => value.serialize(serializer),
+            Value::F64(value) => value.serialize(serializer),
+            Value::String(value) => value.serialize(serializer),
+            Value::Bytes(value) => BASE64_STANDARD.encode(value).serialize(serializer),
+            Value::Message(value) => Struct(value).serialize(serializer),
+            Value::List(values) => serializer.collect_seq(values.iter().map(Item)),
+            Value::Map(entries) => {
+                let sorted = entries.iter().map(|(key, item)| (name_of(key), Item(item)));
+                serializer.collect_map(sorted.collect::<BTreeMap<_, _>>())
+            }
         }
     }
 }

@@ -85,7 +85,7 @@ fn quoted(bytes: &[u8]) -> String {
                 '\n' => out.push_str("\\n"),
                 '\r' => out.push_str("\\r"),
                 '\t' => out.push_str("\\t"),
-                '\0'..=' ' | '\x7f' if character != ' ' => {
+                '\0'..' ' | '\x7f' => {
                     out.push_str(&format!("\\x{:02x}", u32::from(character)));
                 }
                 '\u{80}'..='\u{9f}' => out.push_str(&format!("\\u{:04x}", u32::from(character))),

@@ -4,13 +4,13 @@ mod call;
 
 use anyhow::Context;
 use bytes::Bytes;
-use clap::{ArgAction, Args, Subcommand};
+use clap::{Args, Subcommand};
 use consilium_client::Call;
 use consilium_proto::protos::{ChaincodeAction, ProposalResponse, ProposalResponsePayload};
 use prost::Message;
 
 use super::{
-    Environment, Rest, flags,
+    Environment, GoFlag, Rest,
     orderer::OrdererArgs,
     rpc,
     targets::{Asking, Family, TargetArgs},
@@ -24,13 +24,7 @@ pub struct ChaincodeCommand {
     #[command(flatten)]
     orderer: OrdererArgs,
     /// Transient map of arguments in JSON encoding, values in base64.
-    #[arg(
-        long,
-        global = true,
-        default_value = "",
-        hide_default_value = true,
-        value_name = "JSON"
-    )]
+    #[arg(long, global = true, text(), value_name = "JSON")]
     transient: String,
     #[command(subcommand)]
     command: Subcommands,
@@ -56,16 +50,10 @@ Example:
 #[derive(Debug, Args)]
 struct CallArgs {
     /// The channel on which this command should be executed.
-    #[arg(
-        short = 'C',
-        long = "channelID",
-        default_value = "",
-        hide_default_value = true,
-        value_name = "CHANNEL"
-    )]
+    #[arg(short = 'C', long = "channelID", text(), value_name = "CHANNEL")]
     channel: String,
     /// Name of the chaincode.
-    #[arg(short, long, default_value = "", hide_default_value = true)]
+    #[arg(short, long, text())]
     name: String,
     /// The call in JSON: `{"Args":["function","argument"]}`.
     #[arg(short = 'c', long, default_value = "{}", value_name = "JSON")]
@@ -81,18 +69,7 @@ struct InvokeArgs {
     #[command(flatten)]
     call: CallArgs,
     /// Whether this invocation is the initialization of the chaincode.
-    #[arg(
-        short = 'I',
-        long = "isInit",
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_value = "false",
-        default_missing_value = "true",
-        hide_default_value = true,
-        value_parser = flags::switch,
-        value_name = "BOOL"
-    )]
+    #[arg(short = 'I', long = "isInit", switch = false)]
     is_init: bool,
     #[command(flatten)]
     wait: WaitIfAsked,
@@ -103,32 +80,10 @@ struct QueryArgs {
     #[command(flatten)]
     call: CallArgs,
     /// Output the query value as raw bytes, otherwise format as a printable string.
-    #[arg(
-        short,
-        long,
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_value = "false",
-        default_missing_value = "true",
-        hide_default_value = true,
-        value_parser = flags::switch,
-        value_name = "BOOL"
-    )]
+    #[arg(short, long, switch = false)]
     raw: bool,
     /// Output the query value in hexadecimal. Incompatible with --raw.
-    #[arg(
-        short = 'x',
-        long,
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_value = "false",
-        default_missing_value = "true",
-        hide_default_value = true,
-        value_parser = flags::switch,
-        value_name = "BOOL"
-    )]
+    #[arg(short = 'x', long, switch = false)]
     hex: bool,
 }
 

@@ -3,14 +3,18 @@
 mod blocks;
 mod config;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context;
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 use consilium_client::{Admin, ClientError};
+use consilium_msp::Signer;
 
-use super::{Environment, Rest, bad_response, orderer::OrdererArgs, rpc};
+use super::{Environment, GoFlag, OfChannel, Rest, bad_response, orderer::OrdererArgs, rpc};
 use crate::commands::golang;
 
 /// Operate a channel. `CORE_*` variables and core.yaml in FABRIC_CFG_PATH say which peer is meant.
@@ -63,15 +67,8 @@ struct JoinArgs {
 /// Arguments of `getinfo`.
 #[derive(Debug, Args)]
 struct InfoArgs {
-    /// The channel.
-    #[arg(
-        short = 'c',
-        long = "channelID",
-        default_value = "",
-        hide_default_value = true,
-        value_name = "CHANNEL"
-    )]
-    channel: String,
+    #[command(flatten)]
+    of: OfChannel,
     #[command(flatten)]
     _rest: Rest,
 }
@@ -80,12 +77,7 @@ struct InfoArgs {
 #[derive(Debug, Args)]
 pub struct JoinBySnapshot {
     /// Path to the snapshot directory, on the peer's machine.
-    #[arg(
-        long = "snapshotpath",
-        default_value = "",
-        hide_default_value = true,
-        value_name = "FOLDER"
-    )]
+    #[arg(long = "snapshotpath", text(), value_name = "FOLDER")]
     snapshot: String,
     #[command(flatten)]
     _rest: Rest,
@@ -107,8 +99,8 @@ pub async fn run(command: ChannelCommand) -> anyhow::Result<()> {
             config::update(&environment, signer.as_ref(), &orderer, &args).await
         }
         Subcommands::GetInfo(args) => {
-            anyhow::ensure!(!args.channel.is_empty(), "Must supply channel ID");
-            info(&peer(&environment).await?, &args.channel).await
+            let channel = args.of.named()?;
+            info(&peer(&environment, signer).await?, channel).await
         }
         Subcommands::Join(args) => {
             let file = args.block.unwrap_or_default();
@@ -116,14 +108,14 @@ pub async fn run(command: ChannelCommand) -> anyhow::Result<()> {
                 !file.as_os_str().is_empty(),
                 "Must supply genesis block path"
             );
-            join(&environment, &file).await
+            join(&environment, signer, &file).await
         }
         Subcommands::JoinBySnapshot(args) => {
             anyhow::ensure!(
                 !args.snapshot.is_empty(),
                 "the required parameter 'snapshotpath' is empty. Rerun the command with --snapshotpath flag"
             );
-            let admin = peer(&environment).await?;
+            let admin = peer(&environment, signer).await?;
             let begun = admin.join_by_snapshot(&args.snapshot).await;
             begun.map_err(|error| anyhow::anyhow!(join_failed(&error)))?;
             eprintln!("Successfully submitted proposal to join channel");
@@ -134,26 +126,30 @@ pub async fn run(command: ChannelCommand) -> anyhow::Result<()> {
         }
         Subcommands::JoinBySnapshotStatus(args) => {
             args.refuse()?;
-            snapshot_status(&peer(&environment).await?).await
+            snapshot_status(&peer(&environment, signer).await?).await
         }
         Subcommands::List(args) => {
             args.refuse()?;
-            list(&peer(&environment).await?).await
+            list(&peer(&environment, signer).await?).await
         }
     }
 }
 
 /// The environment's own peer.
-async fn peer(environment: &Environment) -> anyhow::Result<Admin> {
+async fn peer(environment: &Environment, signer: Arc<dyn Signer>) -> anyhow::Result<Admin> {
     let connected = environment.connect("endorser", None).await;
     let connected = connected.context("error getting endorser client for channel")?;
-    Ok(Admin::new(connected.channel, environment.signer()?))
+    Ok(Admin::new(connected.channel, signer))
 }
 
-async fn join(environment: &Environment, file: &Path) -> anyhow::Result<()> {
+async fn join(
+    environment: &Environment,
+    signer: Arc<dyn Signer>,
+    file: &Path,
+) -> anyhow::Result<()> {
     let block = golang::read_file(file)
         .map_err(|error| anyhow::anyhow!("genesis block file not found {error}"))?;
-    let joined = peer(environment).await?.join(block.into()).await;
+    let joined = peer(environment, signer).await?.join(block.into()).await;
     joined.map_err(|error| anyhow::anyhow!(join_failed(&error)))?;
     eprintln!("Successfully submitted proposal to join channel");
     Ok(())

@@ -1,8 +1,38 @@
-//! Values of flags as Go's `flag` packages read them. source: strconv, time, github.com/spf13/pflag
+//! Flags as Go's `flag` packages read them. source: strconv, time, github.com/spf13/pflag
 
 use std::time::Duration;
 
+use clap::{Arg, ArgAction};
 use consilium_protocol::duration::{self, Signed};
+
+/// Kinds of flags, to be named in `#[arg(…)]`.
+pub trait GoFlag {
+    /// On or off, by its name alone or with a value: `--tls`, `--tls=false`. `default` is what it is
+    /// where nobody says anything.
+    fn switch(self, default: bool) -> Self;
+
+    /// A text that is empty by default: Fabric has words of its own for what is missing.
+    fn text(self) -> Self;
+}
+
+impl GoFlag for Arg {
+    fn switch(self, default: bool) -> Self {
+        self.action(ArgAction::Set)
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_value(if default { "true" } else { "false" })
+            .default_missing_value("true")
+            .hide_default_value(!default)
+            .value_parser(switch)
+            .value_name("BOOL")
+    }
+
+    fn text(self) -> Self {
+        self.required(false)
+            .default_value("")
+            .hide_default_value(true)
+    }
+}
 
 /// On or off.
 ///
@@ -25,7 +55,7 @@ pub fn switch(text: &str) -> Result<bool, String> {
 pub fn length_of_time(text: &str) -> Result<Duration, String> {
     match duration::parse(text) {
         Some(Signed::Forward(time)) => Ok(time),
-        _ => Err(format!("time: invalid duration {text:?}")),
+        _ => Err(duration::fault(text)),
     }
 }
 
@@ -63,9 +93,13 @@ mod tests {
         for (text, value) in [("0", 0), ("1.5s", 1500), ("2m300ms", 120_300)] {
             assert_eq!(length_of_time(text), Ok(Duration::from_millis(value)));
         }
-        for text in ["3", "-1s", "soon"] {
-            let refused = length_of_time(text).unwrap_err();
-            assert_eq!(refused, format!("time: invalid duration \"{text}\""));
+        for (text, reason) in [
+            ("3", "time: missing unit in duration \"3\""),
+            ("2d", "time: unknown unit \"d\" in duration \"2d\""),
+            ("-1s", "time: invalid duration \"-1s\""),
+            ("soon", "time: invalid duration \"soon\""),
+        ] {
+            assert_eq!(length_of_time(text).unwrap_err(), reason);
         }
         assert_eq!(integer("-3"), Ok(-3));
         assert!(integer("x").unwrap_err().contains("strconv.ParseInt"));

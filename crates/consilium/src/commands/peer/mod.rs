@@ -28,6 +28,7 @@ use crate::cli::PeerStart;
 use crate::commands::golang;
 
 pub use environment::{Environment, TlsFiles, dial};
+pub use flags::GoFlag;
 
 /// `consilium peer`, and this program under the name `peer`.
 #[derive(Debug, Args)]
@@ -85,6 +86,25 @@ impl Rest {
             golang::list(&self.rest)
         );
         Ok(())
+    }
+}
+
+/// The channel that a command is about.
+#[derive(Debug, Args)]
+pub struct OfChannel {
+    /// The channel.
+    #[arg(short = 'c', long = "channelID", text(), value_name = "CHANNEL")]
+    channel: String,
+}
+
+impl OfChannel {
+    /// For the commands that need one.
+    ///
+    /// # Errors
+    /// There is none.
+    fn named(&self) -> anyhow::Result<&str> {
+        anyhow::ensure!(!self.channel.is_empty(), "Must supply channel ID");
+        Ok(&self.channel)
     }
 }
 

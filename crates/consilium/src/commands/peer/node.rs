@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 
-use super::{Environment, Rest, flags};
+use super::{Environment, OfChannel, Rest, flags};
 use crate::{
     cli::PeerStart,
     commands::ledger::{self, LedgerCommand, MaybeChannel, OneChannel, PeerData, Rollback},
@@ -58,15 +58,8 @@ pub struct StartArgs {
 /// A channel.
 #[derive(Debug, Args)]
 pub struct ChannelArgs {
-    /// The channel.
-    #[arg(
-        short = 'c',
-        long = "channelID",
-        default_value = "",
-        hide_default_value = true,
-        value_name = "CHANNEL"
-    )]
-    channel: String,
+    #[command(flatten)]
+    of: OfChannel,
     #[command(flatten)]
     _rest: Rest,
 }
@@ -96,13 +89,12 @@ pub async fn run(command: NodeCommand) -> anyhow::Result<()> {
         NodeCommand::Start(args) => return node::peer::start(args.start).await,
         NodeCommand::Reset(_) => LedgerCommand::Reset(data()?),
         NodeCommand::Rollback(args) => {
-            let of = OneChannel::new(data()?, named(args.of)?);
-            LedgerCommand::Rollback(Rollback::new(of, args.block))
+            LedgerCommand::Rollback(Rollback::new(channel(&args.of)?, args.block))
         }
-        NodeCommand::Pause(args) => LedgerCommand::Pause(OneChannel::new(data()?, named(args)?)),
-        NodeCommand::Resume(args) => LedgerCommand::Resume(OneChannel::new(data()?, named(args)?)),
+        NodeCommand::Pause(args) => LedgerCommand::Pause(channel(&args)?),
+        NodeCommand::Resume(args) => LedgerCommand::Resume(channel(&args)?),
         NodeCommand::RebuildDbs(_) => LedgerCommand::Rebuild(MaybeChannel::all(data()?)),
-        NodeCommand::Unjoin(args) => LedgerCommand::Unjoin(OneChannel::new(data()?, named(args)?)),
+        NodeCommand::Unjoin(args) => LedgerCommand::Unjoin(channel(&args)?),
         NodeCommand::UpgradeDbs(_) => {
             folder(&Environment::load()?)?;
             eprintln!("the databases are of this release's format; there is nothing to upgrade");
@@ -112,9 +104,8 @@ pub async fn run(command: NodeCommand) -> anyhow::Result<()> {
     ledger::run(command).await
 }
 
-fn named(args: ChannelArgs) -> anyhow::Result<String> {
-    anyhow::ensure!(!args.channel.is_empty(), "Must supply channel ID");
-    Ok(args.channel)
+fn channel(args: &ChannelArgs) -> anyhow::Result<OneChannel> {
+    Ok(OneChannel::new(data()?, args.of.named()?.to_owned()))
 }
 
 /// The data of the environment's peer.

@@ -4,7 +4,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use clap::{ArgAction, Args};
+use clap::Args;
 use consilium_client::{Admin, Blocks, ClientError, Orderer};
 use consilium_msp::Signer;
 use consilium_proto::common::{Config, Envelope};
@@ -15,7 +15,8 @@ use futures_util::future::try_join_all;
 use super::{
     Environment, bad_response,
     environment::{Connected, TlsFiles, dial},
-    flags, rpc,
+    flags::{self, GoFlag},
+    rpc,
 };
 use crate::commands::golang;
 
@@ -30,8 +31,7 @@ pub struct OrdererArgs {
         short = 'o',
         long = "orderer",
         global = true,
-        default_value = "",
-        hide_default_value = true,
+        text(),
         value_name = "HOST:PORT",
         help_heading = HEADING
     )]
@@ -40,14 +40,7 @@ pub struct OrdererArgs {
     #[arg(
         long,
         global = true,
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_value = "false",
-        default_missing_value = "true",
-        hide_default_value = true,
-        value_parser = flags::switch,
-        value_name = "BOOL",
+        switch = false,
         help_heading = HEADING
     )]
     tls: bool,
@@ -55,14 +48,7 @@ pub struct OrdererArgs {
     #[arg(
         long,
         global = true,
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_value = "false",
-        default_missing_value = "true",
-        hide_default_value = true,
-        value_parser = flags::switch,
-        value_name = "BOOL",
+        switch = false,
         help_heading = HEADING
     )]
     clientauth: bool,
@@ -79,8 +65,7 @@ pub struct OrdererArgs {
     #[arg(
         long = "ordererTLSHostnameOverride",
         global = true,
-        default_value = "",
-        hide_default_value = true,
+        text(),
         value_name = "NAME",
         help_heading = HEADING
     )]

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use consilium_client::{ClientError, Snapshots};
 
-use super::{Environment, rpc};
+use super::{Environment, GoFlag, flags, rpc};
 use crate::commands::golang;
 
 /// Subcommands.
@@ -32,7 +32,13 @@ pub struct RequestArgs {
     #[command(flatten)]
     peer: PeerArgs,
     /// The block number for which a snapshot will be generated.
-    #[arg(short = 'b', long = "blockNumber", default_value_t = 0)]
+    #[arg(
+        short = 'b',
+        long = "blockNumber",
+        default_value = "0",
+        value_parser = flags::number,
+        value_name = "NUMBER"
+    )]
     block: u64,
 }
 
@@ -41,20 +47,10 @@ pub struct RequestArgs {
 pub struct PeerArgs {
     /// The channel on which this command should be executed.
     // Fabric's own words for its absence are better known than clap's.
-    #[arg(
-        short = 'c',
-        long = "channelID",
-        default_value = "",
-        hide_default_value = true
-    )]
+    #[arg(short = 'c', long = "channelID", text())]
     channel: String,
     /// The address of the peer to connect to; CORE_PEER_ADDRESS by default.
-    #[arg(
-        long = "peerAddress",
-        default_value = "",
-        hide_default_value = true,
-        value_name = "HOST:PORT"
-    )]
+    #[arg(long = "peerAddress", text(), value_name = "HOST:PORT")]
     address: String,
     /// The path to the TLS root cert file of the peer to connect to, required if TLS is enabled and
     /// ignored if TLS is disabled.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration, time::SystemTime};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use clap::{ArgAction, Args};
+use clap::Args;
 use consilium_client::{Admin, Call, ClientError, Commits, Endorser};
 use consilium_msp::Signer;
 use consilium_proto::{
@@ -19,7 +19,12 @@ use consilium_protocol::{
 };
 use futures_util::future::{join_all, try_join_all};
 
-use super::{environment::Connected, flags, orderer::Broadcast, rpc};
+use super::{
+    environment::Connected,
+    flags::{self, GoFlag},
+    orderer::Broadcast,
+    rpc,
+};
 
 /// How long to wait for the commit.
 #[derive(Clone, Debug, Args)]
@@ -40,16 +45,7 @@ pub struct WaitArgs {
 pub struct WaitIfAsked {
     /// Whether to wait for the event from each peer's deliver filtered service signifying that the
     /// transaction has been committed successfully.
-    #[arg(
-        long = "waitForEvent",
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_value = "false",
-        default_missing_value = "true",
-        value_parser = flags::switch,
-        value_name = "BOOL"
-    )]
+    #[arg(long = "waitForEvent", switch = false)]
     pub wait: bool,
     /// How long.
     #[command(flatten)]
@@ -61,16 +57,7 @@ pub struct WaitIfAsked {
 pub struct WaitUnlessTold {
     /// Whether to wait for the event from each peer's deliver filtered service signifying that the
     /// transaction has been committed successfully.
-    #[arg(
-        long = "waitForEvent",
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_value = "true",
-        default_missing_value = "true",
-        value_parser = flags::switch,
-        value_name = "BOOL"
-    )]
+    #[arg(long = "waitForEvent", switch = true)]
     pub wait: bool,
     /// How long.
     #[command(flatten)]
@@ -146,7 +133,7 @@ impl Endorsers {
     }
 
     /// Submits a transaction and, where `patience` says for how long, waits until every peer has
-    /// committed it. `submitting` is what the caller calls it when that fails.
+    /// committed it.
     ///
     /// # Errors
     /// No orderer takes it, a peer finds it invalid or is not heard of in time; in Fabric's words.

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context;
-use clap::{ArgAction, Args};
+use clap::Args;
 use consilium_client::{BlockAt, Blocks, ClientError};
 use consilium_msp::Signer;
 use consilium_proto::common::Block;
@@ -12,33 +12,16 @@ use prost::Message;
 
 use crate::commands::{
     golang,
-    peer::{Environment, flags, orderer::OrdererArgs, rpc},
+    peer::{Environment, GoFlag, OfChannel, orderer::OrdererArgs, rpc},
 };
 
 /// Arguments of `fetch`.
 #[derive(Debug, Args)]
 pub struct FetchArgs {
-    /// The channel.
-    #[arg(
-        short = 'c',
-        long = "channelID",
-        default_value = "",
-        hide_default_value = true,
-        value_name = "CHANNEL"
-    )]
-    channel: String,
+    #[command(flatten)]
+    of: OfChannel,
     /// Whether fetch requests should ignore errors and return blocks on a best effort basis.
-    #[arg(
-        long = "bestEffort",
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_value = "false",
-        default_missing_value = "true",
-        hide_default_value = true,
-        value_parser = flags::switch,
-        value_name = "BOOL"
-    )]
+    #[arg(long = "bestEffort", switch = false)]
     best_effort: bool,
     /// newest, oldest, config or a number; and the file to write.
     #[arg(value_name = "TARGET [OUTPUTFILE]")]
@@ -67,7 +50,7 @@ pub async fn fetch(
         [] => anyhow::bail!("fetch target required, oldest, newest, config, or a number"),
         [target] => (
             target,
-            PathBuf::from(format!("{}_{target}.block", args.channel)),
+            PathBuf::from(format!("{}_{target}.block", args.of.channel)),
         ),
         [target, file] => (target, PathBuf::from(file)),
         _ => anyhow::bail!("trailing args detected"),
@@ -78,7 +61,7 @@ pub async fn fetch(
         false => of_peer(environment, signer).await?,
     };
     let blocks = blocks.best_effort(args.best_effort);
-    let channel = &args.channel;
+    let channel = &args.of.channel;
     let block = match wanted {
         Wanted::At(at) => get(&blocks, channel, at).await?,
         Wanted::Config => {

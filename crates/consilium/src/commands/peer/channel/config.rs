@@ -18,7 +18,7 @@ use prost::Message;
 
 use crate::commands::{
     golang,
-    peer::{Environment, Rest, orderer::OrdererArgs},
+    peer::{Environment, OfChannel, Rest, orderer::OrdererArgs},
 };
 
 /// Arguments of `signconfigtx`.
@@ -34,15 +34,8 @@ pub struct SignArgs {
 /// Arguments of `update`.
 #[derive(Debug, Args)]
 pub struct UpdateArgs {
-    /// The channel.
-    #[arg(
-        short = 'c',
-        long = "channelID",
-        default_value = "",
-        hide_default_value = true,
-        value_name = "CHANNEL"
-    )]
-    channel: String,
+    #[command(flatten)]
+    of: OfChannel,
     /// Configuration transaction file to submit to the orderer.
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
@@ -70,10 +63,10 @@ pub async fn update(
     orderer: &OrdererArgs,
     args: &UpdateArgs,
 ) -> anyhow::Result<()> {
-    anyhow::ensure!(!args.channel.is_empty(), "Must supply channel ID");
+    let channel = args.of.named()?;
     let file = named(args.file.as_deref())?;
-    let signed = signed(&read(file)?, &args.channel, signer)?;
-    let orderers = orderer.broadcast(environment, &args.channel, None).await;
+    let signed = signed(&read(file)?, channel, signer)?;
+    let orderers = orderer.broadcast(environment, channel, None).await;
     let orderers = orderers.context("Error getting broadcast client")?;
     orderers.send(&signed).await?;
     eprintln!("Successfully submitted channel update");

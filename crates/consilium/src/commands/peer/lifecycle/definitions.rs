@@ -3,13 +3,14 @@
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context;
-use clap::{ArgAction, Args};
+use clap::Args;
 use consilium_client::{ApprovedDefinition, Call, LIFECYCLE};
 
 use super::ChannelArgs;
 use crate::{
     commands::peer::{
-        Environment, Rest, flags,
+        Environment, Rest,
+        flags::{self, GoFlag},
         orderer::OrdererArgs,
         rpc,
         targets::{Asking, Family, TargetArgs},
@@ -24,7 +25,7 @@ pub struct DefinitionArgs {
     #[command(flatten)]
     pub(super) of: ChannelArgs,
     /// Version of the chaincode.
-    #[arg(short, long, default_value = "", hide_default_value = true)]
+    #[arg(short, long, text())]
     version: String,
     /// The sequence number of the chaincode definition for the channel.
     #[arg(
@@ -36,52 +37,20 @@ pub struct DefinitionArgs {
     )]
     sequence: i64,
     /// The name of the endorsement plugin to be used for this chaincode.
-    #[arg(
-        short = 'E',
-        long = "endorsement-plugin",
-        default_value = "",
-        hide_default_value = true,
-        value_name = "NAME"
-    )]
+    #[arg(short = 'E', long = "endorsement-plugin", text(), value_name = "NAME")]
     endorsement_plugin: String,
     /// The name of the validation plugin to be used for this chaincode.
-    #[arg(
-        short = 'V',
-        long = "validation-plugin",
-        default_value = "",
-        hide_default_value = true,
-        value_name = "NAME"
-    )]
+    #[arg(short = 'V', long = "validation-plugin", text(), value_name = "NAME")]
     validation_plugin: String,
     /// The endorsement policy associated to this chaincode specified as a signature policy.
-    #[arg(
-        long = "signature-policy",
-        default_value = "",
-        hide_default_value = true,
-        value_name = "POLICY"
-    )]
+    #[arg(long = "signature-policy", text(), value_name = "POLICY")]
     signature_policy: String,
     /// The endorsement policy associated to this chaincode specified as a channel config policy
     /// reference.
-    #[arg(
-        long = "channel-config-policy",
-        default_value = "",
-        hide_default_value = true,
-        value_name = "POLICY"
-    )]
+    #[arg(long = "channel-config-policy", text(), value_name = "POLICY")]
     channel_policy: String,
     /// Whether the chaincode requires invoking 'init'.
-    #[arg(
-        long = "init-required",
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_value = "false",
-        default_missing_value = "true",
-        hide_default_value = true,
-        value_parser = flags::switch,
-        value_name = "BOOL"
-    )]
+    #[arg(long = "init-required", switch = false)]
     init_required: bool,
     /// The path to the collection JSON file including the file name.
     #[arg(long = "collections-config", value_name = "FILE")]
@@ -95,12 +64,7 @@ pub struct ApproveArgs {
     #[command(flatten)]
     definition: DefinitionArgs,
     /// The identifier of the chaincode install package.
-    #[arg(
-        long = "package-id",
-        default_value = "",
-        hide_default_value = true,
-        value_name = "ID"
-    )]
+    #[arg(long = "package-id", text(), value_name = "ID")]
     package_id: String,
     #[command(flatten)]
     send: SendArgs,

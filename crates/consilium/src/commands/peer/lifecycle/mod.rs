@@ -7,11 +7,13 @@ mod readiness;
 mod source;
 
 use anyhow::Context;
+use bytes::Bytes;
 use clap::{Args, Subcommand};
-use consilium_client::{Admin, ClientError};
+use consilium_client::{Admin, ClientError, LIFECYCLE};
+use prost::Message;
 
 use super::{
-    Environment,
+    Environment, GoFlag,
     orderer::OrdererArgs,
     rpc,
     targets::{Asking, Family, TargetArgs},
@@ -72,12 +74,7 @@ Example:
 #[derive(Clone, Debug, Default, Args)]
 struct TargetPeer {
     /// When using a connection profile, the name of the peer to target for this action.
-    #[arg(
-        long = "targetPeer",
-        default_value = "",
-        hide_default_value = true,
-        value_name = "NAME"
-    )]
+    #[arg(long = "targetPeer", text(), value_name = "NAME")]
     target_peer: String,
 }
 
@@ -86,13 +83,7 @@ struct TargetPeer {
 struct OutputArgs {
     /// The output format for query results. Default is human-readable plain-text. json is currently
     /// the only supported format.
-    #[arg(
-        short = 'O',
-        long,
-        default_value = "",
-        hide_default_value = true,
-        value_name = "FORMAT"
-    )]
+    #[arg(short = 'O', long, text(), value_name = "FORMAT")]
     output: String,
 }
 
@@ -106,16 +97,10 @@ impl OutputArgs {
 #[derive(Clone, Debug, Args)]
 struct ChannelArgs {
     /// The channel on which this command should be executed.
-    #[arg(
-        short = 'C',
-        long = "channelID",
-        default_value = "",
-        hide_default_value = true,
-        value_name = "CHANNEL"
-    )]
+    #[arg(short = 'C', long = "channelID", text(), value_name = "CHANNEL")]
     channel: String,
     /// Name of the chaincode.
-    #[arg(short, long, default_value = "", hide_default_value = true)]
+    #[arg(short, long, text())]
     name: String,
 }
 
@@ -164,6 +149,27 @@ async fn one_peer(
     Ok(Admin::new(peer.channel, signer))
 }
 
+/// What one peer answers to a call of `_lifecycle`; on a channel or, without one, about the peer itself.
+async fn query(
+    environment: &Environment,
+    command: &str,
+    channel: Option<&str>,
+    targets: &TargetArgs,
+    target_peer: &str,
+    call: Vec<Bytes>,
+) -> anyhow::Result<Bytes> {
+    let admin = one_peer(environment, command, channel, targets, target_peer).await?;
+    let answer = admin.query(channel.unwrap_or_default(), LIFECYCLE, call);
+    answer
+        .await
+        .map_err(|error| failed("query failed", "failed to endorse proposal", &error))
+}
+
+/// The result in a peer's answer.
+fn decoded<M: Message + Default>(answer: Bytes) -> anyhow::Result<M> {
+    M::decode(answer).context("failed to unmarshal proposal response's response payload")
+}
+
 /// What a peer answered instead of a result. `refused` is the command's beginning where the chaincode
 /// answered with a status, `unanswered` where nothing did.
 fn failed(refused: &str, unanswered: &str, error: &ClientError) -> anyhow::Error {
@@ -173,8 +179,4 @@ fn failed(refused: &str, unanswered: &str, error: &ClientError) -> anyhow::Error
         }
         error => anyhow::anyhow!("{unanswered}: {}", rpc(error)),
     }
-}
-
-fn query_failed(error: &ClientError) -> anyhow::Error {
-    failed("query failed", "failed to endorse proposal", error)
 }

@@ -12,33 +12,26 @@ use consilium_proto::lifecycle::{
     QueryInstalledChaincodesArgs, QueryInstalledChaincodesResult,
 };
 use consilium_protocol::names;
-use prost::Message;
 use serde::Serialize;
 
-use super::{OutputArgs, TargetPeer, failed, one_peer, query_failed, source};
+use super::{OutputArgs, TargetPeer, decoded, failed, one_peer, query, source};
 use crate::commands::{
     golang,
-    peer::{Environment, Rest, targets::TargetArgs},
+    peer::{Environment, GoFlag, Rest, targets::TargetArgs},
 };
 
 /// Arguments of `package`.
 #[derive(Debug, Args)]
 pub struct PackageArgs {
     /// The package label contains a human-readable description of the package.
-    #[arg(long, default_value = "", hide_default_value = true)]
+    #[arg(long, text())]
     label: String,
     /// Language the chaincode is written in: golang, java, node; ccaas for a folder with the
     /// connection.json of a service.
     #[arg(short, long, default_value = "golang", value_name = "LANGUAGE")]
     lang: String,
     /// Path to the chaincode.
-    #[arg(
-        short,
-        long,
-        default_value = "",
-        hide_default_value = true,
-        value_name = "FOLDER"
-    )]
+    #[arg(short, long, text(), value_name = "FOLDER")]
     path: String,
     // Fabric takes these and does nothing with them.
     #[command(flatten)]
@@ -89,12 +82,7 @@ pub struct QueryInstalledArgs {
 #[derive(Debug, Args)]
 pub struct GetInstalledArgs {
     /// The identifier of the chaincode install package.
-    #[arg(
-        long = "package-id",
-        default_value = "",
-        hide_default_value = true,
-        value_name = "ID"
-    )]
+    #[arg(long = "package-id", text(), value_name = "ID")]
     package_id: String,
     /// The folder to write the package to. Default is the current one.
     #[arg(long = "output-directory", value_name = "FOLDER")]
@@ -194,18 +182,15 @@ pub async fn query_installed(
     environment: &Environment,
     args: &QueryInstalledArgs,
 ) -> anyhow::Result<()> {
-    let target = &args.target_peer.target_peer;
-    let admin = one_peer(environment, "queryinstalled", None, &args.targets, target).await?;
+    let (command, target) = ("queryinstalled", &args.target_peer.target_peer);
     let call = lifecycle_args("QueryInstalledChaincodes", &QueryInstalledChaincodesArgs {});
-    let answer = admin.query("", LIFECYCLE, call).await;
-    let answer = answer.map_err(|error| query_failed(&error))?;
+    let answer = query(environment, command, None, &args.targets, target, call).await?;
     if args.output.is_json() {
         let name = "lifecycle.QueryInstalledChaincodesResult";
         println!("{}", golang::json_indented(name, &answer)?);
         return Ok(());
     }
-    let installed = QueryInstalledChaincodesResult::decode(answer)
-        .context("failed to unmarshal proposal response's response payload")?;
+    let installed: QueryInstalledChaincodesResult = decoded(answer)?;
     println!("Installed chaincodes on peer:");
     for chaincode in installed.installed_chaincodes {
         println!(
@@ -239,8 +224,7 @@ pub async fn get_installed(
     let answer = admin.query("", LIFECYCLE, call).await;
     let answer =
         answer.map_err(|error| failed("proposal failed", "failed to endorse proposal", &error))?;
-    let result = GetInstalledChaincodePackageResult::decode(answer)
-        .context("failed to unmarshal proposal response's response payload")?;
+    let result: GetInstalledChaincodePackageResult = decoded(answer)?;
     let file = args.folder.clone().unwrap_or_default();
     let file = file.join(format!("{id}.tar.gz"));
     golang::write_file(&file, &result.chaincode_install_package)

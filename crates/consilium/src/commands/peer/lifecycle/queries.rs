@@ -1,23 +1,19 @@
 //! What an organization has approved, and what a channel has agreed on.
 
-use anyhow::Context;
 use clap::Args;
-use consilium_client::{LIFECYCLE, lifecycle_args};
+use consilium_client::lifecycle_args;
 use consilium_proto::lifecycle::{
     ChaincodeSource, QueryApprovedChaincodeDefinitionArgs, QueryApprovedChaincodeDefinitionResult,
     QueryApprovedChaincodeDefinitionsArgs, QueryApprovedChaincodeDefinitionsResult,
     QueryChaincodeDefinitionArgs, QueryChaincodeDefinitionResult, QueryChaincodeDefinitionsArgs,
     QueryChaincodeDefinitionsResult, chaincode_source,
 };
-use prost::Message;
 
-use super::{ChannelArgs, OutputArgs, one_peer, query_failed};
+use super::{ChannelArgs, OutputArgs, decoded, query};
 use crate::commands::{
     golang,
     peer::{Environment, Rest, flags, targets::TargetArgs},
 };
-
-const UNREADABLE: &str = "failed to unmarshal proposal response's response payload";
 
 /// Arguments of `queryapproved`.
 #[derive(Debug, Args)]
@@ -81,20 +77,12 @@ pub async fn approved(environment: &Environment, args: &QueryApprovedArgs) -> an
             },
         ),
     };
-    let command = "queryapproved";
-    let admin = one_peer(environment, command, Some(channel), &args.targets, "").await?;
-    let answer = admin.query(channel, LIFECYCLE, call).await;
-    let answer = answer.map_err(|error| query_failed(&error))?;
+    let (command, targets) = ("queryapproved", &args.targets);
+    let answer = query(environment, command, Some(channel), targets, "", call).await?;
     let printed = match (args.output.is_json(), name.is_empty()) {
-        (true, one) => json("QueryApprovedChaincodeDefinition", one, &answer)?,
-        (false, false) => {
-            let found = QueryApprovedChaincodeDefinitionResult::decode(answer);
-            approved_one(channel, name, &found.context(UNREADABLE)?)
-        }
-        (false, true) => {
-            let found = QueryApprovedChaincodeDefinitionsResult::decode(answer);
-            approved_all(channel, &found.context(UNREADABLE)?)
-        }
+        (true, all) => json("QueryApprovedChaincodeDefinition", all, &answer)?,
+        (false, false) => approved_one(channel, name, &decoded(answer)?),
+        (false, true) => approved_all(channel, &decoded(answer)?),
     };
     print!("{printed}");
     Ok(())
@@ -119,20 +107,12 @@ pub async fn committed(environment: &Environment, args: &QueryCommittedArgs) -> 
             },
         ),
     };
-    let command = "querycommitted";
-    let admin = one_peer(environment, command, Some(channel), &args.targets, "").await?;
-    let answer = admin.query(channel, LIFECYCLE, call).await;
-    let answer = answer.map_err(|error| query_failed(&error))?;
+    let (command, targets) = ("querycommitted", &args.targets);
+    let answer = query(environment, command, Some(channel), targets, "", call).await?;
     let printed = match (args.output.is_json(), name.is_empty()) {
-        (true, one) => json("QueryChaincodeDefinition", one, &answer)?,
-        (false, false) => {
-            let found = QueryChaincodeDefinitionResult::decode(answer);
-            committed_one(channel, name, &found.context(UNREADABLE)?)
-        }
-        (false, true) => {
-            let found = QueryChaincodeDefinitionsResult::decode(answer);
-            committed_all(channel, &found.context(UNREADABLE)?)
-        }
+        (true, all) => json("QueryChaincodeDefinition", all, &answer)?,
+        (false, false) => committed_one(channel, name, &decoded(answer)?),
+        (false, true) => committed_all(channel, &decoded(answer)?),
     };
     print!("{printed}");
     Ok(())

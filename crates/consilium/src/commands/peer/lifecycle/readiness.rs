@@ -2,18 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Context;
-use clap::{ArgAction, Args};
-use consilium_client::{ApprovedDefinition, LIFECYCLE};
+use clap::Args;
+use consilium_client::ApprovedDefinition;
 use consilium_proto::lifecycle::{
     CheckCommitReadinessResult, check_commit_readiness_result::Mismatches,
 };
 use prost::Message;
 
-use super::{OutputArgs, definitions::DefinitionArgs, one_peer, query_failed};
+use super::{OutputArgs, decoded, definitions::DefinitionArgs, query};
 use crate::commands::{
     golang,
-    peer::{Environment, Rest, flags, targets::TargetArgs},
+    peer::{Environment, GoFlag, Rest, targets::TargetArgs},
 };
 
 /// Arguments of `checkcommitreadiness`.
@@ -26,17 +25,7 @@ pub struct ReadinessArgs {
     output: OutputArgs,
     /// Output additional information to identify discrepancies when an organization's approval is
     /// false.
-    #[arg(
-        long,
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_value = "false",
-        default_missing_value = "true",
-        hide_default_value = true,
-        value_parser = flags::switch,
-        value_name = "BOOL"
-    )]
+    #[arg(long, switch = false)]
     inspect: bool,
     #[command(flatten)]
     targets: TargetArgs,
@@ -51,14 +40,10 @@ pub struct ReadinessArgs {
 pub async fn print(environment: &Environment, args: &ReadinessArgs) -> anyhow::Result<()> {
     let definition = args.definition.definition()?;
     let channel = &args.definition.of.channel;
-    let command = "checkcommitreadiness";
-    let admin = one_peer(environment, command, Some(channel), &args.targets, "").await?;
-    let answer = admin
-        .query(channel, LIFECYCLE, definition.readiness())
-        .await;
-    let answer = answer.map_err(|error| query_failed(&error))?;
-    let result = CheckCommitReadinessResult::decode(answer)
-        .context("failed to unmarshal proposal response's response payload")?;
+    let (command, targets) = ("checkcommitreadiness", &args.targets);
+    let call = definition.readiness();
+    let answer = query(environment, command, Some(channel), targets, "", call).await?;
+    let result = decoded(answer)?;
     if args.output.is_json() {
         let shown = for_json(result, args.inspect).encode_to_vec();
         let name = "lifecycle.CheckCommitReadinessResult";
