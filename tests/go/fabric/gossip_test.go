@@ -20,7 +20,7 @@ func TestBlocksByGossip(t *testing.T) {
 		whole: t, net: net, hospital: net.Admin(t, net.Organization(t, "hospital")),
 		maker: net.Admin(t, net.Organization(t, "maker")), regulator: net.Organization(t, "regulator"),
 	}
-	t.Cleanup(func() { net.Up(t) })
+	t.Cleanup(func() { net.Revive(t) })
 	for _, step := range []struct {
 		name string
 		run  func(*followers, *testing.T)
@@ -134,15 +134,15 @@ func (w *followers) oursFollows(t *testing.T) {
 	network.Must(t, err)
 	// There is no other peer than Fabric's.
 	for _, org := range w.net.Organizations {
-		w.net.Stop(t, "peer0."+org.Domain)
+		w.net.Kill(t, "peer0."+org.Domain)
 	}
 	w.bootstrap = "bootstrap: " + w.fabric.Address
 	w.ours = network.NewOwnPeer(w.whole, w.net, w.regulator, append(ourFollower, w.bootstrap)...)
 	w.join(t, w.ours.Terminal)
 	w.reaches(t, w.ours.Terminal, height)
 	// Nobody pushes to it but Fabric's peer, the only other one of the organization.
-	w.net.Up(t)
-	w.net.Stop(t, "peer0."+w.regulator.Domain)
+	w.net.Revive(t)
+	w.net.Kill(t, "peer0."+w.regulator.Domain)
 	w.ours.Running.Kill()
 	w.ours.Gossip = append(ourDeaf, w.bootstrap)
 	w.ours.Start(w.whole)

@@ -46,7 +46,7 @@ func TestEveryOneOfManyListenersSeesEveryEvent(t *testing.T) {
 	writer := net.Application(t, hospital, "User1", hospital.PeerAddress())
 	channel := writer.Gateway(t, client.WithSign(writer.Sign)).GetNetwork(net.Channel)
 	start := submit(t, channel, 1)[0].block + 1
-	peer := process(t, net, hospital.Peer())
+	peer := node(net.PID(t, hospital.Peer()))
 	before := peer.usage(t)
 
 	all := open(t, net, hospital, count, start)
@@ -275,16 +275,6 @@ func (c *crowd) compare(t *testing.T, sent []committed) {
 type node int
 
 type usage struct{ cpu, resident float64 }
-
-func process(t *testing.T, net *network.Network, name string) node {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(net.Dir, "run", name+".pid"))
-	network.Must(t, err)
-	var pid int
-	_, err = fmt.Sscan(string(text), &pid)
-	network.Must(t, err)
-	return node(pid)
-}
 
 // CPU in seconds and resident memory in bytes, from proc(5).
 func (n node) usage(t *testing.T) usage {

@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -83,14 +81,21 @@ func (o Organization) Orderer() string { return "orderer0." + o.Domain }
 // PeerAddress is where the organization's peer listens.
 func (o Organization) PeerAddress() string { return fmt.Sprintf("localhost:%d", o.Ports.Peer) }
 
-// Kill ends a node's process with SIGKILL and waits until it is gone.
-func (n *Network) Kill(t testing.TB, node string) {
+// PID is the number of a node's process; nodes are called like peer0.hospital.example.
+func (n *Network) PID(t testing.TB, node string) int {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(n.Dir, "run", node+".pid"))
 	Must(t, err)
 	var pid int
 	_, err = fmt.Sscan(string(text), &pid)
 	Must(t, err)
+	return pid
+}
+
+// Kill ends a node's process with SIGKILL and waits until it is gone.
+func (n *Network) Kill(t testing.TB, node string) {
+	t.Helper()
+	pid := n.PID(t, node)
 	Must(t, syscall.Kill(pid, syscall.SIGKILL))
 	Eventually(t, node+" is gone", func() error {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -125,17 +130,11 @@ func (n *Network) Leader(t testing.TB) Organization {
 }
 
 func (n *Network) ordererLeads(member Organization) bool {
-	asking := http.Client{Timeout: 2 * time.Second}
-	answer, err := asking.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", member.Ports.OrdererOperations))
+	lines, err := metrics(member.Ports.OrdererOperations)
 	if err != nil {
 		return false
 	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		return false
-	}
-	for _, line := range strings.Split(string(text), "\n") {
+	for _, line := range lines {
 		if strings.HasPrefix(line, "consensus_etcdraft_is_leader") &&
 			strings.Contains(line, fmt.Sprintf("channel=%q", n.Channel)) && strings.HasSuffix(line, " 1") {
 			return true

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -191,35 +192,6 @@ func (c *Terminal) Height(t testing.TB) (uint64, error) {
 	return height, err
 }
 
-// Stop ends a node of the network at once, such as peer0.hospital.example.
-func (n *Network) Stop(t testing.TB, node string) {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(n.Dir, "run", node+".pid"))
-	Must(t, err)
-	var pid int
-	_, err = fmt.Sscan(string(text), &pid)
-	Must(t, err)
-	process, err := os.FindProcess(pid)
-	Must(t, err)
-	Must(t, process.Kill())
-	Eventually(t, node+" ends", func() error {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err == nil && !strings.Contains(string(stat), ") Z ") {
-			return fmt.Errorf("process %d is still there", pid)
-		}
-		return nil
-	})
-}
-
-// Up starts those nodes again that were stopped.
-func (n *Network) Up(t testing.TB) {
-	t.Helper()
-	up := exec.Command(consilium(t), "network", "up", "--dir", n.Dir)
-	if printed, err := up.CombinedOutput(); err != nil {
-		t.Fatalf("consilium network up: %v\n%s", err, printed)
-	}
-}
-
 // The program under test.
 func consilium(t testing.TB) string {
 	t.Helper()
@@ -232,22 +204,32 @@ func consilium(t testing.TB) string {
 
 // leads asks a peer's operations server whether the peer pulls the channel's blocks for its organization.
 func (n *Network) leads(port int) (bool, error) {
-	response, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", port))
-	if err != nil {
-		return false, err
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(response.Body, 1<<24))
+	lines, err := metrics(port)
 	if err != nil {
 		return false, err
 	}
 	shown := fmt.Sprintf("gossip_leader_election_leader{channel=%q} ", n.Channel)
-	for _, line := range strings.Split(string(text), "\n") {
+	for _, line := range lines {
 		if value, found := strings.CutPrefix(line, shown); found {
 			return value == "1", nil
 		}
 	}
-	return false, fmt.Errorf("no metric says who leads: %s", response.Status)
+	return false, errors.New("no metric says who leads")
+}
+
+// metrics gives the lines that a node's operations server shows.
+func metrics(port int) ([]string, error) {
+	asking := http.Client{Timeout: 10 * time.Second}
+	answer, err := asking.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", port))
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(answer.Body, 1<<24))
+	if err == nil && answer.StatusCode != http.StatusOK {
+		err = errors.New(answer.Status)
+	}
+	return strings.Split(string(text), "\n"), err
 }
 
 // Process is a program that runs until the test ends.

@@ -11,14 +11,10 @@ import (
 // Ours is the same person with our program, called by the names of Fabric's.
 func (c *Terminal) Ours(t testing.TB) *Terminal {
 	t.Helper()
-	consilium := os.Getenv("CONSILIUM")
-	if consilium == "" {
-		t.Fatal("set CONSILIUM to our program")
-	}
-	other := *c
+	own, other := consilium(t), *c
 	other.programs = t.TempDir()
 	for _, name := range []string{"peer", "discover"} {
-		Must(t, os.Symlink(consilium, filepath.Join(other.programs, name)))
+		Must(t, os.Symlink(own, filepath.Join(other.programs, name)))
 	}
 	return &other
 }
