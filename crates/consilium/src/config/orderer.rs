@@ -67,6 +67,17 @@ pub struct Tls {
     pub client_root_cas: Vec<PathBuf>,
 }
 
+impl Tls {
+    /// The files of roots of clients, which mean nothing where no client has to have a certificate.
+    /// fabric: orderer/common/server/main.go initializeServerConfig
+    pub fn client_roots(&self) -> &[PathBuf] {
+        match self.client_auth_required {
+            true => &self.client_root_cas,
+            false => &[],
+        }
+    }
+}
+
 /// `General.Cluster`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "PascalCase", default)]

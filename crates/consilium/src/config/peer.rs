@@ -98,6 +98,17 @@ pub struct Tls {
     pub client_root_cas: Files,
 }
 
+impl Tls {
+    /// The files of roots of clients, which mean nothing where no client has to have a certificate.
+    /// fabric: core/peer/config.go GetServerConfig
+    pub fn client_roots(&self) -> &[PathBuf] {
+        match self.client_auth_required {
+            true => &self.client_root_cas.files,
+            false => &[],
+        }
+    }
+}
+
 /// A file named by a key.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -58,7 +58,7 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
     let client_roots = pems(
         &file,
         "General.TLS.ClientRootCAs",
-        &general.tls.client_root_cas,
+        general.tls.client_roots(),
     )?;
     let client_auth = if general.tls.client_auth_required {
         ClientAuth::Require
@@ -155,7 +155,8 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
             ),
     );
     // Scripts wait for this line.
-    tracing::info!(address, channels = ?orderer.channels(), "Beginning to serve requests");
+    // Under Fabric's logger, whom scripts turn on to see this line.
+    tracing::info!(target: "orderer::common::server", address, channels = ?orderer.channels(), "Beginning to serve requests");
     super::stop_signal().await?;
     tracing::info!("stopping");
     stop.send_replace(true);

@@ -62,7 +62,7 @@ pub async fn start(args: PeerStart) -> anyhow::Result<()> {
     roots.extend(pems(
         &file,
         "peer.tls.clientRootCAs.files",
-        &settings.tls.client_root_cas.files,
+        settings.tls.client_roots(),
     )?);
     let client_auth = if settings.tls.client_auth_required {
         ClientAuth::Require
@@ -179,8 +179,9 @@ pub async fn start(args: PeerStart) -> anyhow::Result<()> {
     }
     let serving_chaincode =
         chaincode_listener.map(|listener| listener.serve(&peer, stopped.clone()));
-    // Scripts wait for this line.
+    // Scripts wait for this line, and turn on Fabric's logger to see it.
     tracing::info!(
+        target: "nodeCmd",
         "Started peer with ID=[{}], network ID=[{}], address=[{}]",
         settings.id,
         settings.network_id,
