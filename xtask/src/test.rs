@@ -20,6 +20,18 @@ pub struct Test {
 /// A channel that Fabric's peers recorded; it lies beside the repository (`consilium_testkit::recorded`).
 const RECORDING: &str = "../shared/fabric-chain/manifest.json";
 
+/// Programs of Fabric's that ours are compared with.
+const FABRIC_PROGRAMS: [&str; 8] = [
+    "configtxgen",
+    "configtxlator",
+    "cryptogen",
+    "discover",
+    "ledgerutil",
+    "orderer",
+    "osnadmin",
+    "peer",
+];
+
 type Stage = (&'static str, fn() -> anyhow::Result<()>);
 
 const STAGES: [Stage; 14] = [
@@ -110,17 +122,11 @@ fn node() -> anyhow::Result<()> {
 /// while everything changes, and many listeners.
 fn fabric() -> anyhow::Result<()> {
     let programs = absolute("target/test/fabric")?;
-    run(command(
-        "go",
-        [
-            "build",
-            "-o",
-            &format!("{}/", programs.display()),
-            "github.com/hyperledger/fabric/cmd/peer",
-            "github.com/hyperledger/fabric/cmd/discover",
-        ],
-    )
-    .current_dir("tests/go"))?;
+    let output = format!("{}/", programs.display());
+    let packages = FABRIC_PROGRAMS.map(|name| format!("github.com/hyperledger/fabric/cmd/{name}"));
+    run(command("go", ["build", "-o", &output])
+        .args(packages)
+        .current_dir("tests/go"))?;
     with_network_of(&["--builder", "tests/builders/golang"], |network| {
         let mut tests = command("go", ["test", "-count=1", "-p=1", "-timeout=20m", "./..."]);
         run(tests

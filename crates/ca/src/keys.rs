@@ -26,7 +26,7 @@ pub enum KeyError {
 }
 
 /// A P-256 key pair.
-pub(crate) struct SigningKey {
+pub struct SigningKey {
     pair: EcdsaKeyPair,
     random: SystemRandom,
 }

@@ -32,7 +32,7 @@ mod tests;
 mod token;
 
 pub use authority::AuthorityError;
-pub use keys::KeyError;
+pub use keys::{KeyError, SigningKey};
 pub use offline::OfflineAuthority;
 pub use server::{CaError, CaOptions, CaServer};
 pub use store::Attribute;

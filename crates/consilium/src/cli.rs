@@ -11,6 +11,7 @@ use crate::commands::{
     events::EventsArgs,
     ledger::LedgerCommand,
     peer::{GoFlag, PeerArgs},
+    programs::LinkPrograms,
 };
 use crate::contract::ContractCommand;
 
@@ -97,6 +98,13 @@ Examples:
   consilium bench replay --transactions 50000
   consilium bench cold-start --blocks 1000000")]
     Bench(BenchArgs),
+    /// Make links to this program under the names of Fabric's: configtxgen, configtxlator, cryptogen,
+    /// discover, orderer, osnadmin, peer. The words behind `consilium` work as well.
+    #[command(after_help = "\
+Examples:
+  consilium link-programs ~/bin
+  consilium configtxgen -version")]
+    LinkPrograms(LinkPrograms),
     /// Run real health data through a consortium that is up, and show what happened.
     Demo(crate::demo::DemoArgs),
 }
@@ -144,6 +152,8 @@ pub enum OrdererCommand {
     /// Start the node.
     #[command(after_help = "Example:\n  consilium orderer start --config ./orderer.yaml")]
     Start(NodeStart),
+    /// Print the version of this program.
+    Version,
 }
 
 /// Arguments of `start` of an orderer or a peer.

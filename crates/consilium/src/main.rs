@@ -20,7 +20,7 @@ mod telemetry;
 use std::{ffi::OsStr, io::Write, path::Path, process::ExitCode};
 
 use clap::Parser;
-use cli::{CaCommand, Cli, Command, DiscoverCli, NetworkCommand, OrdererCommand, PeerCli};
+use cli::{CaCommand, Cli, Command, DiscoverCli, NetworkCommand, PeerCli};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -28,6 +28,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     end_where_output_fails();
     consilium_transport::install_crypto_provider();
+    if let Some(code) = commands::programs::run(std::env::args_os()) {
+        return code;
+    }
     let name = std::env::args_os().next().unwrap_or_default();
     if is_called(&name, "peer") {
         return match PeerCli::try_parse() {
@@ -55,7 +58,7 @@ fn is_called(name: &OsStr, tool: &str) -> bool {
 async fn execute(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Ca(CaCommand::Start(args)) => node::ca::start(args).await,
-        Command::Orderer(OrdererCommand::Start(args)) => node::orderer::start(args).await,
+        Command::Orderer(command) => commands::orderer::execute(command).await,
         Command::Peer(args) => commands::peer::run(args).await,
         // It tells by itself what fails, as Fabric's does.
         Command::Discover(args) => return Ok(commands::discover::run(args).await),
@@ -70,6 +73,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Query(args) => commands::call::query(args).await,
         Command::Events(args) => commands::events::run(args).await,
         Command::Bench(args) => commands::bench::run(args).await,
+        Command::LinkPrograms(args) => commands::programs::link(&args),
         Command::Demo(args) => demo::run(args).await,
     }?;
     Ok(ExitCode::SUCCESS)

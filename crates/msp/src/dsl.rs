@@ -56,7 +56,8 @@ enum Expression<'a> {
     Word(&'a str),
 }
 
-/// Parses a signature policy. Principals are listed in order of appearance, one for each occurrence.
+/// Parses a signature policy. Principals are listed one for each occurrence, in the order in which
+/// Fabric evaluates the text: those of gates in a gate before the gate's own.
 ///
 /// # Errors
 /// [`DslError`] with Fabric's texts.
@@ -198,10 +199,15 @@ fn rule(
             if n < 0 || required > alternatives.len() as i64 + 1 {
                 return Err(threshold);
             }
-            let rules = alternatives
-                .iter()
-                .map(|argument| rule(argument, identities))
-                .collect::<Result<_, _>>()?;
+            // Gates in a gate are evaluated before it, and so list their principals before its own.
+            let mut rules = vec![SignaturePolicy::default(); alternatives.len()];
+            for gates in [true, false] {
+                for (place, argument) in rules.iter_mut().zip(alternatives) {
+                    if matches!(argument, Expression::Gate(..)) == gates {
+                        *place = rule(argument, identities)?;
+                    }
+                }
+            }
             Ok(SignaturePolicy {
                 r#type: Some(Type::NOutOf(NOutOf { n, rules })),
             })

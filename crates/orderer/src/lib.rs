@@ -35,7 +35,7 @@ mod forward;
 pub mod fuzzing;
 mod member;
 mod metrics;
-mod multipart;
+pub mod multipart;
 mod order;
 mod orderer;
 mod participation;

@@ -3,15 +3,17 @@
 
 /// One part of a form that has a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Part<'a> {
-    pub(crate) name: String,
+pub struct Part<'a> {
+    /// The field's name.
+    pub name: String,
     /// Whether it is a file, not a plain value.
-    pub(crate) is_file: bool,
-    pub(crate) content: &'a [u8],
+    pub is_file: bool,
+    /// What was sent.
+    pub content: &'a [u8],
 }
 
 /// The boundary that a Content-Type header announces, if it is `multipart/form-data`.
-pub(crate) fn boundary(content_type: &str) -> Option<String> {
+pub fn boundary(content_type: &str) -> Option<String> {
     let (kind, parameters) = content_type.split_once(';')?;
     if !kind.trim().eq_ignore_ascii_case("multipart/form-data") {
         return None;
@@ -20,7 +22,7 @@ pub(crate) fn boundary(content_type: &str) -> Option<String> {
 }
 
 /// The named parts of a body, or why it cannot be read.
-pub(crate) fn parts<'a>(body: &'a [u8], boundary: &str) -> Result<Vec<Part<'a>>, String> {
+pub fn parts<'a>(body: &'a [u8], boundary: &str) -> Result<Vec<Part<'a>>, String> {
     let opening = format!("--{boundary}");
     let delimiter = format!("\r\n--{boundary}");
     let start = find(body, opening.as_bytes()).ok_or("multipart: NextPart: EOF")?;

@@ -2,12 +2,19 @@
 
 pub mod bench;
 pub mod call;
+pub mod configtxgen;
+pub mod configtxlator;
 pub mod connect;
+pub mod cryptogen;
 pub mod discover;
 pub mod events;
 pub mod golang;
 pub mod ledger;
+pub mod orderer;
+pub mod osnadmin;
 pub mod peer;
+pub mod programs;
+pub mod protolator;
 
 /// What went wrong with all its causes, but for those that the text before already ends with: many
 /// errors tell their cause by themselves.

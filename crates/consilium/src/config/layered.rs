@@ -278,6 +278,24 @@ impl<'de> Deserializer<'de> for Setting<'_> {
         })
     }
 
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, SettingError> {
+        let entries = match &self.value {
+            Value::Object(entries) => entries.clone(),
+            Value::Null => Map::new(),
+            other => return Err(unexpected(other, "keys with values")),
+        };
+        // A key without a value is one that nobody sets.
+        let entries: Vec<_> = entries
+            .into_iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(name, value)| (name.clone(), self.inner(&name, value)))
+            .collect();
+        visitor.visit_map(Entries {
+            left: entries.into_iter(),
+            next: None,
+        })
+    }
+
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _: &'static str,
@@ -301,7 +319,7 @@ impl<'de> Deserializer<'de> for Setting<'_> {
     }
 
     serde::forward_to_deserialize_any! {
-        i128 u128 char bytes byte_buf unit unit_struct tuple tuple_struct map identifier
+        i128 u128 char bytes byte_buf unit unit_struct tuple tuple_struct identifier
     }
 }
 
@@ -332,6 +350,38 @@ impl<'de> MapAccess<'de> for Fields<'_> {
         };
         self.next = Some(setting);
         let name: StrDeserializer<'static, SettingError> = name.into_deserializer();
+        seed.deserialize(name).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(
+        &mut self,
+        seed: V,
+    ) -> Result<V::Value, SettingError> {
+        let no_key = || de::Error::custom("a value without a key");
+        let setting = self.next.take().ok_or_else(no_key)?;
+        let key = setting.key.clone();
+        seed.deserialize(setting).map_err(|error| error.at(&key))
+    }
+}
+
+/// Entries of a map, whose keys are the file's.
+struct Entries<'a> {
+    left: std::vec::IntoIter<(String, Setting<'a>)>,
+    next: Option<Setting<'a>>,
+}
+
+impl<'de> MapAccess<'de> for Entries<'_> {
+    type Error = SettingError;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, SettingError> {
+        let Some((name, setting)) = self.left.next() else {
+            return Ok(None);
+        };
+        self.next = Some(setting);
+        let name: StringDeserializer<SettingError> = name.into_deserializer();
         seed.deserialize(name).map(Some)
     }
 

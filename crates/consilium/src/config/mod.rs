@@ -51,6 +51,19 @@ fn parse<T: DeserializeOwned>(text: &str) -> Result<T, serde_saphyr::Error> {
     serde_saphyr::from_str_with_options(text, options)
 }
 
+/// Reads settings out of a text in YAML that no variable goes before. Keys may be written in any case,
+/// a key without a value is one that nobody sets, and unknown keys are passed over.
+///
+/// # Errors
+/// Says which line or key, and what was expected.
+pub fn keys_of<T: DeserializeOwned>(text: &str) -> anyhow::Result<T> {
+    let variables = layered::Variables {
+        prefix: "",
+        values: &std::collections::BTreeMap::new(),
+    };
+    Ok(layered::read(parse(text)?, variables)?.0)
+}
+
 /// A kind of node: the prefix of its variables.
 #[derive(Clone, Copy, Debug)]
 pub enum Node {
@@ -74,17 +87,7 @@ impl Node {
 /// # Errors
 /// Says which file and, for a key, what was expected.
 pub fn read_node<T: DeserializeOwned>(node: Node, path: &Path) -> anyhow::Result<T> {
-    // What is no text is no setting.
-    let values = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
-    let variables = layered::Variables {
-        prefix: node.prefix(),
-        values: &values,
-    };
-    let read = layered::read(read(path)?, variables);
-    let (settings, unknown) =
-        read.map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
+    let (settings, unknown) = read_layered(node.prefix(), path)?;
     if !unknown.is_empty() {
         tracing::warn!(
             file = %path.display(),
@@ -93,6 +96,26 @@ pub fn read_node<T: DeserializeOwned>(node: Node, path: &Path) -> anyhow::Result
         );
     }
     Ok(settings)
+}
+
+/// Settings from `path` and from variables with a prefix, and the keys that mean nothing here.
+///
+/// # Errors
+/// Says which file and, for a key, what was expected.
+pub fn read_layered<T: DeserializeOwned>(
+    prefix: &'static str,
+    path: &Path,
+) -> anyhow::Result<(T, Vec<String>)> {
+    // What is no text is no setting.
+    let values = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let variables = layered::Variables {
+        prefix,
+        values: &values,
+    };
+    let read = layered::read(read(path)?, variables);
+    read.map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
 }
 
 /// Takes the variables that nodes read out of the environment of a program to be started: they may be an

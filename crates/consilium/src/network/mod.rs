@@ -5,7 +5,7 @@ mod deploy;
 mod enroll;
 mod files;
 mod genesis;
-mod participation;
+pub mod participation;
 mod plan;
 mod process;
 

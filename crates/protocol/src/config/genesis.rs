@@ -298,7 +298,7 @@ fn channel_group(profile: &Profile) -> Result<ConfigGroup, ConfigError> {
         value.mod_policy = "/Channel/Orderer/Admins".to_owned();
         root.values.insert("OrdererAddresses".to_owned(), value);
     }
-    add_capability(&mut root, &profile.channel_capability);
+    add_capabilities(&mut root, [profile.channel_capability.as_str()]);
     root.groups
         .insert("Orderer".to_owned(), orderer_group(profile)?);
     root.groups
@@ -330,7 +330,7 @@ fn orderer_group(profile: &Profile) -> Result<ConfigGroup, ConfigError> {
         "ChannelRestrictions",
         &orderer::ChannelRestrictions { max_count: 0 },
     );
-    add_capability(&mut section, &profile.orderer_capability);
+    add_capabilities(&mut section, [profile.orderer_capability.as_str()]);
     for organization in profile
         .organizations
         .iter()
@@ -367,7 +367,7 @@ fn application_group(profile: &Profile) -> Result<ConfigGroup, ConfigError> {
             .collect();
         add(&mut section, "ACLs", &protos::AcLs { acls });
     }
-    add_capability(&mut section, &profile.application_capability);
+    add_capabilities(&mut section, [profile.application_capability.as_str()]);
     for organization in profile
         .organizations
         .iter()
@@ -468,16 +468,19 @@ fn add(group: &mut ConfigGroup, key: &str, message: &impl Message) {
     group.values.insert(key.to_owned(), value(message));
 }
 
-fn add_capability(group: &mut ConfigGroup, name: &str) {
-    if name.is_empty() {
+/// Names capabilities in a group, where there are any.
+pub fn add_capabilities<'a>(group: &mut ConfigGroup, names: impl IntoIterator<Item = &'a str>) {
+    let mut capabilities = Vec::new();
+    for name in names.into_iter().filter(|name| !name.is_empty()) {
+        // Map entries spelled out as Go writes them: with the value, although it is empty.
+        let mut entry = Vec::with_capacity(name.len() + 4);
+        wire::put_bytes(&mut entry, 1, name.as_bytes());
+        wire::put_prefix(&mut entry, 2, 0);
+        wire::put_bytes(&mut capabilities, 1, &entry);
+    }
+    if capabilities.is_empty() {
         return;
     }
-    // Map entries spelled out as Go writes them: with the value, although it is empty.
-    let mut entry = Vec::with_capacity(name.len() + 4);
-    wire::put_bytes(&mut entry, 1, name.as_bytes());
-    wire::put_prefix(&mut entry, 2, 0);
-    let mut capabilities = Vec::with_capacity(entry.len() + 2);
-    wire::put_bytes(&mut capabilities, 1, &entry);
     let value = ConfigValue {
         version: 0,
         value: capabilities.into(),

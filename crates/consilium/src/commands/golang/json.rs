@@ -37,6 +37,60 @@ pub fn indented(value: &impl Serialize) -> anyhow::Result<String> {
     written(value, PrettyFormatter::with_indent(b"\t"))
 }
 
+/// `json.Indent` of a document, with tabs: what is in it stays as it is.
+///
+/// # Errors
+/// It is no JSON.
+pub fn indent(document: &str) -> anyhow::Result<String> {
+    let _: serde::de::IgnoredAny = serde_json::from_str(document)?;
+    let mut out = String::with_capacity(document.len() * 2);
+    let mut depth = 0_usize;
+    let mut characters = document.trim().chars().peekable();
+    let line = |out: &mut String, depth: usize| {
+        out.push('\n');
+        out.extend(std::iter::repeat_n('\t', depth));
+    };
+    while let Some(character) = characters.next() {
+        match character {
+            '"' => {
+                out.push('"');
+                while let Some(inner) = characters.next() {
+                    out.push(inner);
+                    match inner {
+                        '"' => break,
+                        '\\' => out.extend(characters.next()),
+                        _ => {}
+                    }
+                }
+            }
+            '{' | '[' => {
+                out.push(character);
+                while characters.next_if(|next| next.is_whitespace()).is_some() {}
+                match characters.next_if(|next| matches!(next, '}' | ']')) {
+                    Some(end) => out.push(end),
+                    None => {
+                        depth += 1;
+                        line(&mut out, depth);
+                    }
+                }
+            }
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                line(&mut out, depth);
+                out.push(character);
+            }
+            ',' => {
+                out.push(',');
+                line(&mut out, depth);
+            }
+            ':' => out.push_str(": "),
+            blank if blank.is_whitespace() => {}
+            other => out.push(other),
+        }
+    }
+    Ok(out)
+}
+
 fn written(value: &impl Serialize, formatter: impl Formatter) -> anyhow::Result<String> {
     let mut bytes = Vec::new();
     let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
@@ -112,7 +166,7 @@ impl Serialize for Item<'_> {
 }
 
 /// A map's key as a name.
-pub(super) fn name_of(key: &MapKey) -> String {
+pub fn name_of(key: &MapKey) -> String {
     match key {
         MapKey::Bool(key) => key.to_string(),
         MapKey::I32(key) => key.to_string(),
@@ -140,6 +194,14 @@ mod tests {
     use prost::Message;
 
     use super::*;
+
+    #[test]
+    fn a_document_is_indented_and_keeps_its_order_and_numbers() {
+        let document = r#" {"b":1.50,"a":[1,{"c":"x, {\"}"}],"d":{},"e":[ ], "f":null}"#;
+        let expected = "{\n\t\"b\": 1.50,\n\t\"a\": [\n\t\t1,\n\t\t{\n\t\t\t\"c\": \"x, {\\\"}\"\n\t\t}\n\t],\n\t\"d\": {},\n\t\"e\": [],\n\t\"f\": null\n}";
+        assert_eq!(indent(document).unwrap(), expected);
+        assert!(indent("{").is_err());
+    }
 
     #[test]
     fn a_chains_height_and_hashes_are_one_line() {

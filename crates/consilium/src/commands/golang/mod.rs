@@ -1,11 +1,15 @@
 //! Texts as Go's standard library and protobuf write them, for commands whose output scripts know
 //! from Fabric's.
 
+pub mod flags;
 mod json;
+pub mod kingpin;
 mod text;
+mod version;
 
-pub use json::{indented, json, json_indented};
+pub use json::{indent, indented, json, json_indented, name_of};
 pub use text::text;
+pub use version::version;
 
 use std::{io, path::Path, sync::LazyLock};
 
@@ -18,11 +22,15 @@ static SCHEMA: LazyLock<DescriptorPool> = LazyLock::new(|| {
         .expect("our own descriptors")
 });
 
+/// The type of a message by its full name, such as `common.Config`.
+pub fn message_type(name: &str) -> Option<MessageDescriptor> {
+    SCHEMA.get_message_by_name(name)
+}
+
 /// A message as one of its schema's; the type by its full name.
 fn dynamic(name: &str, encoded: &[u8]) -> anyhow::Result<DynamicMessage> {
-    let descriptor = SCHEMA.get_message_by_name(name);
-    let descriptor =
-        descriptor.ok_or_else(|| anyhow::anyhow!("there is no message of the type {name}"))?;
+    let descriptor = message_type(name)
+        .ok_or_else(|| anyhow::anyhow!("there is no message of the type {name}"))?;
     Ok(DynamicMessage::decode(descriptor, encoded)?)
 }
 

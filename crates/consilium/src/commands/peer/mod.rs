@@ -17,7 +17,6 @@ pub mod snapshot;
 mod targets;
 mod transaction;
 mod usage;
-mod version;
 
 use std::process::ExitCode;
 
@@ -122,7 +121,7 @@ pub async fn run(args: PeerArgs) -> anyhow::Result<()> {
         PeerCommand::Snapshot(command) => snapshot::run(command).await,
         PeerCommand::Version(args) => {
             anyhow::ensure!(args.rest.is_empty(), "trailing args detected");
-            print!("{}", version::text());
+            println!("{}", golang::version("peer"));
             Ok(())
         }
     }

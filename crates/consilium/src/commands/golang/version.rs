@@ -1,9 +1,9 @@
-//! `consilium peer version`. fabric: internal/peer/version
+//! What programs tell about themselves. fabric: internal/peer/version, internal/configtxgen/metadata
 
-/// What is printed: Fabric's form, with what is true of this program.
-pub fn text() -> String {
+/// The version of a program: Fabric's form, with what is true of this one.
+pub fn version(program: &str) -> String {
     format!(
-        "peer:\n Version: v{}\n Commit SHA: {}\n Fabric: v3.1\n OS/Arch: {}/{}\n",
+        "{program}:\n Version: v{}\n Commit SHA: {}\n Fabric: v3.1\n OS/Arch: {}/{}",
         env!("CARGO_PKG_VERSION"),
         option_env!("CONSILIUM_COMMIT").unwrap_or("unknown"),
         system(std::env::consts::OS),
@@ -35,7 +35,7 @@ mod tests {
 
     #[test]
     fn scripts_find_the_version_where_fabric_has_it() {
-        let text = text();
+        let text = version("peer");
         let version = text
             .lines()
             .find_map(|line| line.strip_prefix(" Version: "));
