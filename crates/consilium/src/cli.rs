@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    bench::BenchArgs, call::CallArgs, discover::DiscoverArgs, events::EventsArgs,
-    ledger::LedgerCommand, peer::PeerArgs,
+    bench::BenchArgs, call::CallArgs, channel::ChannelCommand, discover::DiscoverArgs,
+    events::EventsArgs, ledger::LedgerCommand, peer::PeerArgs,
 };
 use crate::contract::ContractCommand;
 
@@ -65,6 +65,9 @@ pub enum Command {
     /// Verify a peer's ledgers, and repair them while the peer is down.
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// Read, change and agree on a channel's configuration.
+    #[command(subcommand)]
+    Channel(ChannelCommand),
     /// Deploy a contract to all organizations of a channel.
     #[command(subcommand)]
     Contract(ContractCommand),

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod call;
+pub mod channel;
 pub mod connect;
 pub mod discover;
 pub mod events;
