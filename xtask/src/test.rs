@@ -119,8 +119,14 @@ fn node() -> anyhow::Result<()> {
 
 /// Fabric's command line and a peer of Fabric's in one channel with ours, built from their source;
 /// applications on the gateway SDKs for Go and Java; in networks of their own, applications that go on
-/// while everything changes, and many listeners.
+/// while everything changes, and many listeners. Fabric's own code judges our verdicts on MSPs and
+/// configurations.
 fn fabric() -> anyhow::Result<()> {
+    // It writes the cases that tests/go/judged reads.
+    run(&mut command(
+        "cargo",
+        ["test", "--workspace", "--test", "judged"],
+    ))?;
     let programs = absolute("target/test/fabric")?;
     let output = format!("{}/", programs.display());
     let packages = FABRIC_PROGRAMS.map(|name| format!("github.com/hyperledger/fabric/cmd/{name}"));

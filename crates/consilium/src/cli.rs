@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::commands::{
     bench::BenchArgs,
     call::CallArgs,
+    channel::ChannelCommand,
     discover::DiscoverArgs,
     events::EventsArgs,
     ledger::LedgerCommand,
@@ -70,6 +71,9 @@ pub enum Command {
     /// Verify a peer's ledgers, and repair them while the peer is down.
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// Read, change and agree on a channel's configuration.
+    #[command(subcommand)]
+    Channel(ChannelCommand),
     /// Deploy a contract to all organizations of a channel.
     #[command(subcommand)]
     Contract(ContractCommand),

@@ -62,6 +62,8 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Peer(args) => commands::peer::run(args).await,
         // It tells by itself what fails, as Fabric's does.
         Command::Discover(args) => return Ok(commands::discover::run(args).await),
+        // The exit code is an answer, too.
+        Command::Channel(command) => return commands::channel::run(command).await,
         Command::Ledger(command) => commands::ledger::run(command).await,
         Command::Contract(command) => contract::run(command).await,
         Command::Network(NetworkCommand::Up(args)) => network::up(args).await.map(drop),

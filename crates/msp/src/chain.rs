@@ -51,6 +51,9 @@ impl Authorities {
         let built = search.found.len();
         search.found.retain(|chain| allows_server_auth(chain));
         match search.found.len() {
+            1 if has_unconstrained_name(&search.found[0]) => Err(MspError::NoChain(
+                "x509: issuer has name constraints but leaf doesn't have a SAN extension".into(),
+            )),
             1 => Ok(search.found.remove(0)),
             0 if built > 0 => Err(MspError::NoChain(
                 "x509: certificate specifies an incompatible key usage".into(),
@@ -192,6 +195,27 @@ fn allows_server_auth(chain: &[Arc<Certificate>]) -> bool {
         .iter()
         .filter_map(|certificate| certificate.extended_key_usage())
         .all(|usage| usage.allows_server_auth)
+}
+
+/// Whether an issuer constrains names and the certificate has none but a host's as its common name,
+/// which escapes the constraint (fabric: msp/mspimpl.go verifyLegacyNameConstraints).
+fn has_unconstrained_name(chain: &[Arc<Certificate>]) -> bool {
+    chain.split_first().is_some_and(|(leaf, issuers)| {
+        leaf.alternative_names().is_none()
+            && is_host_name(leaf.subject_cn())
+            && issuers.iter().any(|issuer| issuer.constraints().is_some())
+    })
+}
+
+/// Letters, digits, `-` (not first), `_` and `:` between single dots; the first label may be `*`.
+fn is_host_name(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    name.split('.').enumerate().all(|(index, label)| {
+        let legal = |(at, byte): (usize, u8)| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':') || (byte == b'-' && at != 0)
+        };
+        (index == 0 && label == "*") || (!label.is_empty() && label.bytes().enumerate().all(legal))
+    })
 }
 
 fn check_names(names: &Names, constraints: &Constraints) -> Result<(), String> {

@@ -8,6 +8,7 @@ use consilium_proto::common::signature_policy::{NOutOf, Type};
 use consilium_proto::common::{
     ImplicitMetaPolicy, MspPrincipal, SignaturePolicy, SignaturePolicyEnvelope,
 };
+use consilium_proto::msp::SerializedIdentity;
 use thiserror::Error;
 use winnow::ascii::{digit1, multispace0};
 use winnow::combinator::{alt, cut_err, delimited, eof, opt, separated, terminated};
@@ -15,7 +16,8 @@ use winnow::error::{ContextError, ErrMode};
 use winnow::prelude::*;
 use winnow::token::take_while;
 
-use crate::principal::role_principal;
+use crate::certificate::Certificate;
+use crate::principal::{Principal, role_principal};
 
 /// Why a text is no policy.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -99,6 +101,84 @@ pub fn parse_implicit_meta(text: &str) -> Result<ImplicitMetaPolicy, DslError> {
         sub_policy: sub_policy.to_owned(),
         rule: rule.into(),
     })
+}
+
+/// A signature policy in the words of the language. What the language has no words for, such as an
+/// organizational unit or one certificate, is told in round brackets, which [`parse`] refuses.
+pub fn describe(policy: &SignaturePolicyEnvelope) -> String {
+    describe_rule(policy.rule.as_ref(), &policy.identities)
+}
+
+/// Messages that nest deeper than a hundred do not decode, so this ends.
+fn describe_rule(rule: Option<&SignaturePolicy>, identities: &[MspPrincipal]) -> String {
+    match rule.and_then(|rule| rule.r#type.as_ref()) {
+        None => "(nothing)".to_owned(),
+        Some(Type::SignedBy(index)) => usize::try_from(*index)
+            .ok()
+            .and_then(|index| identities.get(index))
+            .map_or_else(|| "(nobody)".to_owned(), describe_principal),
+        Some(Type::NOutOf(gate)) => {
+            let inner: Vec<String> = gate
+                .rules
+                .iter()
+                .map(|rule| describe_rule(Some(rule), identities))
+                .collect();
+            let inner = inner.join(", ");
+            match usize::try_from(gate.n) {
+                Ok(1) => format!("OR({inner})"),
+                Ok(n) if n == gate.rules.len() => format!("AND({inner})"),
+                _ => format!("OutOf({}, {inner})", gate.n),
+            }
+        }
+    }
+}
+
+fn describe_principal(principal: &MspPrincipal) -> String {
+    let Ok(principal) = Principal::decode(principal) else {
+        return "(unreadable principal)".to_owned();
+    };
+    describe_decoded(&principal)
+}
+
+fn describe_decoded(principal: &Principal) -> String {
+    match principal {
+        Principal::Role { msp_id, role } => match MspRoleType::try_from(*role) {
+            Ok(role) => format!("'{msp_id}.{}'", role.as_str_name().to_ascii_lowercase()),
+            Err(_) => format!("(role {role} of {msp_id})"),
+        },
+        Principal::Unit(unit) => format!(
+            "(unit {} of {} under {})",
+            unit.organizational_unit_identifier,
+            unit.msp_identifier,
+            hex::encode(&unit.certifiers_identifier)
+        ),
+        Principal::Identity(identity) => {
+            match consilium_proto::decode::<SerializedIdentity>(identity) {
+                Ok(identity) => {
+                    let name = Certificate::from_pem(&identity.id_bytes).map_or_else(
+                        |_| "unreadable certificate".to_owned(),
+                        |certificate| certificate.describe(),
+                    );
+                    format!("({} of {})", name, identity.mspid)
+                }
+                Err(_) => "(unreadable identity)".to_owned(),
+            }
+        }
+        Principal::Anonymous(_) => "(anonymity)".to_owned(),
+        Principal::Combined(all) => {
+            let all: Vec<String> = all.iter().map(describe_decoded).collect();
+            format!("(one who is {})", all.join(" and "))
+        }
+    }
+}
+
+/// An implicit meta policy in two words, as [`parse_implicit_meta`] reads it.
+pub fn describe_implicit_meta(policy: &ImplicitMetaPolicy) -> String {
+    let rule = Rule::try_from(policy.rule).map_or_else(
+        |_| format!("RULE{}", policy.rule),
+        |rule| rule.as_str_name().to_owned(),
+    );
+    format!("{rule} {}", policy.sub_policy)
 }
 
 /// Deepest nesting of gates, so that hostile texts do not exhaust the stack; far above what a message

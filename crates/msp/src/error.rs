@@ -33,6 +33,11 @@ pub enum MspError {
     /// `msp.MSPConfig` names a kind of MSP that is not supported.
     #[error("Setup error: unsupported msp type {0}")]
     UnsupportedType(i32),
+    /// `msp.MSPConfig` of type 1.
+    #[error(
+        "Setup error: unsupported msp type 1 (Idemix): identities are X.509 certificates here; give the organization an MSP of type 0"
+    )]
+    Idemix,
     /// The configuration of the MSP is not acceptable.
     #[error("{0}")]
     Setup(String),

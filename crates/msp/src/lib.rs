@@ -32,8 +32,10 @@ pub use identity::{Identity, check_well_formed};
 pub use msp::{Msp, MspVersion, NodeRole};
 pub use msps::MspManager;
 pub use policy::{
-    Policy, PolicyError, PolicyManager, SignedData, signature_policy, verified_identities,
+    Policy, PolicyError, PolicyManager, SignedData, signature_policy, threshold,
+    verified_identities,
 };
 pub use principal::role_principal;
+pub use revocation::RevocationList;
 pub use signature::{Curve, HashFamily, SignatureError};
 pub use signer::{SignError, Signer, SoftwareSigner};

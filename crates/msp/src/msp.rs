@@ -69,12 +69,13 @@ impl NodeUnits {
     }
 
     /// The unit of that name. When two roles share a name, the later of client, peer, admin, orderer
-    /// decides about the certification path.
-    fn by_name(&self, name: &str) -> Option<&UnitIdentifier> {
-        [&self.orderer, &self.admin, &self.peer, &self.client]
-            .into_iter()
-            .flatten()
-            .find(|unit| unit.name == name)
+    /// decides about the certification path; before 1.4.3 the client did.
+    fn by_name(&self, name: &str, version: MspVersion) -> Option<&UnitIdentifier> {
+        let mut units = [&self.orderer, &self.admin, &self.peer, &self.client];
+        if version < MspVersion::V1_4_3 {
+            units.reverse();
+        }
+        units.into_iter().flatten().find(|unit| unit.name == name)
     }
 }
 
@@ -264,6 +265,16 @@ impl Msp {
         .find(|role| self.has_unit_of(&identity.certificate, *role))
     }
 
+    /// Whether the identity's units count at all, which they do under an authority that may issue
+    /// identities, and one of them is that of `role`. Says nothing about revocation and other units.
+    pub(crate) fn has_issued_unit_of(&self, identity: &Identity, role: NodeRole) -> bool {
+        !identity.certificate.is_ca()
+            && self.has_unit_of(&identity.certificate, role)
+            && self
+                .chain_of(identity)
+                .is_ok_and(|chain| self.issuer_in(&chain).is_ok())
+    }
+
     /// Whether the certificate names the unit of `role`; says nothing about validity.
     pub(crate) fn has_unit_of(&self, certificate: &Certificate, role: NodeRole) -> bool {
         self.node_units
@@ -347,11 +358,15 @@ impl Msp {
         let certifiers = self.certifiers_identifier(&chain[1..]);
         let names = certificate.subject_ous();
         let listed = || describe_units(names, &certifiers);
+        self.check_listed_units(names, &certifiers)?;
         let Some(units) = &self.node_units else {
-            return self.check_listed_units(names, &certifiers);
+            return Ok(());
         };
         let mut count = 0;
-        for unit in names.iter().filter_map(|name| units.by_name(name)) {
+        for unit in names
+            .iter()
+            .filter_map(|name| units.by_name(name, self.version))
+        {
             if unit
                 .certifiers
                 .as_ref()
@@ -365,29 +380,23 @@ impl Msp {
             }
             count += 1;
         }
-        if self.version < MspVersion::V1_4_3 && count != 1 {
-            return Err(format!(
-                "the identity must be a client or a peer identity to be valid, not a combination of them. OUs: {}, MSP: [{}]",
-                listed(),
-                self.name
-            ));
-        }
-        match count {
-            1 => Ok(()),
-            0 => Err(format!(
-                "the identity does not have an OU that resolves to client, peer, orderer, or admin role. OUs: {}, MSP: [{}]",
-                listed(),
-                self.name
-            )),
-            _ => Err(format!(
-                "the identity must have a client, a peer, an orderer, or an admin OU role to be valid, not a combination of them. OUs: {}, MSP: [{}]",
-                listed(),
-                self.name
-            )),
-        }
+        let reason = match (count, self.version >= MspVersion::V1_4_3) {
+            (1, _) => return Ok(()),
+            (0, false) => "the identity does not have an OU that resolves to client or peer",
+            (0, true) => {
+                "the identity does not have an OU that resolves to client, peer, orderer, or admin role"
+            }
+            (_, false) => {
+                "the identity must be a client or a peer identity to be valid, not a combination of them"
+            }
+            (_, true) => {
+                "the identity must have a client, a peer, an orderer, or an admin OU role to be valid, not a combination of them"
+            }
+        };
+        Err(format!("{reason}. OUs: {}, MSP: [{}]", listed(), self.name))
     }
 
-    /// Without node roles, one of the listed units must fit when any are listed.
+    /// One of the listed units must fit when any are listed, whether roles are told apart or not.
     fn check_listed_units(&self, names: &[String], certifiers: &[u8]) -> Result<(), String> {
         let fits = |unit: &UnitIdentifier| {
             names.contains(&unit.name) && unit.certifiers.as_deref() == Some(certifiers)

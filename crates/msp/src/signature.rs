@@ -24,6 +24,9 @@ pub enum SignatureError {
     /// The signature is not one of this key over this message.
     #[error("The signature is invalid")]
     Invalid,
+    /// The MSP's configuration names a hash family that nobody knows.
+    #[error("failed getting hash function options: hash family not recognized")]
+    UnknownHash,
     /// Keys of this kind cannot verify signatures.
     #[error("unsupported public key: {0}")]
     UnsupportedKey(String),
@@ -37,10 +40,12 @@ pub enum HashFamily {
     Sha2,
     /// SHA3-256.
     Sha3,
+    /// One that nobody knows: nothing verifies but what is not hashed, as with Ed25519.
+    Unknown,
 }
 
 impl HashFamily {
-    fn digest(self, message: &[&[u8]]) -> Digest {
+    fn digest(self, message: &[&[u8]]) -> Option<Digest> {
         let digest = |algorithm| {
             let mut context = digest::Context::new(algorithm);
             for part in message {
@@ -48,14 +53,15 @@ impl HashFamily {
             }
             context.finish()
         };
-        match self {
+        Some(match self {
             HashFamily::Sha2 => digest(&digest::SHA256),
             HashFamily::Sha3 => {
                 let hash = digest(&digest::SHA3_256);
                 // Both are 32 bytes; only the number enters ECDSA.
                 Digest::import_less_safe(hash.as_ref(), &digest::SHA256).unwrap_or(hash)
             }
-        }
+            HashFamily::Unknown => return None,
+        })
     }
 }
 
@@ -293,9 +299,14 @@ pub(crate) fn lowered(curve: Curve, der: &[u8]) -> Option<Vec<u8>> {
     )
 }
 
+/// The signature as a normalizing signer would have written it; S stays where it is.
+pub(crate) fn canonical(der: &[u8]) -> Result<Vec<u8>, SignatureError> {
+    EcdsaSignature::parse(der).map(|signature| signature.to_der())
+}
+
 /// Whether `der` is exactly the DER that a normalizing signer would have made (fabric: IsWellFormed).
 pub(crate) fn is_canonical(der: &[u8]) -> bool {
-    EcdsaSignature::parse(der).is_ok_and(|signature| signature.to_der() == der)
+    canonical(der).is_ok_and(|written| written == der)
 }
 
 /// Hash of a certificate's or revocation list's own signature.
@@ -370,11 +381,12 @@ impl PublicKey {
     ) -> Result<(), SignatureError> {
         match self {
             PublicKey::Ecdsa { curve, key } => {
+                let digest = family.digest(message).ok_or(SignatureError::UnknownHash)?;
                 let parsed = EcdsaSignature::parse(signature)?;
                 if !curve.is_low(parsed.s) {
                     return Err(SignatureError::HighS);
                 }
-                key.verify_digest_sig(&family.digest(message), &parsed.to_der())
+                key.verify_digest_sig(&digest, &parsed.to_der())
                     .map_err(|_| SignatureError::Invalid)
             }
             PublicKey::Ed25519(key) => key

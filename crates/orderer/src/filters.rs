@@ -10,6 +10,7 @@
 use consilium_msp::Certificate;
 use consilium_proto::common::{self, HeaderType};
 use consilium_proto::msp::SerializedIdentity;
+use consilium_proto::orderer::consensus_type;
 use consilium_protocol::config::ChannelConfig;
 use consilium_protocol::envelope::{self, ParseError, ParsedEnvelope};
 
@@ -74,7 +75,8 @@ pub fn check_normal(
     message: &ParsedEnvelope,
     rules: &Rules,
 ) -> Result<(), Refusal> {
-    if config.in_maintenance() {
+    let normal = consensus_type::State::Normal as i32;
+    if config.orderer_at_least("V1_4_2") && config.consensus().state != normal {
         return Err(Refusal::unavailable(
             "normal transactions are rejected: maintenance mode",
         ));

@@ -23,7 +23,7 @@ pub enum NameError {
     EmptyConfigKey,
     #[error("config ID illegal, cannot be longer than {MAX_NAME}")]
     LongConfigKey,
-    #[error("config ID '{0}' is illegal")]
+    #[error("name '{0}' for config ID is not allowed")]
     ReservedConfigKey(String),
     #[error("config ID '{0}' contains illegal characters")]
     ConfigKeyCharacters(String),

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod call;
+pub mod channel;
 pub mod configtxgen;
 pub mod configtxlator;
 pub mod connect;

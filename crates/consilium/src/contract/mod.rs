@@ -19,6 +19,7 @@ use crate::{
     progress::Steps,
 };
 pub use consortium::Consortium;
+pub use profile::administrators;
 pub use rollout::{Rollout, follow, roll_out};
 
 /// `consilium contract`.

@@ -163,6 +163,19 @@ pub fn read(file: &Path, channel: &str) -> anyhow::Result<Vec<Described>> {
     Ok(described)
 }
 
+/// The administrators whose keys the profile in `file` has.
+///
+/// # Errors
+/// As [`read`].
+pub fn administrators(file: &Path) -> anyhow::Result<Vec<Arc<dyn Signer>>> {
+    let described = read(file, "").with_context(|| file.display().to_string())?;
+    let first = described.into_iter().filter_map(|organization| {
+        let peer = organization.peers.into_iter().next()?;
+        Some(peer.signer)
+    });
+    Ok(first.collect())
+}
+
 impl PeerEntry {
     fn endpoint(&self) -> anyhow::Result<String> {
         let endpoint = self.url.strip_prefix("grpcs://");

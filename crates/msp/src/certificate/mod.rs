@@ -84,8 +84,6 @@ pub struct Certificate {
     basic_constraints: Option<(bool, Option<u32>)>,
     /// `Some` when the key usage extension is there and not empty: whether keyCertSign is set.
     key_cert_sign: Option<bool>,
-    /// As `key_cert_sign`, for cRLSign.
-    crl_sign: Option<bool>,
     extended_key_usage: Option<ExtendedKeyUsage>,
     alternative_names: Option<Names>,
     constraints: Option<Constraints>,
@@ -168,6 +166,19 @@ impl Certificate {
     /// The organizational units of the subject, in order.
     pub fn subject_ous(&self) -> &[String] {
         &self.organizational_units
+    }
+
+    /// What a person tells it by, and what makes two of them different: common name, serial number,
+    /// end of validity, beginning of its digest.
+    pub fn describe(&self) -> String {
+        let until = x509_parser::time::ASN1Time::from_timestamp(self.not_after)
+            .map_or_else(|_| self.not_after.to_string(), |time| time.to_string());
+        format!(
+            "CN={}, serial {}, until {until}, SHA-256 {}",
+            self.common_name,
+            self.serial_hex(),
+            hex::encode(&self.digest[..10])
+        )
     }
 
     /// The subject as DER, comparable byte by byte.
@@ -266,10 +277,6 @@ impl Certificate {
     /// The path length constraint, if the certificate has one.
     pub(crate) fn path_length(&self) -> Option<u32> {
         self.basic_constraints.and_then(|(_, length)| length)
-    }
-
-    pub(crate) fn may_sign_lists(&self) -> bool {
-        self.crl_sign != Some(false)
     }
 
     pub(crate) fn extended_key_usage(&self) -> Option<ExtendedKeyUsage> {

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
+use x509_parser::asn1_rs::Tag;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, NameConstraints, ParsedExtension};
 use x509_parser::prelude::FromDer;
@@ -44,7 +45,6 @@ pub(super) fn parse(input: &[u8]) -> Result<Certificate, CertificateError> {
         subject_key_id: None,
         basic_constraints: None,
         key_cert_sign: None,
-        crl_sign: None,
         extended_key_usage: None,
         alternative_names: None,
         constraints: None,
@@ -89,7 +89,6 @@ fn read_extension(
         }
         ParsedExtension::KeyUsage(usage) if usage.flags != 0 => {
             certificate.key_cert_sign = Some(usage.key_cert_sign());
-            certificate.crl_sign = Some(usage.crl_sign());
         }
         ParsedExtension::ExtendedKeyUsage(usage) => {
             certificate.extended_key_usage = Some(ExtendedKeyUsage {
@@ -152,10 +151,20 @@ fn organizational_units(name: &X509Name<'_>) -> Vec<String> {
         .collect()
 }
 
+/// Text as Go reads it: Teletex strings are Latin-1, BMP strings are 16 bits a character and may end
+/// with a zero (go: crypto/x509/parser.go parseASN1String).
 fn attribute_text(attribute: &x509_parser::x509::AttributeTypeAndValue<'_>) -> String {
-    match attribute.as_str() {
-        Ok(text) => text.to_owned(),
-        Err(_) => String::from_utf8_lossy(attribute.as_slice()).into_owned(),
+    let bytes = attribute.as_slice();
+    match attribute.attr_value().tag() {
+        Tag::T61String => bytes.iter().copied().map(char::from).collect(),
+        Tag::BmpString => {
+            let units: Vec<u16> = bytes
+                .chunks_exact(2)
+                .map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
+                .collect();
+            String::from_utf16_lossy(units.strip_suffix(&[0]).unwrap_or(&units))
+        }
+        _ => String::from_utf8_lossy(bytes).into_owned(),
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) struct ImplicitMeta {
 }
 
 /// How many of `count` child groups have to be satisfied. Over no group at all nothing is asked.
-pub(super) fn threshold(rule: Rule, count: usize) -> usize {
+pub fn threshold(rule: Rule, count: usize) -> usize {
     match rule {
         _ if count == 0 => 0,
         Rule::Any => 1,

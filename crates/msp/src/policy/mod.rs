@@ -19,6 +19,7 @@ use crate::error::MspError;
 use crate::identity::Identity;
 use crate::msps::MspManager;
 
+pub use implicit_meta::threshold;
 pub use signature::signature_policy;
 pub use tree::PolicyManager;
 

@@ -130,7 +130,11 @@ fn implicit_meta(
         .map_err(|_| PolicyError::Malformed(format!("unknown rule {}", definition.rule)))?;
     let sub_policies: Vec<Arc<dyn Policy>> = children
         .map(|child| {
-            let path = format!("{child}/{}", definition.sub_policy);
+            // An absolute path is one child's; the others do not find it.
+            let path = match definition.sub_policy.strip_prefix(&child) {
+                Some(rest) if rest.starts_with('/') => definition.sub_policy.clone(),
+                _ => format!("{child}/{}", definition.sub_policy),
+            };
             policies
                 .get(&path)
                 .cloned()

@@ -164,9 +164,13 @@ fn limits_of_authorities_hold_along_the_path() {
         Ok(())
     );
     assert_eq!(
-        build(root(), constrained.clone(), &user),
+        build(root(), constrained.clone(), &Template::new("some user")),
         Ok(()),
         "no names, nothing to constrain"
+    );
+    refused(
+        build(root(), constrained.clone(), &user),
+        "issuer has name constraints but leaf doesn't have a SAN extension",
     );
     refused(
         build(root(), constrained, &with_host("peer.example.org")),

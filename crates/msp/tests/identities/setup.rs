@@ -1,6 +1,6 @@
 //! Configurations that make an MSP, and those that do not.
 
-use consilium_msp::{Msp, MspVersion};
+use consilium_msp::{Msp, MspVersion, Signer};
 use consilium_proto::msp::FabricMspConfig;
 use consilium_testkit::{NodeOu, Organization};
 
@@ -62,9 +62,9 @@ fn configurations_that_break_a_setup_rule_are_refused_with_the_reason() {
                 .crypto_config
                 .as_mut()
                 .expect("crypto")
-                .signature_hash_family = "MD5".into()
+                .identity_identifier_hash_function = "MD5".into()
         }),
-        "hash family not recognized",
+        "hash function not recognized",
     );
     let rootless = Organization::new("Org1MSP", "org1.example.com");
     refused(
@@ -91,4 +91,21 @@ fn older_rules_demand_client_and_peer_units() {
         "PeerOU must be different from nil",
     );
     assert!(Msp::new(&config, MspVersion::V1_4_3).is_ok());
+}
+
+#[test]
+fn with_a_hash_family_that_nobody_knows_nothing_verifies() {
+    let organization = Organization::new("Org1MSP", "org1.example.com");
+    let signer = organization.signer("peer", NodeOu::Peer);
+    let signature = signer.sign(b"message").expect("a signature");
+    for (family, verifies) in [("SHA2", true), ("", true), ("SHA3", false), ("MD5", false)] {
+        let mut config = organization.msp_config();
+        let crypto = config.crypto_config.as_mut().expect("crypto");
+        crypto.signature_hash_family = family.into();
+        let msp = Msp::new(&config, MspVersion::V3_0).expect("an acceptable configuration");
+        let identity = msp.deserialize(signer.serialized()).expect("an identity");
+        assert_eq!(msp.validate(&identity), Ok(()), "{family}");
+        let verified = identity.verify(b"message", &signature);
+        assert_eq!(verified.is_ok(), verifies, "{family}");
+    }
 }

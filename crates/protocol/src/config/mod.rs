@@ -6,12 +6,14 @@
 //! that orderers check on top (channel-config).
 
 pub mod capabilities;
+pub mod consent;
 pub mod consenters;
 mod error;
 pub mod genesis;
 mod maintenance;
 mod propose;
 mod sections;
+pub mod settings;
 mod transition;
 pub mod tree;
 pub mod update;

@@ -99,10 +99,51 @@ impl ChannelConfig {
         Ok(next)
     }
 
+    /// The configuration that an update leads to, whoever has signed it. As [`Self::propose`], the
+    /// result is not checked for being a valid one.
+    pub fn preview(
+        &self,
+        update: &common::ConfigUpdateEnvelope,
+    ) -> Result<common::Config, ConfigError> {
+        let update = self.decode_update(update)?;
+        Ok(common::Config {
+            sequence: self.sequence().saturating_add(1),
+            channel_group: Some(self.changes(&update)?.applied()?),
+        })
+    }
+
+    /// The items that an update changes, each with the path of the policy that protects it. New items
+    /// are protected by the group that they are added to.
+    pub fn protected_items(
+        &self,
+        update: &common::ConfigUpdateEnvelope,
+    ) -> Result<Vec<(String, String)>, ConfigError> {
+        let update = self.decode_update(update)?;
+        let changes = self.changes(&update)?;
+        Ok(changes
+            .existing()
+            .map(|(key, existing)| (key.clone(), existing.mod_policy_path()))
+            .collect())
+    }
+
     fn updated_tree(
         &self,
         envelope: &common::ConfigUpdateEnvelope,
     ) -> Result<common::ConfigGroup, ConfigError> {
+        let update = self.decode_update(envelope)?;
+        let changes = self.changes(&update)?;
+        let set = signed_data(envelope)?;
+        for (key, existing) in changes.existing() {
+            self.check_policy(key, existing, &set)
+                .map_err(|e| within("error validating DeltaSet", e))?;
+        }
+        changes.applied()
+    }
+
+    fn decode_update(
+        &self,
+        envelope: &common::ConfigUpdateEnvelope,
+    ) -> Result<common::ConfigUpdate, ConfigError> {
         let update: common::ConfigUpdate = decode("ConfigUpdate", &envelope.config_update)?;
         if update.channel_id != self.channel_id() {
             return unauthorized(format!(
@@ -111,10 +152,15 @@ impl ChannelConfig {
                 self.channel_id()
             ));
         }
-        let mut items = tree::flatten(self.root())?;
+        Ok(update)
+    }
+
+    /// Everything that an update has to satisfy but for signatures.
+    fn changes<'a>(&'a self, update: &'a common::ConfigUpdate) -> Result<Changes<'a>, ConfigError> {
+        let current = tree::flatten(self.root())?;
         let read_set = tree::flatten_optional(update.read_set.as_ref())
             .map_err(|e| within("error mapping ReadSet", e))?;
-        check_read_set(&items, &read_set).map_err(|e| within("error validating ReadSet", e))?;
+        check_read_set(&current, &read_set).map_err(|e| within("error validating ReadSet", e))?;
         let write_set = tree::flatten_optional(update.write_set.as_ref())
             .map_err(|e| within("error mapping WriteSet", e))?;
         let delta: Items<'_> = write_set
@@ -126,57 +172,12 @@ impl ChannelConfig {
             })
             .map(|(key, written)| (key.clone(), written.clone()))
             .collect();
-        self.check_delta(&items, &delta, &signed_data(envelope)?)
-            .map_err(|e| within("error validating DeltaSet", e))?;
-        items.extend(delta);
-        if let Some(key) = write_set.keys().find(|key| !items.contains_key(*key)) {
-            return unauthorized(format!(
-                "full config did not verify: writeset contained key {key} which did not appear in proposed config"
-            ));
-        }
-        let mut root = tree::rebuild(&items)?;
-        if root
-            .groups
-            .get("Orderer")
-            .is_some_and(|orderer| orderer.values.contains_key("Capabilities"))
-        {
-            fill_mod_policies(&mut root);
-        }
-        Ok(root)
-    }
-
-    fn check_delta(
-        &self,
-        current: &Items<'_>,
-        delta: &Items<'_>,
-        set: &[SignedData],
-    ) -> Result<(), ConfigError> {
-        if delta.is_empty() {
-            return unauthorized("delta set was empty -- update would have no effect");
-        }
-        for (key, changed) in delta {
-            check_mod_policy(changed.item.mod_policy()).or_else(|reason| {
-                unauthorized(format!("invalid mod_policy for element {key}: {reason}"))
-            })?;
-            let version = changed.item.version();
-            let Some(existing) = current.get(key) else {
-                // A new item is protected by the group it is added to, which has to change as well.
-                if version != 0 {
-                    return unauthorized(format!(
-                        "attempted to set key {key} to version {version}, but key does not exist"
-                    ));
-                }
-                continue;
-            };
-            if existing.item.version().checked_add(1) != Some(version) {
-                return unauthorized(format!(
-                    "attempt to set key {key} to version {version}, but key is at version {}",
-                    existing.item.version()
-                ));
-            }
-            self.check_policy(key, existing, set)?;
-        }
-        Ok(())
+        check_delta(&current, &delta).map_err(|e| within("error validating DeltaSet", e))?;
+        Ok(Changes {
+            current,
+            write_set,
+            delta,
+        })
     }
 
     fn check_policy(
@@ -197,6 +198,71 @@ impl ChannelConfig {
             .evaluate(set)
             .or_else(|error| unauthorized(format!("policy for {key} not satisfied: {error}")))
     }
+}
+
+/// An update beside the configuration that it is for.
+struct Changes<'a> {
+    current: Items<'a>,
+    write_set: Items<'a>,
+    /// What it sets: the items of the write set that are not read at the same version.
+    delta: Items<'a>,
+}
+
+impl<'a> Changes<'a> {
+    /// Those of the changed items that are there, as they are there.
+    fn existing(&self) -> impl Iterator<Item = (&String, &Placed<'a>)> {
+        self.delta
+            .keys()
+            .filter_map(|key| Some((key, self.current.get(key)?)))
+    }
+
+    /// The tree after the update.
+    fn applied(self) -> Result<common::ConfigGroup, ConfigError> {
+        let mut items = self.current;
+        items.extend(self.delta);
+        if let Some(key) = self.write_set.keys().find(|key| !items.contains_key(*key)) {
+            return unauthorized(format!(
+                "full config did not verify: writeset contained key {key} which did not appear in proposed config"
+            ));
+        }
+        let mut root = tree::rebuild(&items)?;
+        // Asked of all items, not of the tree: an update that removes the capabilities still heals.
+        if items.contains_key(ORDERER_CAPABILITIES) {
+            fill_mod_policies(&mut root);
+        }
+        Ok(root)
+    }
+}
+
+/// Where capabilities begin: a channel that has these has them at all.
+const ORDERER_CAPABILITIES: &str = "[Value]  /Channel/Orderer/Capabilities";
+
+fn check_delta(current: &Items<'_>, delta: &Items<'_>) -> Result<(), ConfigError> {
+    if delta.is_empty() {
+        return unauthorized("delta set was empty -- update would have no effect");
+    }
+    for (key, changed) in delta {
+        check_mod_policy(changed.item.mod_policy()).or_else(|reason| {
+            unauthorized(format!("invalid mod_policy for element {key}: {reason}"))
+        })?;
+        let version = changed.item.version();
+        let Some(existing) = current.get(key) else {
+            // A new item is protected by the group it is added to, which has to change as well.
+            if version != 0 {
+                return unauthorized(format!(
+                    "attempted to set key {key} to version {version}, but key does not exist"
+                ));
+            }
+            continue;
+        };
+        if existing.item.version().checked_add(1) != Some(version) {
+            return unauthorized(format!(
+                "attempt to set key {key} to version {version}, but key is at version {}",
+                existing.item.version()
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Puts a step's name before the text of what went wrong in it.

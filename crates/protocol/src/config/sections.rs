@@ -4,7 +4,6 @@
 use super::{Capabilities, ConfigError, capabilities};
 use crate::duration::{self, Signed};
 use crate::envelope::decode;
-use bytes::Bytes;
 use consilium_msp::Msp;
 use consilium_proto::{common, msp, orderer, protos};
 use prost::Message;
@@ -132,10 +131,13 @@ fn parse_groups(
             "HashingAlgorithm",
             "BlockDataHashingStructure",
             "OrdererAddresses",
+            "Orderers",
             "Consortium",
             "Capabilities",
         ],
     )?;
+    value::<common::Orderers>(root, "Orderers", "Orderers")?;
+    value::<common::Consortium>(root, "Consortium", "Consortium")?;
     if let Some(name) = root
         .groups
         .keys()
@@ -164,7 +166,11 @@ fn parse_groups(
         "could not create channel Application sub-group config",
         application,
     )?;
-    let has_consortiums = root.groups.contains_key("Consortiums");
+    let consortiums = root.groups.get("Consortiums");
+    within(
+        "could not create channel Consortiums sub-group config",
+        consortiums.map_or(Ok(()), |group| check_consortiums(group, &mut organizations)),
+    )?;
     let msps = organizations
         .msps
         .into_values()
@@ -174,10 +180,37 @@ fn parse_groups(
         orderer,
         application,
         orderer_addresses,
-        has_consortiums,
+        has_consortiums: consortiums.is_some(),
         msps,
         capabilities,
     })
+}
+
+/// Consortiums of an old system channel mean nothing any more, but have to be well-formed, and their
+/// organizations' MSPs are MSPs of the channel. Values beside the consortiums themselves are not
+/// looked at (fabric: common/channelconfig/consortiums.go).
+fn check_consortiums(
+    group: &common::ConfigGroup,
+    organizations: &mut Organizations<'_>,
+) -> Result<(), ConfigError> {
+    for consortium in group.groups.values() {
+        only_keys(consortium, &["ChannelCreationPolicy"])?;
+        value::<common::Policy>(consortium, "ChannelCreationPolicy", "Policy")?;
+        for (name, org) in &consortium.groups {
+            no_groups(org, "organizations do not support sub-groups")?;
+            only_keys(org, &["MSP"])?;
+            organizations.add(name, org)?;
+        }
+    }
+    Ok(())
+}
+
+/// Organizations have no groups below them.
+fn no_groups(organization: &common::ConfigGroup, refusal: &str) -> Result<(), ConfigError> {
+    if organization.groups.is_empty() {
+        return Ok(());
+    }
+    invalid(refusal)
 }
 
 fn channel_at_least(capabilities: &Capabilities, name: &str) -> bool {
@@ -213,41 +246,37 @@ fn channel_values(
     Ok(addresses.addresses)
 }
 
-/// The MSPs met so far, by id, with the bytes they came from.
+/// The MSPs met so far, by id, with what they came from.
 struct Organizations<'a> {
     capabilities: &'a Capabilities,
-    msps: BTreeMap<String, (Bytes, Arc<Msp>)>,
+    msps: BTreeMap<String, (msp::MspConfig, Arc<Msp>)>,
 }
 
 impl Organizations<'_> {
     /// Sets up an organization's MSP and returns its id.
     fn add(&mut self, name: &str, group: &common::ConfigGroup) -> Result<String, ConfigError> {
         let config: msp::MspConfig = value(group, "MSP", "MSPConfig")?;
-        if config.r#type != 0 {
-            return invalid(format!(
-                "Setup error: unsupported msp type {}",
-                config.r#type
-            ));
+        if let Some(msp_id) = self.id_of(&config) {
+            return Ok(msp_id);
         }
-        let fabric: msp::FabricMspConfig = decode("FabricMSPConfig", &config.config)?;
-        if fabric.name.is_empty() {
+        let msp = Msp::from_config(&config, self.capabilities.msp_version())?;
+        let msp_id = msp.id().to_owned();
+        if msp_id.is_empty() {
             return invalid(format!("MSP for org {name} has empty MSP ID"));
         }
-        match self.msps.get(&fabric.name) {
-            Some((bytes, _)) if *bytes == config.config => {}
-            Some(_) => {
-                return invalid(format!(
-                    "Attempted to define two different versions of MSP: {}",
-                    fabric.name
-                ));
-            }
-            None => {
-                let msp = Msp::new(&fabric, self.capabilities.msp_version())?;
-                self.msps
-                    .insert(fabric.name.clone(), (config.config, Arc::new(msp)));
-            }
+        if self.msps.contains_key(&msp_id) {
+            return invalid(format!(
+                "Attempted to define two different versions of MSP: {msp_id}"
+            ));
         }
-        Ok(fabric.name)
+        self.msps.insert(msp_id.clone(), (config, Arc::new(msp)));
+        Ok(msp_id)
+    }
+
+    /// The id of an MSP that was set up from the very same configuration.
+    fn id_of(&self, config: &msp::MspConfig) -> Option<String> {
+        let (msp_id, _) = self.msps.iter().find(|(_, (known, _))| known == config)?;
+        Some(msp_id.clone())
     }
 }
 
@@ -293,6 +322,7 @@ fn parse_orderer(
     let mapping: common::Orderers = value(group, "Orderers", "Orderers")?;
     let mut orgs = Vec::with_capacity(group.groups.len());
     for (name, org) in &group.groups {
+        no_groups(org, "OrdererOrg config does not allow sub-groups")?;
         only_keys(org, &["MSP", "Endpoints"])?;
         if org.values.contains_key("Endpoints")
             && !channel_at_least(organizations.capabilities, "V1_4_2")
@@ -357,7 +387,7 @@ fn parse_application(
 ) -> Result<Application, ConfigError> {
     only_keys(group, &["Capabilities", "ACLs"])?;
     let acls: protos::AcLs = value(group, "ACLs", "ACLs")?;
-    if !acls.acls.is_empty()
+    if group.values.contains_key("ACLs")
         && !capabilities::at_least(
             &organizations.capabilities.application,
             &capabilities::APPLICATION,
@@ -382,6 +412,7 @@ fn parse_application(
         .collect();
     let mut orgs = Vec::with_capacity(group.groups.len());
     for (name, org) in &group.groups {
+        no_groups(org, "ApplicationOrg config does not allow sub-groups")?;
         only_keys(org, &["MSP", "AnchorPeers"])?;
         let msp_id = organizations.add(name, org)?;
         let anchors: protos::AnchorPeers = value(org, "AnchorPeers", "AnchorPeers")?;

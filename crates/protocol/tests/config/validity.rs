@@ -213,7 +213,7 @@ fn values_outside_their_bounds_are_refused() {
                     &msp::MspConfig::default(),
                 )
             },
-            "initializing channelconfig failed: could not create channel Application sub-group config: MSP for org Org1MSP has empty MSP ID",
+            "initializing channelconfig failed: could not create channel Application sub-group config: setting up the MSP manager failed: expected at least one CA certificate",
         ),
         (
             |r| drop(group(r, &["Orderer"]).values.remove("Capabilities")),
