@@ -20,7 +20,7 @@ pub fn encode(message: &DynamicMessage) -> Vec<u8> {
             }
             Value::Map(entries) => {
                 let mut entries: Vec<_> = entries.iter().collect();
-                entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+                entries.sort_by_key(|(key, _)| *key);
                 for (key, value) in entries {
                     delimited(&mut out, field.number(), &entry(&field, key, value));
                 }
