@@ -6,11 +6,38 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::authority::now;
 use crate::error::{Refusal, code};
-use crate::server::{CaServer, Call};
-use crate::store::{CertificateStatus, Identity, compare_with_nobody};
+use crate::ca::Ca;
+use crate::server::Call;
+use crate::store::{Identity, compare_with_nobody};
 use crate::token::{self, Signed};
 
-impl CaServer {
+/// Who signed a request, and with which certificate.
+pub(crate) struct Caller {
+    pub identity: Identity,
+    /// Of the certificate; lower-case hex, leading zeros left out.
+    pub serial: String,
+}
+
+impl Ca {
+    /// A request without the header is refused before anything else.
+    pub fn has_authorization(call: &Call) -> Result<(), Refusal> {
+        Self::authorization(call).map(drop)
+    }
+
+    /// As [`has_authorization`](Self::has_authorization), and it must be name and password.
+    pub fn has_credentials(call: &Call) -> Result<(), Refusal> {
+        Self::credentials(call).map(drop)
+    }
+
+    fn credentials(call: &Call) -> Result<(String, String), Refusal> {
+        basic_credentials(Self::authorization(call)?).ok_or_else(|| {
+            Refusal::authentication(
+                code::NO_USER_AND_PASSWORD,
+                "No user/pass in authorization header",
+            )
+        })
+    }
+
     fn authorization(call: &Call) -> Result<&str, Refusal> {
         match call.authorization.as_deref() {
             Some(header) if !header.is_empty() => Ok(header),
@@ -24,14 +51,7 @@ impl CaServer {
 
     /// The identity that the request's name and password prove, and how often it may enrol.
     pub(crate) fn log_in(&self, call: &Call) -> Result<(Identity, i64), Refusal> {
-        let header = Self::authorization(call)?;
-        let Some((id, password)) = basic_credentials(header) else {
-            return Err(Refusal::authentication(
-                code::NO_USER_AND_PASSWORD,
-                "No user/pass in authorization header",
-            ));
-        };
-        self.target(call)?;
+        let (id, password) = Self::credentials(call)?;
         if self.options.max_enrollments == 0 {
             return Err(Refusal::authentication(
                 code::ENROLL_DISABLED,
@@ -83,9 +103,17 @@ impl CaServer {
     }
 
     /// The identity whose certificate signed the request's token.
-    pub(crate) fn caller(&self, call: &Call) -> Result<Identity, Refusal> {
+    pub(crate) fn caller(&self, call: &Call) -> Result<Caller, Refusal> {
+        self.signer(call, false)
+    }
+
+    /// As [`caller`](Self::caller); the certificate may have ended where that is configured.
+    pub(crate) fn caller_to_reenroll(&self, call: &Call) -> Result<Caller, Refusal> {
+        self.signer(call, self.options.reenroll_ignores_expiry)
+    }
+
+    fn signer(&self, call: &Call, may_have_ended: bool) -> Result<Caller, Refusal> {
         let header = Self::authorization(call)?;
-        self.target(call)?;
         let request = Signed {
             method: &call.method,
             uri: &call.uri,
@@ -105,7 +133,8 @@ impl CaServer {
             ));
         }
         let now = now();
-        if now > certificate.not_after() || now < certificate.not_before() {
+        let ended = now > certificate.not_after() && !may_have_ended;
+        if ended || now < certificate.not_before() {
             return Err(Refusal::authentication(
                 code::CERTIFICATE_EXPIRED,
                 "The certificate in the authorization header is a revoked or expired certificate",
@@ -114,15 +143,15 @@ impl CaServer {
         let serial = certificate.serial_hex();
         let serial = serial.trim_start_matches('0').to_ascii_lowercase();
         let key_id = self.authority.key_id_hex();
-        match self.store.certificate_status(&serial, &key_id)? {
-            CertificateStatus::Good => {}
-            CertificateStatus::Revoked => {
+        match self.store.certificate(&serial, &key_id)? {
+            Some(known) if known.revoked => {
                 return Err(Refusal::authentication(
                     code::CERTIFICATE_REVOKED,
                     "The certificate in the authorization header is a revoked certificate",
                 ));
             }
-            CertificateStatus::Unknown => {
+            Some(_) => {}
+            None => {
                 return Err(Refusal::authentication(
                     code::CERTIFICATE_NOT_FOUND,
                     format!("Certificate not found with AKI '{key_id}' and serial '{serial}'"),
@@ -142,7 +171,7 @@ impl CaServer {
                 "Enrollment ID is revoked, unable to process request",
             ));
         }
-        Ok(identity)
+        Ok(Caller { identity, serial })
     }
 }
 

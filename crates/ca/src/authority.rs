@@ -3,17 +3,17 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use consilium_msp::Certificate;
 use x509_cert::name::Name;
 
-use crate::certificate::{Host, Issuer, Subject, Template, Usage, assemble, key_id, to_be_signed};
+use crate::crl::{CrlTemplate, crl_to_be_signed};
+use crate::certificate::{Host, Issuer, Template, Usage, assemble, key_id, to_be_signed};
 use crate::files::{self, Access};
 use crate::keys::{KeyError, SigningKey};
+use crate::options::{CaOptions, RootOptions};
 
-/// Fabric CA's lifetime of a self-signed root: 15 years.
-const ROOT_VALIDITY: i64 = 131_400 * 3600;
 /// Certificates begin this long before they are made, for clocks that go wrong.
 const BACKDATE: i64 = 5 * 60;
 
@@ -80,25 +80,22 @@ pub(crate) struct Order {
     pub not_before: Option<i64>,
 }
 
-/// A root that signs.
+/// An authority's certificate and the key that signs with it.
 pub(crate) struct Authority {
     key: SigningKey,
     root: Arc<Certificate>,
     root_pem: String,
+    chain_pem: String,
     issuer: Issuer,
 }
 
 impl Authority {
-    /// Opens the root in `home` (`ca-cert.pem`, `msp/keystore/<ski>_sk`), or makes one named
-    /// `common_name` of `organization`.
-    pub fn open(
-        home: &Path,
-        common_name: &str,
-        organization: &str,
-    ) -> Result<Self, AuthorityError> {
-        let path = home.join("ca-cert.pem");
+    /// Opens the authority's certificate and key (`msp/keystore/<ski>_sk` or the file that the
+    /// options name); where there is no certificate, makes one that signs itself.
+    pub fn open(options: &CaOptions) -> Result<Self, AuthorityError> {
+        let path = options.path(&options.certificate_file);
         if !path.exists() {
-            create_root(home, &path, common_name, organization)?;
+            create_root(options, &path)?;
         }
         let pem = files::read(&path)?;
         let refused = |reason: String| AuthorityError::Root {
@@ -118,13 +115,14 @@ impl Authority {
             .subject_key_id()
             .ok_or_else(|| refused("the root certificate has no subject key identifier".into()))?
             .to_vec();
-        let key = open_key(home, &root, &own_key_id)?;
+        let key = open_key(options, &root, &own_key_id)?;
         Ok(Self {
             key,
             issuer: Issuer {
                 name: root.subject_der().to_vec(),
                 key_id: own_key_id,
             },
+            chain_pem: chain(options, &root)?,
             root_pem: root.pem(),
             root,
         })
@@ -138,9 +136,39 @@ impl Authority {
         &self.root_pem
     }
 
+    /// How many authorities may follow below, if that is limited.
+    pub fn path_length(&self) -> Option<u8> {
+        use x509_parser::prelude::{FromDer as _, X509Certificate};
+        let (_, parsed) = X509Certificate::from_der(self.root.der()).ok()?;
+        let constraints = parsed.basic_constraints().ok()??;
+        let length = constraints.value.path_len_constraint?;
+        Some(u8::try_from(length).unwrap_or(u8::MAX))
+    }
+
+    /// Whether the certificate may be used to sign lists of revoked ones.
+    pub fn may_sign_crls(&self) -> bool {
+        use x509_parser::prelude::{FromDer as _, X509Certificate};
+        X509Certificate::from_der(self.root.der()).is_ok_and(|(_, parsed)| {
+            let usage = parsed.key_usage().ok().flatten();
+            usage.is_some_and(|usage| usage.value.crl_sign())
+        })
+    }
+
+    /// The certificate and those above it.
+    pub fn chain_pem(&self) -> &str {
+        &self.chain_pem
+    }
+
     /// The authority key identifier of what it issues, as Fabric CA stores it.
     pub fn key_id_hex(&self) -> String {
         trimmed_hex(&self.issuer.key_id)
+    }
+
+    /// Signs the list of revoked certificates in `template`, and gives it as PEM.
+    pub fn sign_crl(&self, template: &CrlTemplate) -> Result<String, AuthorityError> {
+        let bytes = crl_to_be_signed(template, &self.issuer)?;
+        let crl = assemble(&bytes, &self.key.sign(&bytes)?)?;
+        pem("X509 CRL", &crl)
     }
 
     /// Signs a certificate. It never outlives the root.
@@ -170,37 +198,65 @@ impl Authority {
     }
 }
 
-fn create_root(
-    home: &Path,
-    path: &Path,
-    common_name: &str,
-    organization: &str,
-) -> Result<(), AuthorityError> {
-    let (key, key_pem) = SigningKey::generate()?;
-    let public_key = key.public_key()?;
-    let subject = Subject {
-        organization: vec![organization.to_owned()],
-        common_name: common_name.to_owned(),
-        ..Subject::default()
+/// The certificates from the chain file, if there is one, else the authority's own.
+fn chain(options: &CaOptions, own: &Certificate) -> Result<String, AuthorityError> {
+    let path = options.path(&options.chain_file);
+    if !path.is_file() {
+        return Ok(own.pem());
+    }
+    let refused = |reason: String| AuthorityError::Root {
+        path: path.clone(),
+        reason,
     };
+    let certificates = Certificate::all_from_pem(&files::read(&path)?)
+        .map_err(|error| refused(error.to_string()))?;
+    if certificates.iter().any(|one| !one.is_ca()) {
+        return Err(refused(
+            "A certificate in the CA chain is not a CA certificate".into(),
+        ));
+    }
+    Ok(certificates.iter().map(|one| one.pem()).collect())
+}
+
+fn create_root(options: &CaOptions, path: &Path) -> Result<(), AuthorityError> {
+    let RootOptions {
+        subject,
+        validity,
+        path_length,
+    } = &options.root;
+    let (key, key_pem) = SigningKey::generate()?;
     let now = now();
     let template = Template {
         subject: subject.to_name()?,
         serial: random_serial()?.to_vec(),
         not_before: now - BACKDATE,
-        not_after: now + ROOT_VALIDITY,
-        usage: Usage::Root,
+        not_after: now.saturating_add(seconds(*validity)),
+        usage: Usage::authority(*path_length),
         hosts: Vec::new(),
         attributes: None,
-        public_key,
+        public_key: key.public_key()?,
     };
     let pem = sign(&key, &template, None)?;
     // The key first: a certificate without its key would stop the next start.
-    let file = key_file(home, &key_id(&template.public_key)?);
-    files::write(&file, key_pem.as_bytes(), Access::Secret)?;
+    write_key(&options.home, &template.public_key, &key_pem)?;
     files::write(path, pem.as_bytes(), Access::Public)?;
+    let common_name = &subject.common_name;
     tracing::info!(certificate = %path.display(), common_name, "made a new root certificate");
     Ok(())
+}
+
+/// Writes a key into the keystore of `home`.
+pub(crate) fn write_key(
+    home: &Path,
+    public_key: &[u8],
+    key_pem: &str,
+) -> Result<(), AuthorityError> {
+    let file = key_file(home, &key_id(public_key)?);
+    Ok(files::write(&file, key_pem.as_bytes(), Access::Secret)?)
+}
+
+pub(crate) fn seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn sign(
@@ -210,7 +266,11 @@ fn sign(
 ) -> Result<String, AuthorityError> {
     let bytes = to_be_signed(template, issuer)?;
     let certificate = assemble(&bytes, &key.sign(&bytes)?)?;
-    der::pem::encode_string("CERTIFICATE", der::pem::LineEnding::LF, &certificate)
+    pem("CERTIFICATE", &certificate)
+}
+
+fn pem(label: &str, contents: &[u8]) -> Result<String, AuthorityError> {
+    der::pem::encode_string(label, der::pem::LineEnding::LF, contents)
         .map_err(|error| AuthorityError::Issue(error.to_string()))
 }
 
@@ -222,11 +282,15 @@ fn key_file(home: &Path, key_id: &[u8]) -> PathBuf {
 /// The root's key: by its identifier, or any file where it may be, since other tools put other
 /// identifiers into certificates.
 fn open_key(
-    home: &Path,
+    options: &CaOptions,
     root: &Certificate,
     root_key_id: &[u8],
 ) -> Result<SigningKey, AuthorityError> {
-    let mut candidates = vec![key_file(home, root_key_id), home.join("ca-key.pem")];
+    let home = &options.home;
+    let mut candidates = vec![
+        key_file(home, root_key_id),
+        options.path(&options.key_file),
+    ];
     if let Ok(entries) = std::fs::read_dir(home.join("msp/keystore")) {
         candidates.extend(entries.flatten().map(|entry| entry.path()));
     }
@@ -273,14 +337,4 @@ fn public_key_fits(certificate: &Certificate, public: &[u8]) -> bool {
     use x509_parser::prelude::{FromDer as _, X509Certificate};
     X509Certificate::from_der(certificate.der())
         .is_ok_and(|(_, parsed)| parsed.tbs_certificate.subject_pki.raw == public)
-}
-
-/// A name with a common name and an organization.
-pub(crate) fn host_name(common_name: &str, organization: &str) -> Result<Name, AuthorityError> {
-    let subject = Subject {
-        organization: vec![organization.to_owned()],
-        common_name: common_name.to_owned(),
-        ..Subject::default()
-    };
-    Ok(subject.to_name()?)
 }

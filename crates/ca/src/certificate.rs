@@ -10,6 +10,7 @@ use der::asn1::{
     Any, BitString, GeneralizedTime, Ia5String, Int, ObjectIdentifier, OctetString,
     PrintableString, UtcTime, Utf8StringRef,
 };
+use der::flagset::FlagSet;
 use der::{DateTime, Decode, Encode, Sequence};
 use sha2::{Digest, Sha256};
 use spki::AlgorithmIdentifierOwned;
@@ -35,24 +36,31 @@ const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
 const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
 const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
 const SUBJECT_KEY_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.14");
-const AUTHORITY_KEY_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.35");
+pub(crate) const AUTHORITY_KEY_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.35");
 const SUBJECT_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
 
 /// The parts of a distinguished name that Fabric CA keeps.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Subject {
+pub struct Subject {
+    /// C
     pub country: Vec<String>,
+    /// O
     pub organization: Vec<String>,
+    /// OU
     pub organizational_units: Vec<String>,
+    /// L
     pub locality: Vec<String>,
+    /// ST
     pub province: Vec<String>,
+    /// CN
     pub common_name: String,
+    /// A part of the name, not the certificate's serial number.
     pub serial_number: String,
 }
 
 impl Subject {
     /// The name with its attributes in Go's order, several values of a kind in one relative name.
-    pub fn to_name(&self) -> der::Result<Name> {
+    pub(crate) fn to_name(&self) -> der::Result<Name> {
         let one = |value: &String| match value.as_str() {
             "" => Vec::new(),
             _ => vec![value.clone()],
@@ -100,14 +108,92 @@ fn directory_string(value: &str) -> der::Result<Any> {
 }
 
 /// What a certificate is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Usage {
-    /// A certificate authority that may have one level of authorities below it.
-    Root,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Usage {
+    pub key: FlagSet<KeyUsages>,
+    pub extended: Vec<ObjectIdentifier>,
+    /// `Some` for a certificate authority, with the number of authorities that may follow below
+    /// it, if that is limited.
+    pub authority: Option<Option<u8>>,
+}
+
+impl Usage {
+    /// A certificate authority.
+    pub fn authority(path_length: Option<u8>) -> Self {
+        Self {
+            key: KeyUsages::KeyCertSign | KeyUsages::CRLSign,
+            extended: Vec::new(),
+            authority: Some(path_length),
+        }
+    }
+
     /// Signing transactions: Fabric CA's default profile.
-    Enrollment,
+    pub fn enrollment() -> Self {
+        Self {
+            key: KeyUsages::DigitalSignature.into(),
+            extended: Vec::new(),
+            authority: None,
+        }
+    }
+
     /// TLS on either side: Fabric CA's `tls` profile.
-    Tls,
+    pub fn tls() -> Self {
+        Self {
+            key: KeyUsages::DigitalSignature | KeyUsages::KeyEncipherment | KeyUsages::KeyAgreement,
+            extended: vec![SERVER_AUTH, CLIENT_AUTH],
+            authority: None,
+        }
+    }
+
+    /// The usages that `names` mean in a signing profile (cfssl: `config`); the name that means
+    /// nothing if there is one.
+    pub fn named<'a>(names: &'a [String], authority: Option<Option<u8>>) -> Result<Self, &'a str> {
+        let mut usage = Self {
+            key: FlagSet::default(),
+            extended: Vec::new(),
+            authority,
+        };
+        for name in names {
+            match usage_named(name) {
+                Some(Named::Key(key)) => usage.key |= key,
+                Some(Named::Extended(arc)) => {
+                    let oid = ObjectIdentifier::new(arc).map_err(|_| name.as_str())?;
+                    if !usage.extended.contains(&oid) {
+                        usage.extended.push(oid);
+                    }
+                }
+                None => return Err(name),
+            }
+        }
+        Ok(usage)
+    }
+}
+
+enum Named {
+    Key(KeyUsages),
+    Extended(&'static str),
+}
+
+fn usage_named(name: &str) -> Option<Named> {
+    Some(match name {
+        "signing" | "digital signature" => Named::Key(KeyUsages::DigitalSignature),
+        "content commitment" => Named::Key(KeyUsages::NonRepudiation),
+        "key encipherment" => Named::Key(KeyUsages::KeyEncipherment),
+        "key agreement" => Named::Key(KeyUsages::KeyAgreement),
+        "data encipherment" => Named::Key(KeyUsages::DataEncipherment),
+        "cert sign" => Named::Key(KeyUsages::KeyCertSign),
+        "crl sign" => Named::Key(KeyUsages::CRLSign),
+        "encipher only" => Named::Key(KeyUsages::EncipherOnly),
+        "decipher only" => Named::Key(KeyUsages::DecipherOnly),
+        "any" => Named::Extended("2.5.29.37.0"),
+        "server auth" => Named::Extended("1.3.6.1.5.5.7.3.1"),
+        "client auth" => Named::Extended("1.3.6.1.5.5.7.3.2"),
+        "code signing" => Named::Extended("1.3.6.1.5.5.7.3.3"),
+        "email protection" | "s/mime" => Named::Extended("1.3.6.1.5.5.7.3.4"),
+        "timestamping" => Named::Extended("1.3.6.1.5.5.7.3.8"),
+        "ocsp signing" => Named::Extended("1.3.6.1.5.5.7.3.9"),
+        _ => return None,
+    })
 }
 
 /// Everything that differs between certificates.
@@ -194,7 +280,7 @@ struct SignedCertificate {
     signature: BitString,
 }
 
-fn ecdsa_with_sha256() -> AlgorithmIdentifierOwned {
+pub(crate) fn ecdsa_with_sha256() -> AlgorithmIdentifierOwned {
     AlgorithmIdentifierOwned {
         oid: ECDSA_WITH_SHA256,
         parameters: None,
@@ -217,21 +303,14 @@ pub(crate) fn to_be_signed(template: &Template, issuer: Option<&Issuer>) -> der:
         });
         Ok(())
     };
-    let usage = match template.usage {
-        Usage::Root => KeyUsages::KeyCertSign | KeyUsages::CRLSign,
-        Usage::Enrollment => KeyUsages::DigitalSignature.into(),
-        Usage::Tls => {
-            KeyUsages::DigitalSignature | KeyUsages::KeyEncipherment | KeyUsages::KeyAgreement
-        }
-    };
-    add(KEY_USAGE, true, KeyUsage(usage).to_der()?)?;
-    if template.usage == Usage::Tls {
-        let purposes = ExtendedKeyUsage(vec![SERVER_AUTH, CLIENT_AUTH]);
+    add(KEY_USAGE, true, KeyUsage(template.usage.key).to_der()?)?;
+    if !template.usage.extended.is_empty() {
+        let purposes = ExtendedKeyUsage(template.usage.extended.clone());
         add(EXTENDED_KEY_USAGE, false, purposes.to_der()?)?;
     }
     let constraints = BasicConstraints {
-        ca: template.usage == Usage::Root,
-        path_len_constraint: (template.usage == Usage::Root).then_some(1),
+        ca: template.usage.authority.is_some(),
+        path_len_constraint: template.usage.authority.flatten(),
     };
     add(BASIC_CONSTRAINTS, true, constraints.to_der()?)?;
     let own = SubjectKeyIdentifier(OctetString::new(key_id)?);
@@ -288,7 +367,7 @@ pub(crate) fn key_id(public_key: &[u8]) -> der::Result<Vec<u8>> {
 }
 
 /// UTCTime until 2049, GeneralizedTime after (RFC 5280, 4.1.2.5).
-fn time(unix: i64) -> der::Result<Time> {
+pub(crate) fn time(unix: i64) -> der::Result<Time> {
     let seconds = u64::try_from(unix).map_err(|_| der::Error::from(der::ErrorKind::Failed))?;
     let moment = DateTime::from_unix_duration(std::time::Duration::from_secs(seconds))?;
     Ok(if moment.year() < 2050 {

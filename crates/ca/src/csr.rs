@@ -34,8 +34,9 @@ pub(crate) struct SigningRequest {
     /// SubjectPublicKeyInfo in DER.
     pub public_key: Vec<u8>,
     pub hosts: Vec<Host>,
-    /// The requester wants to become a certificate authority.
-    pub is_ca: bool,
+    /// `Some` if the requester wants to become a certificate authority, with the number of
+    /// authorities below it, if it names one.
+    pub authority: Option<Option<u8>>,
 }
 
 /// Limits of RFC 5280, appendix A, with Fabric CA's words for them.
@@ -76,13 +77,16 @@ impl SigningRequest {
         for item in info.subject.iter_attributes() {
             add_attribute(&mut subject, item)?;
         }
-        let (mut hosts, mut is_ca) = (Vec::new(), false);
+        let (mut hosts, mut authority) = (Vec::new(), None);
         for extension in request.requested_extensions().into_iter().flatten() {
             match extension {
                 ParsedExtension::SubjectAlternativeName(names) => {
                     hosts.extend(names.general_names.iter().filter_map(host));
                 }
-                ParsedExtension::BasicConstraints(constraints) => is_ca |= constraints.ca,
+                ParsedExtension::BasicConstraints(constraints) if constraints.ca => {
+                    let length = constraints.path_len_constraint;
+                    authority = Some(length.map(|length| u8::try_from(length).unwrap_or(u8::MAX)));
+                }
                 ParsedExtension::ParseError { error } => {
                     return Err(CsrError::Malformed(error.to_string()));
                 }
@@ -94,7 +98,7 @@ impl SigningRequest {
             subject,
             public_key: info.subject_pki.raw.to_vec(),
             hosts,
-            is_ca,
+            authority,
         })
     }
 }

@@ -8,15 +8,16 @@ use serde_json::json;
 
 use crate::authenticate::used_up;
 use crate::authority::Order;
-use crate::certificate::{Host, Subject, Usage};
+use crate::ca::Ca;
+use crate::certificate::{Host, Subject};
 use crate::csr::{CsrError, SigningRequest};
 use crate::error::{Refusal, code};
 use crate::registrar;
 use crate::request::{AttributeRequest, EnrollBody, NameBody, SubjectBody};
-use crate::server::{CaServer, Granted, seconds};
+use crate::server::Granted;
 use crate::store::{Identity, NewCertificate};
 
-impl CaServer {
+impl Ca {
     pub(crate) fn enroll(
         &self,
         caller: &Identity,
@@ -38,31 +39,25 @@ impl CaServer {
                 "The CSR subject common name must equal the enrollment ID",
             ));
         }
-        let usage = match body.profile.as_str() {
-            "" => Usage::Enrollment,
-            "tls" => Usage::Tls,
-            other => {
-                let message = format!("Invalid profile: '{other}'");
-                return Err(Refusal::new(500, code::UNKNOWN, message));
-            }
+        let Some((usage, validity)) = self.profile(&body.profile).cloned() else {
+            let message = format!("Invalid profile: '{}'", body.profile);
+            return Err(Refusal::new(500, code::UNKNOWN, message));
         };
-        if request.is_ca {
-            return Err(
-                match caller
-                    .attribute(registrar::INTERMEDIATE_CA)
-                    .and_then(registrar::boolean)
-                {
-                    Some(true) => Refusal::new(
-                        500,
-                        code::UNKNOWN,
-                        "Certificate signing failure: this CA issues no CA certificates",
-                    ),
-                    _ => Refusal::authorization(
-                        code::MISSING_ATTRIBUTE,
-                        "Enrolled failed: the caller does not have the attribute 'hf.IntermediateCA'",
-                    ),
-                },
-            );
+        if usage.authority.is_some() || request.authority.is_some() {
+            let allowed = caller
+                .attribute(registrar::INTERMEDIATE_CA)
+                .and_then(registrar::boolean);
+            if allowed != Some(true) {
+                return Err(Refusal::authorization(
+                    code::MISSING_ATTRIBUTE,
+                    "Enrolled failed: the attribute 'hf.IntermediateCA' of the caller is not 'true'",
+                ));
+            }
+            let own = self.authority.path_length();
+            may_be_authority(own, usage.authority, request.authority).map_err(|reason| {
+                let message = format!("Certificate signing failure: {reason}");
+                Refusal::new(500, code::UNKNOWN, message)
+            })?;
         }
         if !body.extensions.is_empty() {
             // Attributes come from the register of identities, never from the requester.
@@ -74,6 +69,8 @@ impl CaServer {
         }
         let attributes = attribute_extension(caller, body.attr_reqs.as_deref())?;
         let hosts = match &body.hosts {
+            // An authority has no hosts (cfssl: `signer`).
+            _ if usage.authority.is_some() => Vec::new(),
             Some(hosts) => hosts.iter().map(|host| Host::classify(host)).collect(),
             None => request.hosts,
         };
@@ -93,7 +90,7 @@ impl CaServer {
                 usage,
                 hosts,
                 attributes,
-                validity: seconds(self.options.validity),
+                validity,
                 not_before: requested_start(body.notbefore.as_deref()),
             })
             .map_err(|error| {
@@ -133,14 +130,31 @@ impl CaServer {
             "reenroll"
         };
         self.audit(what, &caller.id, profile, &issued.serial, issued.not_after);
-        Ok(Granted {
-            status: 201,
-            result: json!({
-                "Cert": STANDARD.encode(&issued.pem),
-                "ServerInfo": self.info(),
-            }),
-            location: None,
-        })
+        let result = json!({
+            "Cert": STANDARD.encode(&issued.pem),
+            "ServerInfo": self.info(""),
+        });
+        Granted::json(201, &result)
+    }
+}
+
+/// Whether an authority that allows `own` more below it may sign for one, from what the profile
+/// allows and what was requested (cfssl: `signer/local`); the reason if not.
+fn may_be_authority(
+    own: Option<u8>,
+    profile: Option<Option<u8>>,
+    requested: Option<Option<u8>>,
+) -> Result<(), String> {
+    let Some(granted) = profile else {
+        return Err("the profile is not one for certificate authorities".into());
+    };
+    match (own, requested.flatten().or(granted)) {
+        (None, _) => Ok(()),
+        (Some(0), _) => Err("this authority may not sign for authorities".into()),
+        (Some(own), Some(below)) if below < own => Ok(()),
+        (Some(own), _) => Err(format!(
+            "the path length must be less than this authority's, which is {own}"
+        )),
     }
 }
 
@@ -231,4 +245,27 @@ fn attribute_extension(
 fn requested_start(text: Option<&str>) -> Option<i64> {
     let moment: jiff::Timestamp = text?.parse().ok()?;
     Some(moment.as_second()).filter(|second| *second > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::may_be_authority;
+
+    #[test]
+    fn authorities_stand_only_as_deep_as_those_above_them_allow() {
+        let cases = [
+            (None, Some(None), None, true),
+            (None, None, Some(Some(0)), false),
+            (Some(0), Some(Some(0)), None, false),
+            (Some(1), Some(Some(0)), None, true),
+            (Some(1), Some(Some(0)), Some(Some(0)), true),
+            (Some(1), Some(Some(0)), Some(Some(1)), false),
+            (Some(1), Some(None), None, false),
+            (Some(2), Some(Some(1)), None, true),
+        ];
+        for (own, profile, requested, expected) in cases {
+            let verdict = may_be_authority(own, profile, requested);
+            assert_eq!(verdict.is_ok(), expected, "{own:?} {profile:?} {requested:?}");
+        }
+    }
 }

@@ -14,6 +14,11 @@ pub(crate) mod code {
     pub const READING_BODY: i64 = 3;
     pub const EMPTY_BODY: i64 = 4;
     pub const BAD_BODY: i64 = 5;
+    pub const NOT_REVOKER: i64 = 7;
+    pub const CERTIFICATE_TO_REVOKE_NOT_FOUND: i64 = 8;
+    pub const CERTIFICATE_OF_ANOTHER: i64 = 9;
+    pub const IDENTITY_TO_REVOKE_NOT_FOUND: i64 = 10;
+    pub const MISSING_REVOKE_ARGUMENTS: i64 = 15;
     pub const AFFILIATION_NOT_FOUND: i64 = 16;
     pub const CA_NOT_FOUND: i64 = 19;
     pub const AUTHENTICATION_FAILURE: i64 = 20;
@@ -27,8 +32,25 @@ pub(crate) mod code {
     pub const CERTIFICATE_REVOKED: i64 = 28;
     pub const CERTIFICATE_NOT_FOUND: i64 = 30;
     pub const BAD_CSR: i64 = 31;
+    pub const NO_GENCRL_AUTHORITY: i64 = 35;
+    pub const INVALID_REVOKED_AFTER: i64 = 36;
+    pub const INVALID_EXPIRE_AFTER: i64 = 37;
+    pub const GENERATING_CRL: i64 = 41;
+    pub const REGISTERING_ATTRIBUTE: i64 = 42;
+    pub const MISSING_REGISTRAR_ATTRIBUTE: i64 = 43;
     pub const CALLER_NOT_AFFILIATED: i64 = 44;
+    pub const NO_CRL_SIGN_USAGE: i64 = 46;
     pub const GETTING_USER: i64 = 49;
+    pub const ADDING_IDENTITY: i64 = 52;
+    pub const REMOVING_IDENTITY: i64 = 56;
+    pub const MODIFYING_IDENTITY: i64 = 58;
+    pub const MISSING_ROLE: i64 = 59;
+    pub const ADDING_AFFILIATION: i64 = 60;
+    pub const REMOVING_AFFILIATION: i64 = 61;
+    pub const NOT_IN_DATABASE: i64 = 63;
+    pub const MODIFYING_AFFILIATION: i64 = 64;
+    pub const CERTIFICATE_ALREADY_REVOKED: i64 = 66;
+    pub const GETTING_CERTIFICATES: i64 = 67;
     pub const REVOKED_IDENTITY: i64 = 70;
     pub const AUTHORIZATION_FAILURE: i64 = 71;
     pub const PASSWORD_ATTEMPTS: i64 = 73;
@@ -37,6 +59,7 @@ pub(crate) mod code {
     pub const REGISTRAR_NOT_AUTHORIZED: i64 = 76;
     pub const COMMON_NAME_MISMATCH: i64 = 77;
     pub const MISSING_ATTRIBUTE: i64 = 78;
+    pub const INVALID_BOOLEAN: i64 = 79;
     pub const CSR_INPUT: i64 = 80;
     pub const INVALID_MAX_ENROLLMENTS: i64 = 82;
 }
@@ -83,6 +106,11 @@ impl Refusal {
         }
     }
 
+    /// 404 for what the database does not have, in the words that Fabric CA takes from it.
+    pub fn not_found(what: &str) -> Self {
+        Self::new(404, code::NOT_IN_DATABASE, not_found(what))
+    }
+
     /// 500; what failed inside is for the log.
     pub fn internal(message: impl std::fmt::Display) -> Self {
         Self {
@@ -91,6 +119,11 @@ impl Refusal {
             remote: (code::UNKNOWN, "Internal server error".into()),
         }
     }
+}
+
+/// How Fabric CA says that its database has no such `what`.
+pub(crate) fn not_found(what: &str) -> String {
+    format!("Failed to get {what}: sql: no rows in result set")
 }
 
 impl From<StoreError> for Refusal {

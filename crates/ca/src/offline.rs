@@ -7,6 +7,7 @@ use crate::authority::{Authority, AuthorityError, Order};
 use crate::certificate::{Host, Subject, Usage};
 use crate::client::Enrollment;
 use crate::keys::SigningKey;
+use crate::options::CaOptions;
 
 /// A root that issues to whoever asks: nothing is registered and nothing is recorded.
 pub struct OfflineAuthority {
@@ -22,7 +23,7 @@ impl OfflineAuthority {
     pub fn open(home: &Path, organization: &str) -> Result<Self, AuthorityError> {
         let name = format!("ca.{organization}");
         Ok(Self {
-            authority: Authority::open(home, &name, organization)?,
+            authority: Authority::open(&CaOptions::new(home, name, organization))?,
             organization: organization.to_owned(),
         })
     }
@@ -43,7 +44,7 @@ impl OfflineAuthority {
         role: &str,
         validity: Duration,
     ) -> Result<Enrollment, AuthorityError> {
-        self.issue(name, &[role], Usage::Enrollment, &[], validity)
+        self.issue(name, &[role], Usage::enrollment(), &[], validity)
     }
 
     /// The same for TLS: a server at `hosts`, and a client.
@@ -56,7 +57,7 @@ impl OfflineAuthority {
         hosts: &[&str],
         validity: Duration,
     ) -> Result<Enrollment, AuthorityError> {
-        self.issue(name, &[], Usage::Tls, hosts, validity)
+        self.issue(name, &[], Usage::tls(), hosts, validity)
     }
 
     fn issue(

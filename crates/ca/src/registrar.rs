@@ -14,6 +14,11 @@ pub(crate) const ENROLLMENT_ID: &str = "hf.EnrollmentID";
 pub(crate) const TYPE: &str = "hf.Type";
 pub(crate) const AFFILIATION: &str = "hf.Affiliation";
 
+/// The types that `identity` may register; `None` for one who is no registrar at all.
+pub(crate) fn roles(identity: &Identity) -> Option<&str> {
+    identity.attribute(ROLES)
+}
+
 /// Whether `registrar` may register identities of type `kind`; the reason if not.
 pub(crate) fn may_act_on_type(registrar: &Identity, kind: &str) -> Result<(), String> {
     let roles = match registrar.attribute(ROLES) {
@@ -38,13 +43,15 @@ pub(crate) fn may_act_on_affiliation(registrar: &Identity, affiliation: &str) ->
             .is_some_and(|below| below.is_empty() || below.starts_with('.'))
 }
 
-/// Whether `registrar` may give all of `requested` to a new identity; the reason if not.
+/// Whether `registrar` may give all of `requested` to a new identity, or to `present`, which is
+/// changed; the reason if not.
 pub(crate) fn may_register_attributes(
     registrar: &Identity,
     requested: &[Attribute],
+    present: Option<&Identity>,
 ) -> Result<(), String> {
     for attribute in requested {
-        may_register_attribute(registrar, attribute, requested)?;
+        may_register_attribute(registrar, attribute, requested, present)?;
     }
     Ok(())
 }
@@ -53,6 +60,7 @@ fn may_register_attribute(
     registrar: &Identity,
     attribute: &Attribute,
     requested: &[Attribute],
+    present: Option<&Identity>,
 ) -> Result<(), String> {
     let allowed = registrar
         .attribute(REGISTRAR_ATTRIBUTES)
@@ -83,7 +91,10 @@ fn may_register_attribute(
                 })?;
             }
             if name == DELEGATE_ROLES {
-                let roles = value_of(requested, ROLES);
+                let roles = match value_of(requested, ROLES) {
+                    "" => present.and_then(|it| it.attribute(ROLES)).unwrap_or_default(),
+                    roles => roles,
+                };
                 if !items(roles).any(|role| role == "*") && subset(&attribute.value, roles).is_err()
                 {
                     return Err("The delegateRoles field is a superset of roles".into());
@@ -95,11 +106,12 @@ fn may_register_attribute(
             let own = owned(registrar, name)?;
             for value in items(&attribute.value) {
                 named_by(own, value)?;
-                let present = requested.iter().any(|other| other.name == value);
-                if value.starts_with("hf.") && !present {
+                let has = requested.iter().any(|other| other.name == value)
+                    || present.is_some_and(|it| it.attribute(value).is_some());
+                if value.starts_with("hf.") && !has {
                     return Err(format!(
                         "Requesting value of '{value}' for '{REGISTRAR_ATTRIBUTES}', but the \
-                         identity being registered is not being registered with this attribute"
+                         identity does not have this attribute nor is it being registered with it"
                     ));
                 }
             }
@@ -299,7 +311,7 @@ mod tests {
         ];
         for (own, requested, expected) in cases {
             let registrar = Identity::with_attributes("r", "", own);
-            let verdict = may_register_attributes(&registrar, &attributes(requested));
+            let verdict = may_register_attributes(&registrar, &attributes(requested), None);
             assert_eq!(
                 verdict.is_ok(),
                 expected,

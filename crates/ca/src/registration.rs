@@ -2,18 +2,32 @@
 
 use serde_json::json;
 
+use crate::ca::Ca;
 use crate::error::{Refusal, code};
 use crate::registrar;
 use crate::request::RegisterBody;
-use crate::server::{CaServer, Granted};
+use crate::server::Granted;
 use crate::store::{Attribute, Identity, NewIdentity, StoreError};
 
-impl CaServer {
+impl Ca {
     pub(crate) fn register(
         &self,
         registrar: &Identity,
-        mut body: RegisterBody,
+        body: RegisterBody,
     ) -> Result<Granted, Refusal> {
+        let id = body.id.clone();
+        let secret = self.add_identity(registrar, body)?;
+        let mut granted = Granted::json(201, &json!({ "secret": secret }))?;
+        granted.location = Some(format!("/api/v1/identities/{}", escape(&id)));
+        Ok(granted)
+    }
+
+    /// Adds an identity if the registrar may; gives its secret.
+    pub(crate) fn add_identity(
+        &self,
+        registrar: &Identity,
+        mut body: RegisterBody,
+    ) -> Result<String, Refusal> {
         match body.affiliation.as_str() {
             "" => body.affiliation.clone_from(&registrar.affiliation),
             "." => body.affiliation.clear(),
@@ -76,11 +90,7 @@ impl CaServer {
             affiliation = %body.affiliation,
             "registered an identity"
         );
-        Ok(Granted {
-            status: 201,
-            location: Some(format!("/api/v1/identities/{}", escape(id))),
-            result: json!({ "secret": secret }),
-        })
+        Ok(secret)
     }
 
     fn may_register(&self, registrar: &Identity, body: &RegisterBody) -> Result<(), String> {
@@ -103,7 +113,7 @@ impl CaServer {
                 code::AFFILIATION_NOT_FOUND
             ));
         }
-        registrar::may_register_attributes(registrar, &body.attrs)
+        registrar::may_register_attributes(registrar, &body.attrs, None)
             .map_err(|reason| format!("Failed to register attribute: {reason}"))
     }
 }

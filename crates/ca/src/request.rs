@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::error::{Refusal, code};
-use crate::store::Attribute;
+use crate::store::{Attribute, Times};
 
 /// `POST /enroll` and `/reenroll`.
 #[derive(Debug, Default, Deserialize)]
@@ -60,6 +60,98 @@ pub(crate) struct RegisterBody {
     pub max_enrollments: i64,
     pub affiliation: String,
     pub attrs: Vec<Attribute>,
+}
+
+/// `POST /identities`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct AddIdentityBody {
+    pub id: String,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub affiliation: String,
+    pub attrs: Vec<Attribute>,
+    pub max_enrollments: i64,
+    pub secret: String,
+}
+
+impl From<AddIdentityBody> for RegisterBody {
+    fn from(body: AddIdentityBody) -> Self {
+        Self {
+            id: body.id,
+            kind: body.kind,
+            secret: body.secret,
+            max_enrollments: body.max_enrollments,
+            affiliation: body.affiliation,
+            attrs: body.attrs,
+        }
+    }
+}
+
+/// `PUT /identities/{id}`: what is empty stays as it is.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ModifyIdentityBody {
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `.` for none.
+    pub affiliation: String,
+    pub attrs: Vec<Attribute>,
+    /// -2 for none.
+    pub max_enrollments: i64,
+    pub secret: String,
+}
+
+/// `POST /affiliations` and `PUT /affiliations/{affiliation}`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct AffiliationBody {
+    /// Of `PUT`, the new name.
+    pub name: String,
+}
+
+/// `POST /revoke`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct RevokeBody {
+    pub id: String,
+    pub serial: String,
+    pub aki: String,
+    pub reason: String,
+    pub gencrl: bool,
+}
+
+/// `POST /gencrl`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct GenCrlBody {
+    revokedafter: Option<jiff::Timestamp>,
+    revokedbefore: Option<jiff::Timestamp>,
+    expireafter: Option<jiff::Timestamp>,
+    expirebefore: Option<jiff::Timestamp>,
+}
+
+impl GenCrlBody {
+    pub fn revoked(&self) -> Times {
+        times(self.revokedafter, self.revokedbefore)
+    }
+
+    pub fn expire(&self) -> Times {
+        times(self.expireafter, self.expirebefore)
+    }
+}
+
+/// The year 1, Go's zero time, means absent.
+fn times(from: Option<jiff::Timestamp>, to: Option<jiff::Timestamp>) -> Times {
+    const ZERO: i64 = -62_135_596_800;
+    let seconds = |moment: Option<jiff::Timestamp>| {
+        let second = moment?.as_second();
+        (second != ZERO).then_some(second)
+    };
+    Times {
+        from: seconds(from),
+        to: seconds(to),
+    }
 }
 
 /// The authority that any body may name.

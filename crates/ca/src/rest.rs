@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::ConnectInfo;
+use axum::extract::{ConnectInfo, Path};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use consilium_transport::{HttpLimits, ServerTls, serve_http_with};
-use http::{HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderValue, Request, StatusCode, header};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -25,24 +25,35 @@ const BODY_LIMIT: usize = 1024 * 1024;
 /// Requests in work at once; each may hash a password, which takes a core.
 const AT_ONCE: usize = 8;
 
+const ENDPOINTS: [(&str, Endpoint); 13] = [
+    ("cainfo", Endpoint::CaInfo),
+    ("enroll", Endpoint::Enroll),
+    ("reenroll", Endpoint::Reenroll),
+    ("register", Endpoint::Register),
+    ("revoke", Endpoint::Revoke),
+    ("gencrl", Endpoint::GenCrl),
+    ("identities", Endpoint::Identities),
+    ("identities/{id}", Endpoint::Identity),
+    ("affiliations", Endpoint::Affiliations),
+    ("affiliations/{affiliation}", Endpoint::Affiliation),
+    ("certificates", Endpoint::Certificates),
+    ("idemix/credential", Endpoint::Idemix),
+    ("idemix/cri", Endpoint::Idemix),
+];
+
 impl CaServer {
-    /// The REST interface: `/cainfo`, `/enroll`, `/reenroll`, `/register`, each also under
-    /// `/api/v1`.
+    /// Fabric CA's REST interface, each path also under `/api/v1`.
     pub fn router(self: &Arc<Self>) -> Router {
         let slots = Arc::new(Semaphore::new(AT_ONCE));
         let mut router = Router::new();
-        for (name, endpoint) in [
-            ("cainfo", Endpoint::CaInfo),
-            ("enroll", Endpoint::Enroll),
-            ("reenroll", Endpoint::Reenroll),
-            ("register", Endpoint::Register),
-        ] {
+        for (path, endpoint) in ENDPOINTS {
             for prefix in ["", "/api/v1"] {
                 let (ca, slots) = (self.clone(), slots.clone());
-                let handler = move |request: Request<Body>| {
-                    respond(ca.clone(), slots.clone(), endpoint, request)
+                let handler = move |subject: Option<Path<String>>, request: Request<Body>| {
+                    let subject = subject.map(|Path(subject)| subject);
+                    respond(ca, slots, endpoint, subject.unwrap_or_default(), request)
                 };
-                router = router.route(&format!("{prefix}/{name}"), any(handler));
+                router = router.route(&format!("{prefix}/{path}"), any(handler));
             }
         }
         router
@@ -70,6 +81,7 @@ async fn respond(
     ca: Arc<CaServer>,
     slots: Arc<Semaphore>,
     endpoint: Endpoint,
+    subject: String,
     request: Request<Body>,
 ) -> Response {
     let method = request.method().clone();
@@ -79,10 +91,13 @@ async fn respond(
         .get::<ConnectInfo<SocketAddr>>()
         .map(|info| info.0.to_string())
         .unwrap_or_default();
-    match decide(ca, slots, endpoint, request).await {
+    match decide(ca, slots, endpoint, subject, request).await {
         Ok(granted) => {
             tracing::info!(%remote, %method, %path, status = granted.status, code = 0, "OK");
-            let mut response = envelope(granted.status, &granted.result, None);
+            let mut response = match granted.listing {
+                Some(listing) => json_response(granted.status, listing.into_body()),
+                None => envelope(granted.status, &granted.result, None),
+            };
             let location = granted.location.map(HeaderValue::try_from);
             if let Some(Ok(location)) = location {
                 response.headers_mut().insert(header::LOCATION, location);
@@ -101,13 +116,18 @@ async fn decide(
     ca: Arc<CaServer>,
     slots: Arc<Semaphore>,
     endpoint: Endpoint,
+    subject: String,
     request: Request<Body>,
 ) -> Result<Granted, Refusal> {
     let (parts, body) = request.into_parts();
-    let allowed = match endpoint {
-        Endpoint::CaInfo => [Method::GET, Method::POST, Method::HEAD].contains(&parts.method),
-        _ => parts.method == Method::POST,
+    let methods: &[&str] = match endpoint {
+        Endpoint::CaInfo => &["GET", "POST", "HEAD"],
+        Endpoint::Identities | Endpoint::Affiliations => &["GET", "POST"],
+        Endpoint::Identity | Endpoint::Affiliation => &["GET", "PUT", "DELETE"],
+        Endpoint::Certificates => &["GET", "DELETE"],
+        _ => &["POST"],
     };
+    let allowed = methods.contains(&parts.method.as_str());
     if !allowed {
         let message = format!("Method {} is not allowed", parts.method);
         return Err(Refusal::new(405, code::METHOD_NOT_ALLOWED, message));
@@ -125,7 +145,8 @@ async fn decide(
             .uri
             .path_and_query()
             .map_or_else(|| parts.uri.path().to_owned(), ToString::to_string),
-        ca_name: parts.uri.query().and_then(ca_name),
+        query: parts.uri.query().map(query).unwrap_or_default(),
+        subject,
         authorization,
         body,
     };
@@ -136,19 +157,16 @@ async fn decide(
         .map_err(Refusal::internal)?
 }
 
-/// The value of `ca` in a query.
-fn ca_name(query: &str) -> Option<String> {
+/// Names and values of a query; none if it cannot be read.
+fn query(query: &str) -> Vec<(String, String)> {
     let uri = http::Uri::builder()
         .path_and_query(format!("/?{query}"))
-        .build()
-        .ok()?;
-    let pairs: axum::extract::Query<Vec<(String, String)>> =
-        axum::extract::Query::try_from_uri(&uri).ok()?;
-    pairs
-        .0
-        .into_iter()
-        .find(|(name, _)| name == "ca")
-        .map(|(_, value)| value)
+        .build();
+    let pairs = uri.map(|uri| axum::extract::Query::try_from_uri(&uri));
+    match pairs {
+        Ok(Ok(axum::extract::Query(pairs))) => pairs,
+        _ => Vec::new(),
+    }
 }
 
 /// `{"result":…,"errors":[…],"messages":[],"success":…}`, members in Fabric CA's order.
@@ -164,6 +182,10 @@ fn envelope(status: u16, result: &Value, error: Option<&(i64, String)>) -> Respo
     let text = format!(
         "{{\"result\":{result}\n,\"errors\":[{errors}],\"messages\":[],\"success\":{success}}}"
     );
+    json_response(status, text.into())
+}
+
+fn json_response(status: u16, body: Body) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, [(header::CONTENT_TYPE, "application/json")], text).into_response()
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }

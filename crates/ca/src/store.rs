@@ -4,12 +4,20 @@
 //! `fabric-ca-server.db` keeps working and its tools can read ours
 //! (fabric-ca: `lib/server/db/sqlite`).
 
+mod affiliations;
+mod certificates;
+mod identities;
+
 use std::path::Path;
 use std::sync::LazyLock;
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
+
+pub(crate) use affiliations::{Affiliated, above};
+pub(crate) use certificates::{CertificateFilter, Times};
+pub(crate) use identities::IdentityFilter;
 
 /// Fabric CA hashes passwords with this bcrypt cost.
 const BCRYPT_COST: u32 = 10;
@@ -120,14 +128,6 @@ pub(crate) struct NewCertificate<'a> {
     pub pem: &'a str,
 }
 
-/// How an issued certificate stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CertificateStatus {
-    Good,
-    Revoked,
-    Unknown,
-}
-
 /// The database. Calls block on the disk: make them off the reactor.
 pub(crate) struct Store {
     connection: Mutex<Connection>,
@@ -153,22 +153,13 @@ impl Store {
              incorrect_password_attempts FROM users WHERE id = ?1",
         )?;
         let found = statement.query_row([id], read_identity).optional()?;
-        Ok(match found {
-            Some((mut identity, attributes)) => {
-                if !attributes.is_empty() && attributes != "null" {
-                    identity.attributes = serde_json::from_str(&attributes)?;
-                }
-                Some(identity)
-            }
-            None => None,
-        })
+        found.map(complete).transpose()
     }
 
     /// Adds an identity; `false` if there is one of that name.
     pub fn add_identity(&self, identity: &NewIdentity<'_>) -> Result<bool, StoreError> {
         // Hashed before the lock is taken: it is slow.
-        let hash = bcrypt::non_truncating_hash_with_result(identity.password, BCRYPT_COST)?
-            .format_for_version(bcrypt::Version::TwoA);
+        let hash = identities::hash(identity.password)?;
         let attributes = serde_json::to_string(identity.attributes)?;
         let added = self.connection.lock().execute(
             "INSERT INTO users (id, token, type, affiliation, attributes, state, \
@@ -267,28 +258,14 @@ impl Store {
         transaction.commit()?;
         Ok(true)
     }
+}
 
-    pub fn certificate_status(
-        &self,
-        serial: &str,
-        authority_key_id: &str,
-    ) -> Result<CertificateStatus, StoreError> {
-        let connection = self.connection.lock();
-        // The columns are blobs by declaration; Fabric CA stores text in them.
-        let mut statement = connection.prepare_cached(
-            "SELECT CAST(status AS TEXT) FROM certificates \
-             WHERE CAST(serial_number AS TEXT) = ?1 \
-             AND CAST(authority_key_identifier AS TEXT) = ?2",
-        )?;
-        let status: Option<String> = statement
-            .query_row([serial, authority_key_id], |row| row.get(0))
-            .optional()?;
-        Ok(match status.as_deref() {
-            None => CertificateStatus::Unknown,
-            Some("revoked") => CertificateStatus::Revoked,
-            Some(_) => CertificateStatus::Good,
-        })
+/// The identity with its attributes read.
+fn complete((mut identity, attributes): (Identity, String)) -> Result<Identity, StoreError> {
+    if !attributes.is_empty() && attributes != "null" {
+        identity.attributes = serde_json::from_str(&attributes)?;
     }
+    Ok(identity)
 }
 
 /// The identity without its attributes, and these as JSON.
@@ -398,14 +375,8 @@ mod tests {
                 .add_certificate(&certificate("alice", "2"), Some(1))
                 .unwrap()
         );
-        assert_eq!(
-            store.certificate_status("1", "ab").unwrap(),
-            CertificateStatus::Good
-        );
-        assert_eq!(
-            store.certificate_status("2", "ab").unwrap(),
-            CertificateStatus::Unknown
-        );
+        assert!(!store.certificate("1", "ab").unwrap().unwrap().revoked);
+        assert_eq!(store.certificate("2", "ab").unwrap(), None);
         assert!(
             store
                 .add_certificate(&certificate("alice", "3"), None)

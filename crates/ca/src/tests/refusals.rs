@@ -41,9 +41,9 @@ fn call(authorization: Option<String>, body: impl Into<Bytes>) -> Call {
     Call {
         method: "POST".into(),
         uri: "/api/v1/x".into(),
-        ca_name: None,
         authorization,
         body: body.into(),
+        ..Call::default()
     }
 }
 
@@ -361,7 +361,7 @@ fn a_certificate_that_is_not_in_the_register_proves_nothing() {
 
 #[test]
 fn an_expired_certificate_proves_nothing() {
-    let fixture = Fixture::with(|options| options.validity = std::time::Duration::ZERO);
+    let fixture = Fixture::with(|options| options.profiles.default.validity = std::time::Duration::ZERO);
     let admin = enroll(&fixture.ca, ADMIN, PASSWORD);
     let end = crate::authority::now();
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
