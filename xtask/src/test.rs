@@ -140,7 +140,29 @@ fn fabric() -> anyhow::Result<()> {
             .env("CONSILIUM", absolute(BINARY)?)
             .env("FABRIC_BIN", &programs)
             .env("NETWORK_DIR", network))
-    })
+    })?;
+    fabric_ca()
+}
+
+/// Fabric CA's own server and client, built from their source, beside ours and against ours.
+fn fabric_ca() -> anyhow::Result<()> {
+    let programs = absolute("target/test/fabric-ca")?;
+    run(command(
+        "go",
+        [
+            "build",
+            "-o",
+            &format!("{}/", programs.display()),
+            "github.com/hyperledger/fabric-ca/cmd/fabric-ca-client",
+            "github.com/hyperledger/fabric-ca/cmd/fabric-ca-server",
+        ],
+    )
+    .current_dir("tests/go/ca"))?;
+    let mut tests = command("go", ["test", "-count=1", "-timeout=10m", "."]);
+    run(tests
+        .current_dir("tests/go/ca")
+        .env("CONSILIUM", absolute(BINARY)?)
+        .env("FABRIC_CA_BIN", &programs))
 }
 
 /// Contracts on Fabric's shims for Go, Node, Java and Python, and contracts that misbehave.

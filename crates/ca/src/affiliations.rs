@@ -132,7 +132,10 @@ impl Ca {
             let message = format!("'{new_name}' is not an affiliation: a part of it is empty");
             return Err(refused(message));
         }
-        if new_name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')) {
+        if new_name
+            .strip_prefix(name)
+            .is_some_and(|rest| rest.starts_with('.'))
+        {
             let message = format!("'{name}' cannot be moved below itself");
             return Err(refused(message));
         }
@@ -180,8 +183,7 @@ impl Ca {
 
     fn remove_affiliation(&self, caller: &Identity, call: &Call) -> Result<Granted, Refusal> {
         let name = call.subject.as_str();
-        let refused =
-            |message: String| Refusal::authorization(code::REMOVING_AFFILIATION, message);
+        let refused = |message: String| Refusal::authorization(code::REMOVING_AFFILIATION, message);
         if !self.options.remove_affiliations {
             return Err(refused("Affiliation removal is disabled".into()));
         }

@@ -5,8 +5,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::authority::now;
-use crate::error::{Refusal, code};
 use crate::ca::Ca;
+use crate::error::{Refusal, code};
 use crate::server::Call;
 use crate::store::{Identity, compare_with_nobody};
 use crate::token::{self, Signed};

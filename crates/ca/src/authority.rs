@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use consilium_msp::Certificate;
 use x509_cert::name::Name;
 
-use crate::crl::{CrlTemplate, crl_to_be_signed};
 use crate::certificate::{Host, Issuer, Template, Usage, assemble, key_id, to_be_signed};
+use crate::crl::{CrlTemplate, crl_to_be_signed};
 use crate::files::{self, Access};
 use crate::keys::{KeyError, SigningKey};
 use crate::options::{CaOptions, RootOptions};
@@ -287,10 +287,7 @@ fn open_key(
     root_key_id: &[u8],
 ) -> Result<SigningKey, AuthorityError> {
     let home = &options.home;
-    let mut candidates = vec![
-        key_file(home, root_key_id),
-        options.path(&options.key_file),
-    ];
+    let mut candidates = vec![key_file(home, root_key_id), options.path(&options.key_file)];
     if let Ok(entries) = std::fs::read_dir(home.join("msp/keystore")) {
         candidates.extend(entries.flatten().map(|entry| entry.path()));
     }

@@ -178,11 +178,7 @@ impl Ca {
     }
 
     /// Decides one request to this authority. Blocks.
-    pub fn answer(
-        self: &Arc<Self>,
-        endpoint: Endpoint,
-        call: &Call,
-    ) -> Result<Granted, Refusal> {
+    pub fn answer(self: &Arc<Self>, endpoint: Endpoint, call: &Call) -> Result<Granted, Refusal> {
         let idemix = || {
             Refusal::new(
                 501,
@@ -274,14 +270,19 @@ fn usages(options: &CaOptions) -> Result<BTreeMap<String, (Usage, i64)>, CaError
 }
 
 fn initial_identities(options: &CaOptions) -> Vec<InitialIdentity> {
-    let registrar = options.bootstrap.iter().map(|(id, password)| InitialIdentity {
-        id: id.clone(),
-        password: password.clone(),
-        kind: "client".into(),
-        attributes: registrar_attributes(id),
-        ..InitialIdentity::default()
-    });
-    registrar.chain(options.identities.iter().cloned()).collect()
+    let registrar = options
+        .bootstrap
+        .iter()
+        .map(|(id, password)| InitialIdentity {
+            id: id.clone(),
+            password: password.clone(),
+            kind: "client".into(),
+            attributes: registrar_attributes(id),
+            ..InitialIdentity::default()
+        });
+    registrar
+        .chain(options.identities.iter().cloned())
+        .collect()
 }
 
 /// The result of a call as JSON. Cannot fail for what authorities answer.

@@ -20,7 +20,11 @@ impl Ca {
         caller: &Identity,
         call: &Call,
     ) -> Result<Granted, Refusal> {
-        let revoker = || caller.attribute(registrar::REVOKER).and_then(registrar::boolean);
+        let revoker = || {
+            caller
+                .attribute(registrar::REVOKER)
+                .and_then(registrar::boolean)
+        };
         if registrar::roles(caller).is_none() && revoker() != Some(true) {
             return Err(Refusal::authorization(
                 code::AUTHORIZATION_FAILURE,
@@ -75,7 +79,12 @@ fn filter(call: &Call, now: i64) -> Result<CertificateFilter, String> {
     if not_expired {
         expired.from = Some(now);
     }
-    let number = |name: &str| call.query(name).to_lowercase().trim_start_matches('0').to_owned();
+    let number = |name: &str| {
+        call.query(name)
+            .to_lowercase()
+            .trim_start_matches('0')
+            .to_owned()
+    };
     Ok(CertificateFilter {
         affiliation: String::new(),
         id: call.query("id").to_owned(),
@@ -212,7 +221,10 @@ mod tests {
             7,
         )
         .unwrap();
-        assert_eq!((asked.serial.as_str(), asked.authority_key_id.as_str()), ("ab", "c"));
+        assert_eq!(
+            (asked.serial.as_str(), asked.authority_key_id.as_str()),
+            ("ab", "c")
+        );
         assert_eq!(asked.expired.from, Some(7));
     }
 }

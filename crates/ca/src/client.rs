@@ -2,6 +2,8 @@
 //!
 //! Works with Fabric's own CA server as well. ECDSA P-256.
 
+mod management;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,24 +11,31 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use consilium_transport::causes;
+use http::Method;
 use rcgen::string::Ia5String;
-use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyPair, SanType,
+};
 use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+pub use self::management::{
+    AffiliationInfo, CrlRequest, IdentityChanges, IdentityInfo, Revocation, RevokeRequest,
+};
+use crate::certificate::Subject;
 use crate::keys::{KeyError, SigningKey};
 use crate::store::Attribute;
 use crate::token::{self, Signed};
 
 /// How long any call may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Answers are small; a server that sends more is not a certificate authority.
-const ANSWER_LIMIT: usize = 4 * 1024 * 1024;
+/// Lists of all certificates are the largest answers; some 50,000 fit.
+const ANSWER_LIMIT: usize = 64 * 1024 * 1024;
 
 /// Why a call to a certificate authority gave nothing.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +110,12 @@ pub struct EnrollRequest {
     pub hosts: Vec<String>,
     /// Organization in the subject, if any.
     pub organization: Option<String>,
+    /// The subject, instead of the organization; its common name is not used.
+    pub subject: Option<Subject>,
+    /// A key to certify instead of a new one, PEM.
+    pub key_pem: Option<Zeroizing<String>>,
+    /// To become a certificate authority: how many authorities may follow below it.
+    pub authority: Option<u8>,
     /// Attributes to put into the certificate; `None` for those that the identity carries by
     /// default.
     pub attributes: Option<Vec<AttributeRequest>>,
@@ -150,6 +165,58 @@ pub struct RegisterRequest {
     pub max_enrollments: i64,
     /// Attributes.
     pub attributes: Vec<Attribute>,
+}
+
+/// A request in Fabric CA's form.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Method.
+    pub method: Method,
+    /// Path after `/api/v1/`.
+    pub path: String,
+    /// Names and values of the query.
+    pub query: Vec<(String, String)>,
+    /// JSON, or empty.
+    pub body: String,
+}
+
+impl Request {
+    /// A `POST` of `body`.
+    pub fn post(path: &str, body: &Value) -> Self {
+        Self {
+            method: Method::POST,
+            path: path.to_owned(),
+            query: Vec::new(),
+            body: body.to_string(),
+        }
+    }
+
+    /// Path and query as they stand in the request line.
+    fn uri(&self) -> String {
+        let mut uri = format!("/api/v1/{}", encoded(&self.path, b"-._~/"));
+        for (number, (name, value)) in self.query.iter().enumerate() {
+            uri.push(if number == 0 { '?' } else { '&' });
+            uri.push_str(&encoded(name, b"-._~"));
+            uri.push('=');
+            uri.push_str(&encoded(value, b"-._~"));
+        }
+        uri
+    }
+}
+
+/// Percent-encodes all but letters, digits and what is `safe`.
+pub(crate) fn encoded(text: &str, safe: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || safe.contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
 }
 
 /// A client of one certificate authority.
@@ -205,6 +272,19 @@ impl CaClient {
     /// # Errors
     /// If a root cannot be read or the URL is none.
     pub fn new(url: &str, tls_roots: &[Bytes], ca_name: &str) -> Result<Self, CaClientError> {
+        Self::with_certificate(url, tls_roots, None, ca_name)
+    }
+
+    /// As [`new`](Self::new), with a certificate and its key (PEM) for servers that ask for one.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and if certificate and key do not fit.
+    pub fn with_certificate(
+        url: &str,
+        tls_roots: &[Bytes],
+        own: Option<(&[u8], &[u8])>,
+        ca_name: &str,
+    ) -> Result<Self, CaClientError> {
         let url = url.trim_end_matches('/').to_owned();
         if !url.starts_with("https://") && !url.starts_with("http://") {
             return Err(CaClientError::Input {
@@ -230,11 +310,21 @@ impl CaClient {
             what: "TLS settings",
             reason,
         };
-        let mut tls = rustls::ClientConfig::builder_with_provider(provider)
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| refused(error.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let mut tls = match own {
+            None => tls.with_no_client_auth(),
+            Some((certificate, key)) => {
+                let chain = CertificateDer::pem_slice_iter(certificate).collect::<Result<_, _>>();
+                let chain = chain.map_err(|error| refused(error.to_string()))?;
+                let key = PrivateKeyDer::from_pem_slice(key)
+                    .map_err(|error| refused(error.to_string()))?;
+                tls.with_client_auth_cert(chain, key)
+                    .map_err(|error| refused(error.to_string()))?
+            }
+        };
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
@@ -257,7 +347,8 @@ impl CaClient {
     /// If it cannot be reached or refuses.
     pub async fn cainfo(&self) -> Result<CaInfo, CaClientError> {
         let body = json!({ "caname": self.ca_name });
-        let info: InfoResult = self.call("cainfo", &body, Credentials::None).await?;
+        let request = Request::post("cainfo", &body);
+        let info: InfoResult = self.call(&request, Credentials::None).await?;
         Ok(CaInfo {
             chain_pem: self.decode(&info.ca_chain)?,
             name: info.ca_name,
@@ -310,7 +401,7 @@ impl CaClient {
             "caname": self.ca_name,
         });
         let result: RegisterResult = self
-            .call("register", &body, Credentials::Token(registrar))
+            .call(&Request::post("register", &body), registrar.into())
             .await?;
         Ok(result.secret)
     }
@@ -333,7 +424,9 @@ impl CaClient {
         if let Some(attributes) = &request.attributes {
             body["attr_reqs"] = json!(attributes);
         }
-        let result: EnrollResult = self.call(endpoint, &body, credentials).await?;
+        let result: EnrollResult = self
+            .call(&Request::post(endpoint, &body), credentials)
+            .await?;
         Ok(Enrollment {
             certificate_pem: self.decode(&result.cert)?,
             key_pem,
@@ -343,15 +436,13 @@ impl CaClient {
 
     async fn call<T: DeserializeOwned>(
         &self,
-        endpoint: &str,
-        body: &Value,
+        asked: &Request,
         credentials: Credentials<'_>,
     ) -> Result<T, CaClientError> {
-        let path = format!("/api/v1/{endpoint}");
-        let body = body.to_string();
+        let uri = asked.uri();
         let mut request = self
             .http
-            .post(format!("{}{path}", self.url))
+            .request(asked.method.clone(), format!("{}{uri}", self.url))
             .header("content-type", "application/json");
         match credentials {
             Credentials::None => {}
@@ -359,9 +450,9 @@ impl CaClient {
             Credentials::Token(enrollment) => {
                 let key = SigningKey::from_pem(enrollment.key_pem.as_bytes())?;
                 let signed = Signed {
-                    method: "POST",
-                    uri: &path,
-                    body: body.as_bytes(),
+                    method: asked.method.as_str(),
+                    uri: &uri,
+                    body: asked.body.as_bytes(),
                 };
                 let token = token::create(signed, enrollment.certificate_pem.as_bytes(), &key)?;
                 request = request.header("authorization", token);
@@ -371,7 +462,11 @@ impl CaClient {
             url: self.url.clone(),
             reason: causes(&error.without_url()),
         };
-        let mut response = request.body(body).send().await.map_err(unreachable)?;
+        let mut response = request
+            .body(asked.body.clone())
+            .send()
+            .await
+            .map_err(unreachable)?;
         let status = response.status().as_u16();
         let mut text = Vec::new();
         while let Some(piece) = response.chunk().await.map_err(unreachable)? {
@@ -419,20 +514,50 @@ enum Credentials<'a> {
     Token(&'a Enrollment),
 }
 
-/// A fresh key (PKCS#8 PEM) and a signing request for it (PEM).
-fn signing_request(request: &EnrollRequest) -> Result<(Zeroizing<String>, String), CaClientError> {
+impl<'a> From<&'a Enrollment> for Credentials<'a> {
+    fn from(enrollment: &'a Enrollment) -> Self {
+        Self::Token(enrollment)
+    }
+}
+
+/// A fresh key (PKCS#8 PEM), or the given one, and a signing request for it (PEM).
+pub fn signing_request(
+    request: &EnrollRequest,
+) -> Result<(Zeroizing<String>, String), CaClientError> {
     let refused = |error: rcgen::Error| CaClientError::Input {
         what: "certificate signing request",
         reason: error.to_string(),
     };
-    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(refused)?;
+    let key = match &request.key_pem {
+        Some(pem) => KeyPair::from_pem(pem),
+        None => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256),
+    };
+    let key = key.map_err(refused)?;
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
-    if let Some(organization) = &request.organization {
-        let organization = organization.as_str();
-        params
-            .distinguished_name
-            .push(DnType::OrganizationName, organization);
+    if let Some(length) = request.authority {
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(length));
+    }
+    let mut subject = request.subject.clone().unwrap_or_default();
+    subject.organization.extend(request.organization.clone());
+    for (kind, values) in [
+        (DnType::CountryName, &subject.country),
+        (DnType::StateOrProvinceName, &subject.province),
+        (DnType::LocalityName, &subject.locality),
+        (DnType::OrganizationName, &subject.organization),
+        (
+            DnType::OrganizationalUnitName,
+            &subject.organizational_units,
+        ),
+        (
+            DnType::CustomDnType(vec![2, 5, 4, 5]),
+            &vec![subject.serial_number.clone()],
+        ),
+    ] {
+        // One of a kind: the library has room for no more, and the authority sets the units.
+        if let Some(value) = values.first().filter(|value| !value.is_empty()) {
+            params.distinguished_name.push(kind, value.as_str());
+        }
     }
     params
         .distinguished_name

@@ -265,7 +265,11 @@ mod tests {
         ];
         for (own, profile, requested, expected) in cases {
             let verdict = may_be_authority(own, profile, requested);
-            assert_eq!(verdict.is_ok(), expected, "{own:?} {profile:?} {requested:?}");
+            assert_eq!(
+                verdict.is_ok(),
+                expected,
+                "{own:?} {profile:?} {requested:?}"
+            );
         }
     }
 }

@@ -60,14 +60,52 @@ pub fn write_msp(
     enrollment: &Enrollment,
     tls_roots: &[Bytes],
 ) -> Result<(), FoldersError> {
-    let key = SigningKey::from_pem(enrollment.key_pem.as_bytes())?;
-    let name = key_id(&key.public_key()?)
-        .map_err(|_| KeyError::Failed("the public key could not be written"))?;
-    let key_file = dir.join(format!("keystore/{}_sk", hex::encode(name)));
-    files::write(&key_file, enrollment.key_pem.as_bytes(), Access::Secret)?;
+    write_key(dir, &enrollment.key_pem)?;
     let certificate = enrollment.certificate_pem.as_bytes();
     files::write(&dir.join("signcerts/cert.pem"), certificate, Access::Public)?;
     write_verifying_msp(dir, enrollment.ca_chain_pem.as_bytes(), tls_roots)
+}
+
+/// Writes a key (PEM) into the keystore of the MSP folder `dir`, for its owner only, and gives its
+/// file.
+///
+/// # Errors
+/// If the key is none, or the file cannot be written.
+pub fn write_key(dir: &Path, key_pem: &str) -> Result<PathBuf, FoldersError> {
+    let key = SigningKey::from_pem(key_pem.as_bytes())?;
+    let name = key_id(&key.public_key()?)
+        .map_err(|_| KeyError::Failed("the public key could not be written"))?;
+    let file = dir.join(format!("keystore/{}_sk", hex::encode(name)));
+    files::write(&file, key_pem.as_bytes(), Access::Secret)?;
+    Ok(file)
+}
+
+/// Writes a file that everybody may read, whole or not at all, making its folders.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn write_public(path: &Path, contents: &[u8]) -> Result<(), FoldersError> {
+    Ok(files::write(path, contents, Access::Public)?)
+}
+
+/// Writes a file for its owner only, whole or not at all.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn write_secret(path: &Path, contents: &[u8]) -> Result<(), FoldersError> {
+    Ok(files::write(path, contents, Access::Secret)?)
+}
+
+/// Makes a folder and those above it, for the owner only if it is `secret`.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn make_folder(path: &Path, secret: bool) -> Result<(), FoldersError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let mode = if secret { 0o700 } else { 0o755 };
+    let mut builder = fs::DirBuilder::new();
+    let made = builder.recursive(true).mode(mode).create(path);
+    Ok(made.map_err(|error| files::named("cannot make", path, &error))?)
 }
 
 /// Writes `dir` as an organization's MSP without an identity: what others need to verify it.

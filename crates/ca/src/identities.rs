@@ -81,7 +81,10 @@ impl Ca {
                 "Caller is not a registrar",
             ));
         }
-        let kinds: Vec<String> = roles.split(',').map(|kind| kind.trim().to_owned()).collect();
+        let kinds: Vec<String> = roles
+            .split(',')
+            .map(|kind| kind.trim().to_owned())
+            .collect();
         let filter = IdentityFilter {
             affiliation: caller.affiliation.clone(),
             kinds: Some(kinds).filter(|kinds| !kinds.iter().any(|kind| kind == "*")),
@@ -282,9 +285,15 @@ mod tests {
             ..ModifyIdentityBody::default()
         };
         change(&mut identity, body("", 0));
-        assert_eq!((identity.affiliation.as_str(), identity.max_enrollments), ("org1", -1));
+        assert_eq!(
+            (identity.affiliation.as_str(), identity.max_enrollments),
+            ("org1", -1)
+        );
         change(&mut identity, body(".", -2));
-        assert_eq!((identity.affiliation.as_str(), identity.max_enrollments), ("", 0));
+        assert_eq!(
+            (identity.affiliation.as_str(), identity.max_enrollments),
+            ("", 0)
+        );
         change(&mut identity, body("org2", 7));
         assert_eq!(identity.attribute("hf.Affiliation"), Some("org2"));
         assert_eq!(identity.max_enrollments, 7);

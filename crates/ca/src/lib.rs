@@ -41,9 +41,9 @@ mod tests;
 mod token;
 
 pub use authority::AuthorityError;
+pub use certificate::Subject;
 pub use keys::{KeyError, SigningKey};
 pub use offline::OfflineAuthority;
-pub use certificate::Subject;
 pub use options::{CaOptions, InitialIdentity, Profile, Profiles, RootOptions};
 pub use server::{CaError, CaServer};
 pub use store::Attribute;

@@ -92,7 +92,9 @@ fn may_register_attribute(
             }
             if name == DELEGATE_ROLES {
                 let roles = match value_of(requested, ROLES) {
-                    "" => present.and_then(|it| it.attribute(ROLES)).unwrap_or_default(),
+                    "" => present
+                        .and_then(|it| it.attribute(ROLES))
+                        .unwrap_or_default(),
                     roles => roles,
                 };
                 if !items(roles).any(|role| role == "*") && subset(&attribute.value, roles).is_err()

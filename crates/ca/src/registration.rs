@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::ca::Ca;
+use crate::client::encoded;
 use crate::error::{Refusal, code};
 use crate::registrar;
 use crate::request::RegisterBody;
@@ -18,7 +19,7 @@ impl Ca {
         let id = body.id.clone();
         let secret = self.add_identity(registrar, body)?;
         let mut granted = Granted::json(201, &json!({ "secret": secret }))?;
-        granted.location = Some(format!("/api/v1/identities/{}", escape(&id)));
+        granted.location = Some(format!("/api/v1/identities/{}", encoded(&id, b"-._~")));
         Ok(granted)
     }
 
@@ -167,19 +168,4 @@ fn random_secret() -> Result<String, Refusal> {
     }
     secret.truncate(12);
     Ok(secret)
-}
-
-/// Percent-encodes all but unreserved characters.
-fn escape(text: &str) -> String {
-    use std::fmt::Write as _;
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
 }

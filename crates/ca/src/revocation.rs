@@ -129,7 +129,8 @@ impl Ca {
             );
             Refusal::new(400, code, message)
         };
-        let backwards = |times: Times| matches!((times.from, times.to), (Some(from), Some(to)) if from > to);
+        let backwards =
+            |times: Times| matches!((times.from, times.to), (Some(from), Some(to)) if from > to);
         let (expire, revoked) = (body.expire(), body.revoked());
         if backwards(revoked) {
             let code = code::INVALID_REVOKED_AFTER;

@@ -103,7 +103,7 @@ Examples:
   consilium bench cold-start --blocks 1000000")]
     Bench(BenchArgs),
     /// Make links to this program under the names of Fabric's: configtxgen, configtxlator, cryptogen,
-    /// discover, orderer, osnadmin, peer. The words behind `consilium` work as well.
+    /// discover, fabric-ca-client, fabric-ca-server, orderer, osnadmin, peer. The words behind `consilium` work as well.
     #[command(after_help = "\
 Examples:
   consilium link-programs ~/bin

@@ -104,10 +104,7 @@ impl Store {
         }
         for (column, value) in [
             ("certificates.id", &filter.id),
-            (
-                "CAST(certificates.serial_number AS TEXT)",
-                &filter.serial,
-            ),
+            ("CAST(certificates.serial_number AS TEXT)", &filter.serial),
             (
                 "CAST(certificates.authority_key_identifier AS TEXT)",
                 &filter.authority_key_id,

@@ -144,12 +144,15 @@ pub(super) const COLUMNS: &str = "id, token, type, affiliation, attributes, stat
     max_enrollments, incorrect_password_attempts";
 
 /// The affiliation itself or one below it; takes what [`below`] gives.
-pub(super) const BELOW: &str =
-    " AND (affiliation = ? OR substr(affiliation, 1, length(?)) = ?)";
+pub(super) const BELOW: &str = " AND (affiliation = ? OR substr(affiliation, 1, length(?)) = ?)";
 
 pub(super) fn below(affiliation: &str) -> [rusqlite::types::Value; 3] {
     let prefix = format!("{affiliation}.");
-    [affiliation.to_owned().into(), prefix.clone().into(), prefix.into()]
+    [
+        affiliation.to_owned().into(),
+        prefix.clone().into(),
+        prefix.into(),
+    ]
 }
 
 pub(super) fn hash(password: &str) -> Result<String, StoreError> {

@@ -361,7 +361,8 @@ fn a_certificate_that_is_not_in_the_register_proves_nothing() {
 
 #[test]
 fn an_expired_certificate_proves_nothing() {
-    let fixture = Fixture::with(|options| options.profiles.default.validity = std::time::Duration::ZERO);
+    let fixture =
+        Fixture::with(|options| options.profiles.default.validity = std::time::Duration::ZERO);
     let admin = enroll(&fixture.ca, ADMIN, PASSWORD);
     let end = crate::authority::now();
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);

@@ -9,6 +9,7 @@ pub mod connect;
 pub mod cryptogen;
 pub mod discover;
 pub mod events;
+pub mod fabric_ca;
 pub mod golang;
 pub mod ledger;
 pub mod orderer;

@@ -118,6 +118,23 @@ pub fn read_layered<T: DeserializeOwned>(
     read.map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
 }
 
+/// Settings of a program whose variables begin with `prefix`, from the content of its file, and the
+/// keys that mean nothing.
+///
+/// # Errors
+/// Says for a key what was expected.
+pub fn read_content<T: DeserializeOwned>(
+    prefix: &'static str,
+    content: serde_json::Value,
+    variables: &std::collections::BTreeMap<String, String>,
+) -> anyhow::Result<(T, Vec<String>)> {
+    let variables = layered::Variables {
+        prefix,
+        values: variables,
+    };
+    Ok(layered::read(content, variables)?)
+}
+
 /// Takes the variables that nodes read out of the environment of a program to be started: they may be an
 /// administrator's, who asks one node, and would reach every node that is started.
 pub fn without_variables(command: &mut std::process::Command) {

@@ -28,6 +28,7 @@ use crate::commands::golang;
 
 pub use environment::{Environment, TlsFiles, dial};
 pub use flags::GoFlag;
+pub use usage::complaint;
 
 /// `consilium peer`, and this program under the name `peer`.
 #[derive(Debug, Args)]
@@ -134,7 +135,7 @@ pub fn explain(error: &clap::Error) -> ExitCode {
         print!("{}", error.render().ansi());
         return ExitCode::SUCCESS;
     }
-    if let Some(complaint) = usage::complaint(error) {
+    if let Some(complaint) = complaint(error, "peer") {
         eprintln!("Error: {complaint}\nFor more information, try '--help'.");
         return ExitCode::FAILURE;
     }

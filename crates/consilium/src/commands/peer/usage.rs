@@ -1,11 +1,11 @@
-//! What is wrong with a command line of `peer`, in the words of Fabric's.
+//! What is wrong with a command line of `peer` or another of Fabric's programs, in their words.
 //!
 //! source: github.com/spf13/cobra, github.com/spf13/pflag
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-/// The complaint; `None` where the error is help that was asked for, or is told best in its own words.
-pub fn complaint(error: &clap::Error) -> Option<String> {
+/// The complaint about a line of `program`; `None` where the error is help that was asked for, or is told best in its own words.
+pub fn complaint(error: &clap::Error, program: &str) -> Option<String> {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
         _ => None,
@@ -19,7 +19,10 @@ pub fn complaint(error: &clap::Error) -> Option<String> {
         },
         ErrorKind::InvalidSubcommand => {
             let name = context(ContextKind::InvalidSubcommand).unwrap_or_default();
-            format!("unknown command \"{name}\" for \"{}\"", group(error))
+            format!(
+                "unknown command \"{name}\" for \"{}\"",
+                group(error, program)
+            )
         }
         ErrorKind::InvalidValue if context(ContextKind::InvalidValue).unwrap_or_default() == "" => {
             format!("flag needs an argument: {}", flag(arg))
@@ -38,13 +41,13 @@ pub fn complaint(error: &clap::Error) -> Option<String> {
 }
 
 /// The command whose subcommand is not known, as the usage that goes with the error shows it.
-fn group(error: &clap::Error) -> String {
+fn group(error: &clap::Error, program: &str) -> String {
     let usage = match error.get(ContextKind::Usage) {
         Some(ContextValue::StyledStr(usage)) => usage.to_string(),
         _ => String::new(),
     };
     let words = usage.split_whitespace().skip(1);
-    let names = words.skip_while(|word| *word != "peer");
+    let names = words.skip_while(|word| *word != program);
     let names = names.take_while(|word| !word.starts_with(['[', '<']));
     names.collect::<Vec<_>>().join(" ")
 }
@@ -96,7 +99,7 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                complaint(&refused(line)).as_deref(),
+                complaint(&refused(line), "peer").as_deref(),
                 Some(expected),
                 "{line}"
             );
@@ -135,7 +138,7 @@ mod tests {
             "channel join -h",
             "lifecycle chaincode",
         ] {
-            assert_eq!(complaint(&refused(line)), None, "{line}");
+            assert_eq!(complaint(&refused(line), "peer"), None, "{line}");
         }
     }
 
