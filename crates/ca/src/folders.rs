@@ -215,7 +215,8 @@ struct UnitYaml {
 /// identity.
 ///
 /// # Errors
-/// If `cacerts` holds no certificate, `config.yaml` cannot be read, or it names a missing file.
+/// If `cacerts` holds no certificate, `config.yaml` cannot be read, or one of its
+/// `OrganizationalUnitIdentifiers` names a missing file.
 pub fn read_msp_config(dir: &Path, msp_id: &str) -> Result<FabricMspConfig, FoldersError> {
     let root_certs = pem_files(&dir.join("cacerts"))?;
     if root_certs.is_empty() {
@@ -242,16 +243,22 @@ pub fn read_msp_config(dir: &Path, msp_id: &str) -> Result<FabricMspConfig, Fold
         Some(units) => {
             let read = |unit: Option<UnitYaml>| {
                 let given = unit.filter(|unit| !unit.unit.is_empty());
-                given.map(|unit| unit_identifier(dir, &unit)).transpose()
+                given.map(|unit| node_unit(dir, unit))
             };
             Some(FabricNodeOUs {
                 enable: true,
-                client_ou_identifier: read(units.client)?,
-                peer_ou_identifier: read(units.peer)?,
-                admin_ou_identifier: read(units.admin)?,
-                orderer_ou_identifier: read(units.orderer)?,
+                client_ou_identifier: read(units.client),
+                peer_ou_identifier: read(units.peer),
+                admin_ou_identifier: read(units.admin),
+                orderer_ou_identifier: read(units.orderer),
             })
         }
+    };
+    let tls_root_certs = pem_files(&dir.join("tlscacerts"))?;
+    // Without TLS roots their intermediates are not looked at.
+    let tls_intermediate_certs = match tls_root_certs.is_empty() {
+        true => Vec::new(),
+        false => pem_files(&dir.join("tlsintermediatecerts"))?,
     };
     Ok(FabricMspConfig {
         name: msp_id.to_owned(),
@@ -265,8 +272,8 @@ pub fn read_msp_config(dir: &Path, msp_id: &str) -> Result<FabricMspConfig, Fold
             signature_hash_family: "SHA2".into(),
             identity_identifier_hash_function: "SHA256".into(),
         }),
-        tls_root_certs: pem_files(&dir.join("tlscacerts"))?,
-        tls_intermediate_certs: pem_files(&dir.join("tlsintermediatecerts"))?,
+        tls_root_certs,
+        tls_intermediate_certs,
         fabric_node_ous,
     })
 }
@@ -304,6 +311,17 @@ fn unit_identifier(dir: &Path, unit: &UnitYaml) -> Result<FabricOuIdentifier, Fo
     Ok(FabricOuIdentifier {
         certificate,
         organizational_unit_identifier: unit.unit.clone(),
+    })
+}
+
+/// The same of a node unit, of which Fabric passes over a certificate that it cannot read.
+fn node_unit(dir: &Path, unit: UnitYaml) -> FabricOuIdentifier {
+    unit_identifier(dir, &unit).unwrap_or_else(|error| {
+        tracing::warn!(unit = unit.unit, %error, "the unit is not bound to a certificate");
+        FabricOuIdentifier {
+            certificate: Bytes::new(),
+            organizational_unit_identifier: unit.unit,
+        }
     })
 }
 

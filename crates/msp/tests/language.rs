@@ -1,6 +1,6 @@
 //! The policy language, by example and by property.
 
-use consilium_msp::dsl::{parse, parse_implicit_meta};
+use consilium_msp::dsl::{self, parse, parse_implicit_meta};
 use consilium_msp::role_principal;
 use consilium_proto::common::SignaturePolicy;
 use consilium_proto::common::implicit_meta_policy::Rule;
@@ -228,4 +228,49 @@ proptest! {
         let _ = parse(&text);
         let _ = parse_implicit_meta(&text);
     }
+}
+
+#[test]
+fn a_policy_is_described_in_the_words_that_make_it() {
+    for text in [
+        "OR('Org1MSP.admin')",
+        "OR('Org1MSP.member', 'Org2.with.dots.peer')",
+        "AND('A.client', 'B.orderer', 'C.member')",
+        "OutOf(2, 'A.member', 'B.member', 'C.member')",
+        "OutOf(0, 'A.member', 'B.member')",
+        "OutOf(3, 'A.member', 'B.member')",
+        "AND(OR('A.member', 'B.member'), OutOf(2, 'C.peer', OR('D.peer'), 'E.peer'))",
+    ] {
+        let policy = dsl::parse(text).expect(text);
+        assert_eq!(dsl::describe(&policy), text);
+    }
+    for text in ["ANY Readers", "ALL Writers", "MAJORITY Admins"] {
+        let policy = dsl::parse_implicit_meta(text).expect(text);
+        assert_eq!(dsl::describe_implicit_meta(&policy), text);
+    }
+}
+
+#[test]
+fn what_the_language_has_no_words_for_is_described_in_brackets() {
+    use consilium_proto::common::{MspPrincipal, OrganizationUnit, SignaturePolicyEnvelope};
+    use prost::Message as _;
+    let mut policy = dsl::parse("OR('A.member')").expect("a policy");
+    let unit = OrganizationUnit {
+        msp_identifier: "A".into(),
+        organizational_unit_identifier: "ward".into(),
+        certifiers_identifier: bytes::Bytes::from_static(&[0xab]),
+    };
+    policy.identities[0] = MspPrincipal {
+        principal_classification: 1,
+        principal: unit.encode_to_vec().into(),
+    };
+    assert_eq!(dsl::describe(&policy), "OR((unit ward of A under ab))");
+    policy.identities.clear();
+    assert_eq!(dsl::describe(&policy), "OR((nobody))");
+    assert_eq!(
+        dsl::describe(&SignaturePolicyEnvelope::default()),
+        "(nothing)"
+    );
+    let refused = dsl::parse("OR((unit ward of A under ab))");
+    assert!(refused.is_err(), "it does not parse");
 }

@@ -3,14 +3,15 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context;
 use bytes::Bytes;
 use clap::Args;
 use consilium_client::Gateway;
-use consilium_msp::{Signer, SoftwareSigner};
+use consilium_msp::{Certificate, Signer, SoftwareSigner};
+use consilium_protocol::duration;
 use consilium_transport::{ClientTls, TlsIdentity};
 
 use crate::network::Network;
@@ -154,18 +155,58 @@ pub fn target_of(network: &Network, identity: &str) -> anyhow::Result<Target> {
 /// The signing identity of an MSP folder.
 ///
 /// # Errors
-/// The folder has no certificate with its key.
+/// The folder has no certificate with its key, or the certificate has expired.
 pub fn signer(msp: &Path, msp_id: &str) -> anyhow::Result<Arc<dyn Signer>> {
     let (certificate, key) = consilium_ca::folders::read_signer_files(msp)
         .with_context(|| format!("cannot read the identity in {}", msp.display()))?;
+    let own = Certificate::from_pem(&certificate)?;
+    check_expiry(&own, SystemTime::now())?;
     Ok(Arc::new(
         SoftwareSigner::from_pem(msp_id, &certificate, &key)
             .with_context(|| format!("the identity in {} cannot sign", msp.display()))?,
     ))
 }
 
+/// As nodes and tools of Fabric do with their own identity; that of others may have expired.
+/// fabric: msp/mspimplsetup.go setupSigningIdentity
+fn check_expiry(certificate: &Certificate, now: SystemTime) -> anyhow::Result<()> {
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let since = i64::try_from(since).unwrap_or(i64::MAX);
+    let Ok(ago) = u64::try_from(since.saturating_sub(certificate.not_after())) else {
+        return Ok(());
+    };
+    anyhow::bail!(
+        "signing identity expired {} ago",
+        duration::format(Duration::from_secs(ago))
+    )
+}
+
 fn read(path: &Path) -> anyhow::Result<Bytes> {
     Ok(std::fs::read(path)
         .with_context(|| format!("cannot read {}", path.display()))?
         .into())
+}
+
+#[cfg(test)]
+mod tests {
+    use consilium_testkit::{Authority, Template};
+
+    use super::*;
+
+    #[test]
+    fn an_expired_identity_does_not_sign() {
+        let template = Template::new("someone");
+        let end = u64::try_from(template.not_after).unwrap();
+        let credential = Authority::root("ca").issue(&template);
+        let certificate = Certificate::from_pem(credential.cert_pem.as_bytes()).unwrap();
+        let at = |seconds| check_expiry(&certificate, UNIX_EPOCH + Duration::from_secs(seconds));
+        assert!(at(end - 1).is_ok());
+        for (after, said) in [
+            (0, "signing identity expired 0s ago"),
+            (90, "signing identity expired 1m30s ago"),
+            (7200, "signing identity expired 2h0m0s ago"),
+        ] {
+            assert_eq!(at(end + after).unwrap_err().to_string(), said);
+        }
+    }
 }

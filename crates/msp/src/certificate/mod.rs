@@ -171,8 +171,14 @@ impl Certificate {
     /// What a person tells it by, and what makes two of them different: common name, serial number,
     /// end of validity, beginning of its digest.
     pub fn describe(&self) -> String {
-        let until = x509_parser::time::ASN1Time::from_timestamp(self.not_after)
-            .map_or_else(|_| self.not_after.to_string(), |time| time.to_string());
+        let until = x509_parser::time::ASN1Time::from_timestamp(self.not_after).map_or_else(
+            |_| self.not_after.to_string(),
+            |time| {
+                let time = time.to_datetime();
+                let month = u8::from(time.month());
+                format!("{}-{month:02}-{:02}", time.year(), time.day())
+            },
+        );
         format!(
             "CN={}, serial {}, until {until}, SHA-256 {}",
             self.common_name,

@@ -4,6 +4,7 @@
 mod consenters;
 mod network;
 mod properties;
+mod settings;
 mod transitions;
 mod updates;
 mod validity;

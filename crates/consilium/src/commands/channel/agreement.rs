@@ -157,16 +157,18 @@ impl Agreement {
         let envelope = self.envelope(member.signer().as_ref())?;
         let endpoint = member.submit(config, orderer, &envelope).await?;
         println!("submitted to {endpoint}");
-        let next = config.sequence() + 1;
+        let next = self.check(config)?;
+        if next.msps().msp(member.signer().msp_id()).is_none() {
+            println!("whoever leaves cannot ask a peer whether it is in force");
+            return Ok(());
+        }
         eventually("the peer to have the new configuration", || async {
-            // A peer whose organization has just been removed, or that is busy, does not answer.
-            Ok(member.config().await?.sequence() >= next)
+            // A peer may be busy, or just about to exchange its trust.
+            let config = member.config().await;
+            Ok(config.is_ok_and(|config| config.sequence() >= next.sequence()))
         })
         .await?;
-        println!(
-            "configuration {next} of {} is in force",
-            config.channel_id()
-        );
+        println!("{} is in force", text::title(&next));
         Ok(())
     }
 }

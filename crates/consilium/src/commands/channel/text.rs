@@ -152,40 +152,44 @@ fn missing(text: &mut String, wanted: &Wanted, depth: usize) {
 
 /// In one sentence, what is still to be done; `None` if nothing.
 pub fn remaining(consents: &[Consent]) -> Option<String> {
-    let open: Vec<String> = consents
-        .iter()
-        .filter(|consent| !consent.policy.satisfied)
-        .map(|consent| {
-            let policies = consent.policy.missing();
-            let organizations: Vec<&str> =
-                policies.iter().map(|wanted| organization(wanted)).collect();
-            let mut distinct: Vec<&str> = Vec::new();
-            for name in organizations {
-                if !distinct.contains(&name) {
-                    distinct.push(name);
-                }
+    let mut sentences: Vec<String> = Vec::new();
+    for consent in consents.iter().filter(|consent| !consent.policy.satisfied) {
+        let mut names: Vec<&str> = Vec::new();
+        for wanted in consent.policy.missing() {
+            let name = organization(wanted);
+            if !names.contains(&name) {
+                names.push(name);
             }
-            let lacking = consent
-                .policy
-                .parts
-                .iter()
-                .filter(|part| part.satisfied)
-                .count();
-            let count = consent.policy.required.saturating_sub(lacking).max(1);
-            match distinct.len() {
-                1 => format!("{} has to sign", distinct[0]),
-                some if some == count => format!("{} have to sign", distinct.join(" and ")),
-                _ => format!("{count} of {} have to sign", distinct.join(", ")),
-            }
-        })
-        .collect();
-    let mut distinct: Vec<String> = Vec::new();
-    for sentence in open {
-        if !distinct.contains(&sentence) {
-            distinct.push(sentence);
+        }
+        let count = needed(&consent.policy);
+        let sentence = match names.len() {
+            1 => format!("{} has to sign", names[0]),
+            all if all <= count => format!("{} have to sign", names.join(" and ")),
+            _ => format!("{count} of {} have to sign", names.join(", ")),
+        };
+        if !sentences.contains(&sentence) {
+            sentences.push(sentence);
         }
     }
-    (!distinct.is_empty()).then(|| distinct.join("; "))
+    (!sentences.is_empty()).then(|| sentences.join("; "))
+}
+
+/// How many more organizations have to sign, at least. One that is in several sections counts once:
+/// of sections that have to be satisfied, the one that needs most decides.
+fn needed(wanted: &Wanted) -> usize {
+    if wanted.satisfied {
+        return 0;
+    }
+    if wanted.parts.is_empty() {
+        return 1;
+    }
+    let mut parts: Vec<usize> = wanted.parts.iter().map(needed).collect();
+    parts.sort_unstable();
+    let taken = parts.iter().take(wanted.required);
+    match wanted.parts.iter().all(|part| part.parts.is_empty()) {
+        true => taken.sum(),
+        false => taken.max().copied().unwrap_or_default(),
+    }
 }
 
 /// The group whose policy it is: of organizations, their name.
@@ -246,6 +250,28 @@ mod tests {
             let consent = organizations(signed, required);
             assert_eq!(remaining(&[consent]).as_deref(), sentence, "{signed:?}");
         }
+    }
+
+    #[test]
+    fn an_organization_in_two_sections_signs_once() {
+        let section = |name: &str| {
+            let parts = ["A", "B", "C"].map(|member| {
+                wanted(
+                    &format!("/Channel/{name}/{member}/Admins"),
+                    false,
+                    0,
+                    vec![],
+                )
+            });
+            wanted(&format!("/Channel/{name}/Admins"), false, 2, parts.into())
+        };
+        let sections = vec![section("Application"), section("Orderer")];
+        let consent = Consent {
+            policy: wanted("/Channel/Admins", false, 2, sections),
+            items: Vec::new(),
+        };
+        let sentence = remaining(&[consent.clone(), consent]);
+        assert_eq!(sentence.as_deref(), Some("2 of A, B, C have to sign"));
     }
 
     #[test]
