@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod call;
 pub mod channel;
+pub mod config;
 pub mod configtxgen;
 pub mod configtxlator;
 pub mod connect;
