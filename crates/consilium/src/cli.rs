@@ -107,7 +107,7 @@ Examples:
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Make links to this program under the names of Fabric's: configtxgen, configtxlator, cryptogen,
-    /// discover, orderer, osnadmin, peer. The words behind `consilium` work as well.
+    /// discover, ledgerutil, orderer, osnadmin, peer. The words behind `consilium` work as well.
     #[command(after_help = "\
 Examples:
   consilium link-programs ~/bin

@@ -12,6 +12,7 @@ pub mod discover;
 pub mod events;
 pub mod golang;
 pub mod ledger;
+pub mod ledgerutil;
 pub mod orderer;
 pub mod osnadmin;
 pub mod peer;

@@ -7,16 +7,17 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
-use super::{configtxgen, configtxlator, cryptogen, orderer, osnadmin};
+use super::{configtxgen, configtxlator, cryptogen, ledgerutil, orderer, osnadmin};
 
 /// A program that reads its own command line.
 type Program = fn(Vec<OsString>) -> ExitCode;
 
 /// By name.
-const PROGRAMS: [(&str, Program); 4] = [
+const PROGRAMS: [(&str, Program); 5] = [
     ("configtxgen", configtxgen::run),
     ("configtxlator", configtxlator::run),
     ("cryptogen", cryptogen::run),
+    ("ledgerutil", ledgerutil::run),
     ("osnadmin", osnadmin::run),
 ];
 
