@@ -140,7 +140,8 @@ fn search(ledger: &Ledger, mut wanted: HashMap<Key, Wanted>) -> anyhow::Result<H
         let transactions = block.data.map(|data| data.data).unwrap_or_default();
         for (index, bytes) in transactions.iter().enumerate() {
             at = (number, index as u64);
-            let Some((id, sets)) = writes(bytes)? else {
+            // What cannot be read is invalid, and has written nothing.
+            let Ok(Some((id, sets))) = writes(bytes) else {
                 continue;
             };
             for (key, value) in sets {
