@@ -8,6 +8,7 @@ use crate::commands::{
     bench::BenchArgs,
     call::CallArgs,
     channel::ChannelCommand,
+    config::ConfigCommand,
     discover::DiscoverArgs,
     events::EventsArgs,
     ledger::LedgerCommand,
@@ -102,8 +103,12 @@ Examples:
   consilium bench replay --transactions 50000
   consilium bench cold-start --blocks 1000000")]
     Bench(BenchArgs),
+    /// Explain configuration files and find mistakes in them before anything starts.
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Make links to this program under the names of Fabric's: configtxgen, configtxlator, cryptogen,
-    /// discover, fabric-ca-client, fabric-ca-server, orderer, osnadmin, peer. The words behind `consilium` work as well.
+    /// discover, fabric-ca-client, fabric-ca-server, ledgerutil, orderer, osnadmin, peer.
+    /// The words behind `consilium` work as well.
     #[command(after_help = "\
 Examples:
   consilium link-programs ~/bin

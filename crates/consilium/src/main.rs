@@ -75,6 +75,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Query(args) => commands::call::query(args).await,
         Command::Events(args) => commands::events::run(args).await,
         Command::Bench(args) => commands::bench::run(args).await,
+        Command::Config(command) => return Ok(commands::config::run(&command)),
         Command::LinkPrograms(args) => commands::programs::link(&args),
         Command::Demo(args) => demo::run(args).await,
     }?;

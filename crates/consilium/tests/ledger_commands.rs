@@ -287,3 +287,72 @@ fn a_peers_data_is_where_the_file_says_unless_the_environment_says_otherwise() {
     assert!(error.contains("nowhere"), "{error}");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
 }
+
+#[test]
+fn ledgerutil_checks_chains_and_finds_who_wrote_a_key() {
+    let data = Data::new();
+    let results = data.path().join("results");
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_consilium"))
+            .arg("ledgerutil")
+            .args(arguments)
+            .arg(data.path())
+            .arg("-o")
+            .arg(&results)
+            .output()
+            .expect("the program starts");
+        let said = String::from_utf8(output.stdout).expect("a text");
+        (output.status.code(), said)
+    };
+    let read = |file: &str| -> serde_json::Value {
+        let text = fs::read_to_string(results.join(file)).expect("a result");
+        serde_json::from_str(&text).expect("JSON")
+    };
+    let (code, said) = run(&["verify"]);
+    let expected = "\nSuccessfully executed verify tool. No error is found.\n";
+    assert_eq!((code, said.as_str()), (Some(0), expected));
+    let blocks = format!("{CHANNEL}_verification_result/blocks.json");
+    assert_eq!(read(&blocks), serde_json::json!([]));
+    let (code, said) = run(&["verify"]);
+    assert!(
+        code == Some(1) && said.contains("already exists in"),
+        "{said}"
+    );
+
+    let records = data.path().join("records.json");
+    let text = format!(
+        r#"{{"ledgerid": "{CHANNEL}", "diffRecords": [{{"namespace": "cc1", "key": "k1"}}, {{"namespace": "cc1", "key": "never"}}]}}"#
+    );
+    fs::write(&records, text).expect("written");
+    let (code, said) = run(&["identifytxs", &records.to_string_lossy()]);
+    let last = data.blocks - 1;
+    let expected = format!("Transactions were checked between blocks 1 and {last}.");
+    assert!(code == Some(0) && said.ends_with(&expected), "{said}");
+    let folder = format!("{CHANNEL}_identified_transactions");
+    let never = read(&format!("{folder}/txlist2.json"));
+    assert_eq!(
+        never,
+        serde_json::json!({
+            "namespace": "cc1", "key": "never", "txs": [], "blockStoreHeightSufficient": false,
+        })
+    );
+    let found = read(&format!("{folder}/txlist1.json"));
+    let found = found["txs"].as_array().expect("a list").clone();
+    let ledger = Ledger::open(data.channel()).expect("a ledger");
+    assert!(!found.is_empty());
+    for transaction in &found {
+        let id = transaction["txid"].as_str().expect("an id");
+        let status = ledger.tx_status(id).expect("read").expect("known");
+        assert_eq!(transaction["txValidationStatus"], status.code.as_str_name());
+    }
+    let valid = found
+        .iter()
+        .rfind(|transaction| transaction["txValidationStatus"] == "VALID");
+    let held = ledger.reader().expect("a state");
+    let held = held.get("cc1", "k1").expect("read");
+    if let (Some(written), Some(held)) = (valid, held) {
+        let value = String::from_utf8_lossy(&held.value);
+        assert_eq!(written["keyWrite"], value.as_ref());
+        assert_eq!(written["blockNum"], held.version.block);
+    }
+}

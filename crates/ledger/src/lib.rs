@@ -53,7 +53,7 @@ pub use private::{
 pub use recovery::Progress;
 pub use room::Room;
 pub use simulator::{CursorId, SimulationResults, Simulator, TouchedCollection, TouchedNamespace};
-pub use snapshot::Joiner;
+pub use snapshot::{Joiner, SnapshotRecords, SnapshotState, StateRecord};
 pub use state::{StateReader, VersionedValue};
 pub use tx_index::TxStatus;
 pub use update_batch::{Content, KeyUpdates, NamespaceUpdates, Update, UpdateBatch};

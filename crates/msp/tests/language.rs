@@ -37,9 +37,10 @@ fn gates_become_n_out_of_with_one_identity_for_each_occurrence() {
             "OR('A.member', AND('B.peer', 'C.admin'), 'D.client')",
             out_of(
                 1,
+                // Fabric evaluates the inner gate first.
                 vec![
-                    signed_by(0),
-                    out_of(2, vec![signed_by(1), signed_by(2)]),
+                    signed_by(2),
+                    out_of(2, vec![signed_by(0), signed_by(1)]),
                     signed_by(3),
                 ],
             ),
@@ -196,7 +197,16 @@ impl Tree {
                     1 => 1,
                     _ => i32::from(*n) % (children.len() as i32 + 2),
                 };
-                out_of(n, children.iter().map(|child| child.rule(next)).collect())
+                let is_gate = |child: &Tree| matches!(child, Tree::Gate(..));
+                let mut rules = vec![SignaturePolicy::default(); children.len()];
+                for gates in [true, false] {
+                    for (rule, child) in rules.iter_mut().zip(children) {
+                        if is_gate(child) == gates {
+                            *rule = child.rule(next);
+                        }
+                    }
+                }
+                out_of(n, rules)
             }
         }
     }

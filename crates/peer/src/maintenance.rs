@@ -6,6 +6,7 @@
 use std::{
     fs::{File, TryLockError},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use consilium_ledger::{Ledger, LedgerError, Progress, StoreOptions, Verified};
@@ -100,6 +101,14 @@ impl LedgersLock {
 
     fn ledger(&self, channel: &str) -> Result<PathBuf, MaintenanceError> {
         ledger(&self.folder, channel)
+    }
+
+    /// Opens the ledger of a channel.
+    ///
+    /// # Errors
+    /// There is none, or it is damaged.
+    pub fn open(&self, channel: &str) -> Result<Arc<Ledger>, MaintenanceError> {
+        Ledger::open(self.ledger(channel)?).map_err(of(channel))
     }
 
     /// Those of `channels` that began with a snapshot: they can be neither rebuilt nor rolled back.

@@ -38,6 +38,7 @@ type Organization struct {
 	Ports  struct {
 		Orderer, Peer     int
 		OrdererOperations int `json:"orderer_operations"`
+		OrdererAdmin      int `json:"orderer_admin"`
 	}
 	HasOrderer bool `json:"has_orderer"`
 }

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod call;
 pub mod channel;
+pub mod config;
 pub mod configtxgen;
 pub mod configtxlator;
 pub mod connect;
@@ -12,6 +13,7 @@ pub mod events;
 pub mod fabric_ca;
 pub mod golang;
 pub mod ledger;
+pub mod ledgerutil;
 pub mod orderer;
 pub mod osnadmin;
 pub mod peer;

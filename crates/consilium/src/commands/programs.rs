@@ -7,18 +7,19 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
-use super::{configtxgen, configtxlator, cryptogen, fabric_ca, orderer, osnadmin};
+use super::{configtxgen, configtxlator, cryptogen, fabric_ca, ledgerutil, orderer, osnadmin};
 
 /// A program that reads its own command line.
 type Program = fn(Vec<OsString>) -> ExitCode;
 
 /// By name.
-const PROGRAMS: [(&str, Program); 6] = [
+const PROGRAMS: [(&str, Program); 7] = [
     ("configtxgen", configtxgen::run),
     ("configtxlator", configtxlator::run),
     ("cryptogen", cryptogen::run),
     ("fabric-ca-client", fabric_ca::client),
     ("fabric-ca-server", fabric_ca::server),
+    ("ledgerutil", ledgerutil::run),
     ("osnadmin", osnadmin::run),
 ];
 

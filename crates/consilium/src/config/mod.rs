@@ -19,7 +19,7 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
 pub use chaincode::{ChaincodeAddresses, Mode, host_of};
 pub use orderer::{OrdererConfig, Tls};
-pub use peer::{OperationsTls, PeerConfig};
+pub use peer::{OperationsTls, Peer as PeerSettings, PeerConfig};
 
 /// Where metrics go: `Metrics.Provider` of `orderer.yaml`, `metrics.provider` of `core.yaml`.
 ///

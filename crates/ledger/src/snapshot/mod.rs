@@ -9,6 +9,7 @@ mod export;
 mod file;
 mod import;
 mod metadata;
+mod records;
 mod requests;
 
 pub use import::Joiner;
@@ -16,6 +17,7 @@ pub(crate) use import::import;
 #[cfg(feature = "fuzzing")]
 pub(crate) use import::read;
 pub(crate) use metadata::Metadata;
+pub use records::{SnapshotRecords, SnapshotState, StateRecord};
 pub(crate) use requests::Snapshots;
 
 /// Names of files, without what comes after the dot.

@@ -1,9 +1,9 @@
 //! `configtxgen`: genesis blocks out of `configtx.yaml`. fabric: cmd/configtxgen
 
 mod creation;
-mod encoder;
+pub mod encoder;
 mod log;
-mod profile;
+pub mod profile;
 
 use std::ffi::OsString;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};

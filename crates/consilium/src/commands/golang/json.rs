@@ -37,6 +37,14 @@ pub fn indented(value: &impl Serialize) -> anyhow::Result<String> {
     written(value, PrettyFormatter::with_indent(b"\t"))
 }
 
+/// `json.Marshal` of any value.
+///
+/// # Errors
+/// It is no JSON, for instance by keys that are no text.
+pub fn compact(value: &impl Serialize) -> anyhow::Result<String> {
+    written(value, CompactFormatter)
+}
+
 /// `json.Indent` of a document, with tabs: what is in it stays as it is.
 ///
 /// # Errors

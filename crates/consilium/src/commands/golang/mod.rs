@@ -7,7 +7,7 @@ pub mod kingpin;
 mod text;
 mod version;
 
-pub use json::{indent, indented, json, json_indented, name_of};
+pub use json::{compact, indent, indented, json, json_indented, name_of};
 pub use text::text;
 pub use version::version;
 
