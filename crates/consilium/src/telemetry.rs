@@ -52,6 +52,18 @@ pub fn init(default: &str) -> anyhow::Result<LogControl> {
     let spec = spec
         .parse()
         .with_context(|| format!("FABRIC_LOGGING_SPEC: `{spec}` is not a logging spec"))?;
+    start(spec)
+}
+
+/// Starts logging to stderr at a level, whatever the variable says.
+///
+/// # Errors
+/// A level that there is not, or logging that was started before.
+pub fn init_at(level: &str) -> anyhow::Result<LogControl> {
+    start(level.parse()?)
+}
+
+fn start(spec: LogSpec) -> anyhow::Result<LogControl> {
     let (filter, control) = LogControl::new(spec);
     let terminal = std::io::stderr().is_terminal();
     tracing_subscriber::registry()

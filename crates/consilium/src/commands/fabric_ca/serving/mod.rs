@@ -258,7 +258,8 @@ pub(super) async fn run(matches: &ArgMatches) -> Result<()> {
         Some("error" | "fatal" | "critical") => "error",
         _ => "info",
     };
-    let log = telemetry::init(level)?;
+    // Fabric CA knows nothing of the variable for nodes.
+    let log = telemetry::init_at(level)?;
     if settings.file.is_file() {
         tracing::info!("Configuration file location: {}", settings.file.display());
     } else {
