@@ -49,6 +49,24 @@ pub fn output(program: &str, args: &[&str]) -> Option<String> {
         .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
+/// What `program` prints on stdout when it runs in `folder`.
+///
+/// # Errors
+/// It cannot be started, or does not succeed.
+pub fn output_in(folder: &str, program: &str, args: &[&str]) -> anyhow::Result<String> {
+    let mut asked = command(program, args.iter().copied());
+    let output = asked.current_dir(folder).output();
+    let output = output.with_context(|| format!("cannot start `{program}`"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!(
+            "`{program}` in {folder} ended with {}: {said}",
+            output.status
+        );
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
 /// Runs a stage under a heading and says how long it took.
 ///
 /// # Errors

@@ -31,7 +31,7 @@ const BUILD: [Need; 3] = [
     },
 ];
 
-const TEST: [Need; 9] = [
+const TEST: [Need; 10] = [
     Need {
         what: "Node.js 20.9 or newer",
         package: "nodejs",
@@ -74,6 +74,11 @@ const TEST: [Need; 9] = [
         what: "ip, for hosts that a test cuts off",
         package: "iproute2",
         present: || succeeds("ip", &["-V"]),
+    },
+    Need {
+        what: "jq, with which scripts edit configurations",
+        package: "jq",
+        present: || succeeds("jq", &["--version"]),
     },
     Need {
         what: "kubectl",

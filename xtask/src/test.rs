@@ -5,7 +5,7 @@ use clap::Args;
 use crate::{
     contracts, data,
     demo::{BINARY, build},
-    run::{command, run, stage},
+    run::{self, command, run, stage},
     system,
 };
 
@@ -34,7 +34,7 @@ const FABRIC_PROGRAMS: [&str; 8] = [
 
 type Stage = (&'static str, fn() -> anyhow::Result<()>);
 
-const STAGES: [Stage; 14] = [
+const STAGES: [Stage; 15] = [
     ("system packages", || {
         system::for_build()?;
         system::for_tests()
@@ -62,6 +62,7 @@ const STAGES: [Stage; 14] = [
     ("manifests", manifests),
     ("a network under real clients", node),
     ("Fabric's own programs and SDKs", fabric),
+    ("a consortium's life under Fabric's names", life),
     ("contracts in four languages", contracts),
     ("contracts that the peers build and run", running),
     ("faults", faults),
@@ -163,6 +164,33 @@ fn fabric_ca() -> anyhow::Result<()> {
         .current_dir("tests/go/ca")
         .env("CONSILIUM", absolute(BINARY)?)
         .env("FABRIC_CA_BIN", &programs))
+}
+
+/// A script of the tools alone, with the configuration files that Fabric brings.
+fn life() -> anyhow::Result<()> {
+    contracts::go()?;
+    node_modules()?;
+    let folder = run::output_in(
+        "tests/go",
+        "go",
+        &[
+            "list",
+            "-m",
+            "-f",
+            "{{.Dir}}",
+            "github.com/hyperledger/fabric",
+        ],
+    )?;
+    let tools = absolute("target/test/tools")?;
+    let links = tools.to_string_lossy();
+    run(&mut command(BINARY, ["link-programs", &links]))?;
+    run(command("tests/cli/life.sh", [])
+        .env("TOOLS", &tools)
+        .env("CONTRACT", absolute("target/test/contracts/notes")?)
+        .env(
+            "SAMPLECONFIG",
+            std::path::Path::new(&folder).join("sampleconfig"),
+        ))
 }
 
 /// Contracts on Fabric's shims for Go, Node, Java and Python, and contracts that misbehave.
