@@ -11,7 +11,7 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 
 import FabricCAServices from 'fabric-ca-client';
-import { User } from 'fabric-common';
+import { User, Utils } from 'fabric-common';
 
 const consilium = process.env.CONSILIUM;
 const home = mkdtempSync(path.join(tmpdir(), 'consilium-ca-'));
@@ -59,6 +59,8 @@ const listening = (child) =>
   });
 
 before(async () => {
+  // Its own three seconds are few where other tests compile.
+  Utils.setConfigSetting('connection-timeout', 60_000);
   const port = await freePort();
   const line = ['fabric-ca-server', 'start', '-H', home, '-b', 'admin:adminpw', '-p', `${port}`,
     '--address', '127.0.0.1', '--tls.enabled', '--csr.hosts', 'localhost,127.0.0.1',

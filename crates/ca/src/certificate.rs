@@ -147,7 +147,7 @@ impl Usage {
 
     /// The usages that `names` mean in a signing profile (cfssl: `config`); the name that means
     /// nothing if there is one.
-    pub fn named<'a>(names: &'a [String], authority: Option<Option<u8>>) -> Result<Self, &'a str> {
+    pub fn named(names: &[String], authority: Option<Option<u8>>) -> Result<Self, &str> {
         let mut usage = Self {
             key: FlagSet::default(),
             extended: Vec::new(),

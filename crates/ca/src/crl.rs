@@ -52,7 +52,11 @@ pub(crate) fn crl_to_be_signed(template: &CrlTemplate, issuer: &Issuer) -> der::
     let failed = || der::Error::from(der::ErrorKind::Failed);
     let entry = |revoked: &Revoked| {
         let digits = &revoked.serial;
-        let padding = if digits.len() % 2 == 0 { "" } else { "0" };
+        let padding = if digits.len().is_multiple_of(2) {
+            ""
+        } else {
+            "0"
+        };
         let bytes = hex::decode(format!("{padding}{digits}")).map_err(|_| failed())?;
         Ok(Entry {
             serial: positive(&bytes)?,

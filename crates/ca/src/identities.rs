@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::ca::{Ca, to_json};
+use crate::ca::Ca;
 use crate::error::{Refusal, code};
 use crate::listing::{Listing, Rows};
 use crate::registrar;
@@ -37,11 +37,25 @@ impl<'a> From<&'a Identity> for IdentityInfo<'a> {
     }
 }
 
-/// A single identity (fabric-ca: `api.GetIDResponse`, `api.IdentityResponse`).
+/// A single identity as it was asked for (fabric-ca: `api.GetIDResponse`).
 #[derive(Debug, Serialize)]
-struct IdentityAnswer<'a> {
+struct IdentityShown<'a> {
     #[serde(flatten)]
     info: IdentityInfo<'a>,
+    caname: &'a str,
+}
+
+/// An identity that was added, changed or removed (fabric-ca: `api.IdentityResponse`).
+#[derive(Debug, Serialize)]
+struct IdentityChanged<'a> {
+    id: &'a str,
+    #[serde(rename = "type", skip_serializing_if = "str::is_empty")]
+    kind: &'a str,
+    affiliation: &'a str,
+    #[serde(skip_serializing_if = "<[Attribute]>::is_empty")]
+    attrs: &'a [Attribute],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_enrollments: Option<i64>,
     #[serde(skip_serializing_if = "str::is_empty")]
     secret: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -101,7 +115,11 @@ impl Ca {
             _ => {
                 let identity = self.known(id)?;
                 may_manage(caller, &identity)?;
-                self.answer_identity(200, &identity, "")
+                let shown = IdentityShown {
+                    info: (&identity).into(),
+                    caname: &self.options.name,
+                };
+                Granted::json(200, &shown)
             }
         }
     }
@@ -183,12 +201,17 @@ impl Ca {
         identity: &Identity,
         secret: &str,
     ) -> Result<Granted, Refusal> {
-        let answer = IdentityAnswer {
-            info: identity.into(),
+        let answer = IdentityChanged {
+            id: &identity.id,
+            kind: &identity.kind,
+            affiliation: &identity.affiliation,
+            attrs: &identity.attributes,
+            // Go leaves out what is zero.
+            max_enrollments: Some(identity.max_enrollments).filter(|limit| *limit != 0),
             secret,
             caname: &self.options.name,
         };
-        Granted::json(status, &to_json(&answer)?)
+        Granted::json(status, &answer)
     }
 }
 

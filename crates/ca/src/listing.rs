@@ -107,21 +107,6 @@ impl Listing {
         );
         Body::from_stream(pages)
     }
-
-    /// All items at once.
-    #[cfg(test)]
-    pub fn all(self) -> Vec<Value> {
-        let (mut items, mut next) = (self.first.items, self.first.next);
-        while let Some(after) = next {
-            let page = page(&self.ca, &self.rows, after).unwrap();
-            if !page.items.is_empty() {
-                items.push(',');
-                items.push_str(&page.items);
-            }
-            next = page.next;
-        }
-        serde_json::from_str(&format!("[{items}]")).unwrap()
-    }
 }
 
 fn page(ca: &Ca, rows: &Rows, after: i64) -> Result<Page, StoreError> {

@@ -218,9 +218,4 @@ impl CaServer {
             Refusal::new(404, code::CA_NOT_FOUND, message)
         })
     }
-
-    #[cfg(test)]
-    pub(crate) fn default_ca(&self) -> &Arc<Ca> {
-        &self.default
-    }
 }

@@ -412,4 +412,122 @@ mod tests {
         store.forget_wrong_passwords("alice").unwrap();
         assert_eq!(attempts(&store), 0);
     }
+
+    #[test]
+    fn identities_are_listed_page_by_page_below_an_affiliation_and_of_some_types() {
+        let store = store();
+        for (id, kind, affiliation) in [
+            ("a", "client", ""),
+            ("b", "peer", "org1"),
+            ("c", "client", "org1.x"),
+            ("d", "client", "org10"),
+        ] {
+            let added = store.add_identity(&NewIdentity {
+                id,
+                password: "p",
+                kind,
+                affiliation,
+                attributes: &[],
+                max_enrollments: -1,
+            });
+            assert!(added.unwrap());
+        }
+        let ids = |affiliation: &str, kinds: Option<&[&str]>| {
+            let filter = IdentityFilter {
+                affiliation: affiliation.into(),
+                kinds: kinds.map(|kinds| kinds.iter().map(|kind| (*kind).into()).collect()),
+            };
+            let (mut ids, mut after) = (String::new(), 0);
+            while let Some((row, identity)) = store.identities(&filter, after, 1).unwrap().pop() {
+                ids.push_str(&identity.id);
+                after = row;
+            }
+            ids
+        };
+        assert_eq!(ids("", None), "abcd");
+        assert_eq!(ids("org1", None), "bc");
+        assert_eq!(ids("", Some(&["client"])), "acd");
+        assert_eq!(ids("org1", Some(&["client", "user"])), "c");
+    }
+
+    #[test]
+    fn certificates_are_revoked_one_by_one_and_with_their_identity() {
+        let store = store();
+        add(&store, "alice", -1);
+        for serial in ["1", "2", "3"] {
+            let issued = certificate("alice", serial);
+            assert!(store.add_certificate(&issued, None).unwrap());
+        }
+        store.revoke_certificate("1", "ab", 1).unwrap();
+        assert!(store.certificate("1", "ab").unwrap().unwrap().revoked);
+        let listed = |filter: CertificateFilter| store.certificates(&filter, 0, 10).unwrap().len();
+        let good = CertificateFilter {
+            not_revoked: true,
+            ..CertificateFilter::default()
+        };
+        assert_eq!((listed(CertificateFilter::default()), listed(good)), (3, 2));
+        let rest = store.revoke_identity("alice", 0).unwrap();
+        let serials: Vec<_> = rest.iter().map(|one| one.serial.as_str()).collect();
+        assert_eq!(serials, ["2", "3"]);
+        assert_eq!(store.identity("alice").unwrap().unwrap().state, -1);
+        let all = Times::default();
+        let revoked = store.revoked(all, all).unwrap();
+        assert_eq!(revoked.len(), 3);
+        assert!(revoked.iter().all(|one| one.at > 1_700_000_000));
+        let before = Times {
+            from: None,
+            to: Some(1_700_000_000),
+        };
+        assert!(store.revoked(all, before).unwrap().is_empty());
+        assert!(store.revoked(before, all).unwrap().is_empty());
+        let within = Times {
+            from: Some(1_700_000_000),
+            to: None,
+        };
+        assert_eq!(
+            listed(CertificateFilter {
+                revoked: within,
+                ..CertificateFilter::default()
+            }),
+            3
+        );
+        assert_eq!(
+            listed(CertificateFilter {
+                expired: before,
+                ..CertificateFilter::default()
+            }),
+            0
+        );
+    }
+
+    #[test]
+    fn affiliations_are_renamed_and_removed_with_all_that_hangs_on_them() {
+        let store = store();
+        store.add_affiliation("org1.x").unwrap();
+        store.add_affiliation("org10").unwrap();
+        add(&store, "alice", -1);
+        let issued = certificate("alice", "1");
+        assert!(store.add_certificate(&issued, None).unwrap());
+        let refused = store.remove_affiliation("org1", |_| Err("no")).unwrap();
+        assert_eq!(refused.unwrap_err(), "no");
+        let moved = |identity: &mut Identity, affiliation| identity.affiliation = affiliation;
+        let agree = |_: &Affiliated| Ok::<_, ()>(());
+        let renamed = store
+            .rename_affiliation("org1", "org2.y", agree, moved)
+            .unwrap();
+        assert_eq!(renamed.unwrap().affiliations, ["org2.y", "org2.y.x"]);
+        assert_eq!(
+            store.identity("alice").unwrap().unwrap().affiliation,
+            "org2.y"
+        );
+        assert_eq!(
+            store.affiliations("").unwrap(),
+            ["org10", "org2.y", "org2.y.x"]
+        );
+        let removed = store.remove_affiliation("org2.y", agree).unwrap().unwrap();
+        assert_eq!(removed.identities.len(), 1);
+        assert!(store.identity("alice").unwrap().is_none());
+        assert!(store.certificate("1", "ab").unwrap().unwrap().revoked);
+        assert_eq!(store.affiliations("").unwrap(), ["org10"]);
+    }
 }

@@ -47,7 +47,8 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
 
 fn parse<T: DeserializeOwned>(text: &str) -> Result<T, serde_saphyr::Error> {
     // As in YAML 1.2 only `true` and `false` are truth values; `y` and `no` are texts.
-    let options = serde_saphyr::options! { strict_booleans: true };
+    // Comments may be long, as in Fabric's own files.
+    let options = serde_saphyr::options! { strict_booleans: true, emit_comments: false };
     serde_saphyr::from_str_with_options(text, options)
 }
 
@@ -215,6 +216,13 @@ pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dur
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_may_begin_with_a_page_of_comments() {
+        let text = format!("{}a: 1\n", "# a line\n".repeat(500));
+        let read: serde_json::Value = parse(&text).unwrap();
+        assert_eq!(read, serde_json::json!({"a": 1}));
+    }
 
     #[test]
     fn operations_and_metrics_are_configured_under_fabrics_keys() {

@@ -11,7 +11,6 @@ use anyhow::bail;
 use clap::{Arg, ArgMatches, Command};
 
 use super::{
-    Program,
     flags::{Flag, Kind, flag, given, short, with_flags},
     log,
 };

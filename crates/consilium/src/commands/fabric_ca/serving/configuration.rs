@@ -378,6 +378,9 @@ fn attribute(name: &str, value: &Value) -> Result<Attribute> {
     let text = match value {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
+        // As Fabric CA reads them.
+        Value::Bool(true) => "1".into(),
+        Value::Bool(false) => "0".into(),
         other => other.to_string(),
     };
     let (value, ecert) = match text.split(':').collect::<Vec<_>>()[..] {
