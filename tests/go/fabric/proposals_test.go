@@ -66,6 +66,14 @@ func TestProposals(t *testing.T) {
 	want(t, p.must(t, "show", "orderer.batch-timeout", "--from", block), "orderer.batch-timeout = "+before)
 	want(t, p.must(t, "diff", "--from", block), "no difference")
 
+	// A whole configuration in JSON, changed by whatever edits text.
+	whole := filepath.Join(p.folder, "config.json")
+	text := p.must(t, "show", "--json")
+	changed := strings.Replace(text, `"timeout": "`+before+`"`, `"timeout": "600ms"`, 1)
+	network.Must(t, os.WriteFile(whole, []byte(changed), 0o600))
+	want(t, p.must(t, "propose", "--file", whole, "--out", file), "orderer.batch-timeout\n  - "+before+"\n  + 600ms\n\nsign")
+	want(t, p.must(t, "show", "orderer.batch-timeout", "--from", whole), "orderer.batch-timeout = 600ms")
+
 	// Whoever has all keys does it in one command; nobody else's anchors change by one's own signature.
 	want(t, p.must(t, "propose", "--set", "application.acl.qscc/GetChainInfo=Nobody", "--out", file),
 		"warning: application.acl.qscc/GetChainInfo names a policy that does not exist")

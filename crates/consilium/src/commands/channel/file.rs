@@ -9,7 +9,12 @@ use consilium_proto::common;
 use consilium_protocol::config::{ChannelConfig, update};
 use prost::Message;
 
-/// The configuration in a file: a config block, or a Config message of `channel`.
+use crate::commands::protolator;
+
+/// Full name of the message that a configuration is.
+const CONFIG: &str = "common.Config";
+
+/// The configuration in a file: a config block, or a Config message of `channel`, encoded or in JSON.
 ///
 /// # Errors
 /// It cannot be read, or holds something else.
@@ -44,10 +49,24 @@ pub fn config_message(file: &Path) -> anyhow::Result<common::Config> {
 }
 
 fn message(content: &Bytes) -> anyhow::Result<common::Config> {
-    let config = common::Config::decode(content.clone())
+    let encoded = match content.trim_ascii_start().starts_with(b"{") {
+        true => protolator::from_json(&protolator::message_type(CONFIG)?, content)?.into(),
+        false => content.clone(),
+    };
+    let config = common::Config::decode(encoded)
         .ok()
         .filter(|config| config.channel_group.is_some());
-    config.context("it is neither a config block nor a Config message")
+    config.context("it is neither a config block nor a Config message, nor one in JSON")
+}
+
+/// A configuration as `configtxlator proto_decode --type common.Config` shows it.
+///
+/// # Errors
+/// A value of it is none that configtxlator knows.
+pub fn json(config: &ChannelConfig) -> anyhow::Result<String> {
+    let encoded = config.config().encode_to_vec();
+    let message = protolator::decode(protolator::message_type(CONFIG)?, &encoded)?;
+    protolator::to_json(&message, &protolator::Role::Plain)
 }
 
 /// The update in a proposal: an envelope, or the ConfigUpdate alone that `configtxlator

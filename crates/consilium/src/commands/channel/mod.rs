@@ -76,9 +76,12 @@ pub struct ShowArgs {
     /// Only settings whose names begin like this.
     #[arg(default_value = "", hide_default_value = true)]
     begin: String,
-    /// File with a configuration: a config block, or a Config message.
+    /// File with a configuration: a config block, or a Config message, encoded or in JSON.
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
+    /// Show the whole message in configtxlator's JSON instead; `propose --file` takes it back.
+    #[arg(long, conflicts_with = "begin")]
+    json: bool,
     #[command(flatten)]
     member: MemberArgs,
 }
@@ -165,6 +168,10 @@ async fn current(file: Option<&PathBuf>, member: &MemberArgs) -> anyhow::Result<
 
 async fn show(args: &ShowArgs) -> anyhow::Result<()> {
     let config = current(args.from.as_ref(), &args.member).await?;
+    if args.json {
+        print!("{}", file::json(&config)?);
+        return Ok(());
+    }
     println!("{}\n", text::title(&config));
     print!(
         "{}",

@@ -36,8 +36,8 @@ pub struct ProposeArgs {
     /// Remove a setting, such as an ACL or a policy.
     #[arg(long, value_name = "NAME")]
     unset: Vec<String>,
-    /// File with the whole configuration as it shall be: a Config message, or a config block. Other
-    /// changes are made to it.
+    /// File with the whole configuration as it shall be: a Config message, encoded or in JSON, or a
+    /// config block. Other changes are made to it.
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// Sign the proposal as well.
