@@ -128,12 +128,7 @@ fn fabric() -> anyhow::Result<()> {
         "cargo",
         ["test", "--workspace", "--test", "judged"],
     ))?;
-    let programs = absolute("target/test/fabric")?;
-    let output = format!("{}/", programs.display());
-    let packages = FABRIC_PROGRAMS.map(|name| format!("github.com/hyperledger/fabric/cmd/{name}"));
-    run(command("go", ["build", "-o", &output])
-        .args(packages)
-        .current_dir("tests/go"))?;
+    let programs = fabric_programs()?;
     with_network_of(&["--builder", "tests/builders/golang"], |network| {
         let mut tests = command("go", ["test", "-count=1", "-p=1", "-timeout=20m", "./..."]);
         run(tests
@@ -166,7 +161,19 @@ fn fabric_ca() -> anyhow::Result<()> {
         .env("FABRIC_CA_BIN", &programs))
 }
 
-/// A script of the tools alone, with the configuration files that Fabric brings.
+/// Builds Fabric's programs from their source, and tells their folder.
+fn fabric_programs() -> anyhow::Result<std::path::PathBuf> {
+    let programs = absolute("target/test/fabric")?;
+    let output = format!("{}/", programs.display());
+    let packages = FABRIC_PROGRAMS.map(|name| format!("github.com/hyperledger/fabric/cmd/{name}"));
+    run(command("go", ["build", "-o", &output])
+        .args(packages)
+        .current_dir("tests/go"))?;
+    Ok(programs)
+}
+
+/// Scripts of the tools alone, with the configuration files that Fabric brings; in the second, peers of
+/// Fabric's are replaced by ours.
 fn life() -> anyhow::Result<()> {
     contracts::go()?;
     node_modules()?;
@@ -184,13 +191,18 @@ fn life() -> anyhow::Result<()> {
     let tools = absolute("target/test/tools")?;
     let links = tools.to_string_lossy();
     run(&mut command(BINARY, ["link-programs", &links]))?;
-    run(command("tests/cli/life.sh", [])
-        .env("TOOLS", &tools)
-        .env("CONTRACT", absolute("target/test/contracts/notes")?)
-        .env(
-            "SAMPLECONFIG",
-            std::path::Path::new(&folder).join("sampleconfig"),
-        ))
+    let fabric = fabric_programs()?;
+    for (script, programs) in [("life.sh", &tools), ("move.sh", &fabric)] {
+        run(command(&format!("tests/cli/{script}"), [])
+            .env("TOOLS", programs)
+            .env("MOVE_TO", &tools)
+            .env("CONTRACT", absolute("target/test/contracts/notes")?)
+            .env(
+                "SAMPLECONFIG",
+                std::path::Path::new(&folder).join("sampleconfig"),
+            ))?;
+    }
+    Ok(())
 }
 
 /// Contracts on Fabric's shims for Go, Node, Java and Python, and contracts that misbehave.
