@@ -175,8 +175,11 @@ fn search(ledger: &Ledger, mut wanted: HashMap<Key, Wanted>) -> anyhow::Result<H
     Ok((first, last))
 }
 
+/// The id of a transaction, and what it writes.
+type Writes = (String, Vec<(Key, String)>);
+
 /// What an endorsed transaction writes, with its id; `None` for others.
-fn writes(bytes: &Bytes) -> anyhow::Result<Option<(String, Vec<(Key, String)>)>> {
+fn writes(bytes: &Bytes) -> anyhow::Result<Option<Writes>> {
     let parsed = envelope::parse_bytes(bytes)?;
     if parsed.kind() != Some(common::HeaderType::EndorserTransaction) {
         return Ok(None);
