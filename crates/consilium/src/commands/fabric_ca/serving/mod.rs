@@ -174,6 +174,16 @@ const FLAGS: &[Flag] = &[
         Kind::Text,
         "Set logging level (info, warning, debug, error, fatal, critical)",
     ),
+    flag(
+        "metrics.provider",
+        Kind::Text,
+        "Where metrics go: prometheus or disabled",
+    ),
+    flag(
+        "operations.listenaddress",
+        Kind::Text,
+        "Where health, metrics and log levels are",
+    ),
     short(
         "port",
         'p',
