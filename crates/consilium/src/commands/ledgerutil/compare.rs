@@ -141,7 +141,7 @@ fn differences(
     hashed: bool,
     mut found: impl FnMut(Difference) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let mut next = |which: &mut Option<SnapshotRecords>| match which {
+    let next = |which: &mut Option<SnapshotRecords>| match which {
         Some(records) => records.next_record(),
         None => Ok(None),
     };
