@@ -71,6 +71,11 @@ const TEST: [Need; 10] = [
         },
     },
     Need {
+        what: "SoftHSM, a PKCS#11 token of software",
+        package: "softhsm2",
+        present: || succeeds("softhsm2-util", &["--version"]),
+    },
+    Need {
         what: "ip, for hosts that a test cuts off",
         package: "iproute2",
         present: || succeeds("ip", &["-V"]),

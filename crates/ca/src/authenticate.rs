@@ -126,12 +126,13 @@ impl Ca {
                     format!("Invalid token in authorization header: {reason}"),
                 )
             })?;
-        if certificate.is_ca() || !certificate.is_signed_by(self.authority.root()) {
+        let issuer = self.authority.issuer_of(&certificate);
+        let Some(key_id) = issuer.filter(|_| !certificate.is_ca()) else {
             return Err(Refusal::authentication(
                 code::UNTRUSTED_CERTIFICATE,
                 "Untrusted certificate: Failed to verify certificate: it was not issued by this CA",
             ));
-        }
+        };
         let now = now();
         let ended = now > certificate.not_after() && !may_have_ended;
         if ended || now < certificate.not_before() {
@@ -142,7 +143,6 @@ impl Ca {
         }
         let serial = certificate.serial_hex();
         let serial = serial.trim_start_matches('0').to_ascii_lowercase();
-        let key_id = self.authority.key_id_hex();
         match self.store.certificate(&serial, &key_id)? {
             Some(known) if known.revoked => {
                 return Err(Refusal::authentication(

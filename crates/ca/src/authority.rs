@@ -83,6 +83,8 @@ pub(crate) struct Order {
 /// An authority's certificate and the key that signs with it.
 pub(crate) struct Authority {
     key: SigningKey,
+    /// Roots that this authority had before: what they issued may still ask for a successor.
+    former: Vec<Arc<Certificate>>,
     root: Arc<Certificate>,
     root_pem: String,
     chain_pem: String,
@@ -118,6 +120,7 @@ impl Authority {
         let key = open_key(options, &root, &own_key_id)?;
         Ok(Self {
             key,
+            former: former_roots(&options.home)?,
             issuer: Issuer {
                 name: root.subject_der().to_vec(),
                 key_id: own_key_id,
@@ -171,6 +174,14 @@ impl Authority {
         pem("X509 CRL", &crl)
     }
 
+    /// The root that issued a certificate, the present one or a former one: its key identifier as Fabric CA
+    /// stores it.
+    pub fn issuer_of(&self, certificate: &Certificate) -> Option<String> {
+        let mut roots = std::iter::once(&self.root).chain(&self.former);
+        let issuer = roots.find(|root| certificate.is_signed_by(root))?;
+        Some(trimmed_hex(issuer.subject_key_id()?))
+    }
+
     /// Signs a certificate. It never outlives the root.
     pub fn issue(&self, order: Order) -> Result<Issued, AuthorityError> {
         let now = now();
@@ -196,6 +207,56 @@ impl Authority {
             not_after,
         })
     }
+}
+
+/// Where an authority keeps the roots that it had before.
+const FORMER: &str = "former-roots";
+
+/// Gives the authority in `home`, which must not run, a new root certificate over a new key. The one so far
+/// is kept in `former-roots`: whoever has a certificate of it may still enroll again, and gets one of the new
+/// root. The authority's own TLS certificate is made anew at its next start.
+///
+/// # Errors
+/// If there is no root yet, or files cannot be written.
+pub fn rotate_root(options: &CaOptions) -> Result<(), AuthorityError> {
+    let (home, path) = (&options.home, options.path(&options.certificate_file));
+    let pem = files::read(&path)?;
+    let refused = |reason: String| AuthorityError::Root {
+        path: path.clone(),
+        reason,
+    };
+    let present = Certificate::from_pem(&pem).map_err(|error| refused(error.to_string()))?;
+    if !present.is_signed_by(&present) {
+        return Err(refused(
+            "it is below another authority, which certifies its successor".into(),
+        ));
+    }
+    let name = format!(
+        "{FORMER}/{}-{}.pem",
+        present.not_before(),
+        present.serial_hex()
+    );
+    files::write(&home.join(name), &pem, Access::Public)?;
+    create_root(options, &path)?;
+    match std::fs::remove_file(home.join("tls-cert.pem")) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn former_roots(home: &Path) -> Result<Vec<Arc<Certificate>>, AuthorityError> {
+    let Ok(entries) = std::fs::read_dir(home.join(FORMER)) else {
+        return Ok(Vec::new());
+    };
+    let read = entries.flatten().map(|entry| {
+        let path = entry.path();
+        let pem = files::read(&path)?;
+        Certificate::from_pem(&pem).map_err(|error| AuthorityError::Root {
+            path,
+            reason: error.to_string(),
+        })
+    });
+    read.collect()
 }
 
 /// The certificates from the chain file, if there is one, else the authority's own.

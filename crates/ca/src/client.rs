@@ -98,7 +98,7 @@ pub struct CaInfo {
 }
 
 /// An enrolment to ask for.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct EnrollRequest {
     /// Enrolment id; becomes the common name.
     pub id: String,
@@ -368,7 +368,7 @@ impl CaClient {
         self.certify("enroll", request, credentials).await
     }
 
-    /// Makes a new key, and gets it certified for the identity of `current`, whose certificate
+    /// Makes a new key, unless one is given, and gets it certified for the identity of `current`, whose certificate
     /// must still be valid. Of `request`, the id must be that identity's and the secret is unused.
     ///
     /// # Errors

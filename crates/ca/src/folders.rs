@@ -66,6 +66,22 @@ pub fn write_msp(
     write_verifying_msp(dir, enrollment.ca_chain_pem.as_bytes(), tls_roots)
 }
 
+/// Puts another certificate, and its key, in the place of the signing identity of the local MSP in
+/// `dir`. A reader at any moment finds a pair that fits; the former key stays in the keystore.
+///
+/// # Errors
+/// If a file cannot be written, or the key is none.
+pub fn replace_signer(dir: &Path, enrollment: &Enrollment) -> Result<(), FoldersError> {
+    if key_of(dir, enrollment.certificate_pem.as_bytes())?.is_none() {
+        write_key(dir, &enrollment.key_pem)?;
+    }
+    let signcerts = dir.join("signcerts");
+    let current = pem_paths(&signcerts)?.into_iter().next();
+    let path = current.unwrap_or_else(|| signcerts.join("cert.pem"));
+    files::write(&path, enrollment.certificate_pem.as_bytes(), Access::Public)?;
+    Ok(())
+}
+
 /// Writes a key (PEM) into the keystore of the MSP folder `dir`, for its owner only, and gives its
 /// file.
 ///
@@ -108,6 +124,55 @@ pub fn make_folder(path: &Path, secret: bool) -> Result<(), FoldersError> {
     Ok(made.map_err(|error| files::named("cannot make", path, &error))?)
 }
 
+/// Replaces the roots in the MSP folder `dir`, each in a file of its own, and its NodeOUs: with several roots
+/// a unit counts under each of them.
+///
+/// # Errors
+/// If a file cannot be written.
+pub fn write_roots(dir: &Path, roots: &[Bytes], tls_roots: &[Bytes]) -> Result<(), FoldersError> {
+    for (folder, name, given) in [
+        ("cacerts", "ca-cert", roots),
+        ("tlscacerts", "tlsca-cert", tls_roots),
+    ] {
+        let folder = dir.join(folder);
+        let mut written = Vec::new();
+        for (number, root) in given.iter().enumerate() {
+            let file = folder.join(match number {
+                0 => format!("{name}.pem"),
+                _ => format!("{name}-{number}.pem"),
+            });
+            files::write(&file, root, Access::Public)?;
+            written.push(file);
+        }
+        for file in sorted_files(&folder)? {
+            if !written.contains(&file) {
+                fs::remove_file(&file)?;
+            }
+        }
+    }
+    let pin = if roots.len() > 1 { None } else { Some(CA_FILE) };
+    files::write(
+        &dir.join("config.yaml"),
+        node_ous(pin).as_bytes(),
+        Access::Public,
+    )?;
+    Ok(())
+}
+
+/// A `config.yaml` with a unit for each role, under one root or under any.
+fn node_ous(pin: Option<&str>) -> String {
+    let mut yaml = String::from("NodeOUs:\n  Enable: true\n");
+    for role in ["Client", "Peer", "Admin", "Orderer"] {
+        let unit = role.to_lowercase();
+        yaml.push_str(&format!("  {role}OUIdentifier:\n"));
+        if let Some(pin) = pin {
+            yaml.push_str(&format!("    Certificate: {pin}\n"));
+        }
+        yaml.push_str(&format!("    OrganizationalUnitIdentifier: {unit}\n"));
+    }
+    yaml
+}
+
 /// Writes `dir` as an organization's MSP without an identity: what others need to verify it.
 ///
 /// # Errors
@@ -125,14 +190,7 @@ pub fn write_verifying_msp(
         };
         files::write(&dir.join(file), root, Access::Public)?;
     }
-    let mut yaml = String::from("NodeOUs:\n  Enable: true\n");
-    for role in ["Client", "Peer", "Admin", "Orderer"] {
-        let unit = role.to_lowercase();
-        yaml.push_str(&format!(
-            "  {role}OUIdentifier:\n    Certificate: {CA_FILE}\n    \
-             OrganizationalUnitIdentifier: {unit}\n"
-        ));
-    }
+    let yaml = node_ous(Some(CA_FILE));
     // Last: a folder with a config.yaml is whole.
     files::write(&dir.join("config.yaml"), yaml.as_bytes(), Access::Public)?;
     Ok(())
@@ -284,6 +342,19 @@ pub fn read_msp_config(dir: &Path, msp_id: &str) -> Result<FabricMspConfig, Fold
 /// # Errors
 /// If there is none of either.
 pub fn read_signer_files(dir: &Path) -> Result<(Bytes, Zeroizing<Vec<u8>>), FoldersError> {
+    let certificate = read_signer_certificate(dir)?;
+    if let Some(key) = key_of(dir, &certificate)? {
+        return Ok((certificate, key));
+    }
+    let reason = "no private key in this folder belongs to the certificate in signcerts";
+    Err(content(dir.join("keystore"), reason))
+}
+
+/// The certificate of a local MSP: the first one of `signcerts`.
+///
+/// # Errors
+/// If there is none.
+pub fn read_signer_certificate(dir: &Path) -> Result<Bytes, FoldersError> {
     let signcerts = dir.join("signcerts");
     let certificate = pem_files(&signcerts)?
         .into_iter()
@@ -292,15 +363,18 @@ pub fn read_signer_files(dir: &Path) -> Result<(Bytes, Zeroizing<Vec<u8>>), Fold
     if let Err(error) = Certificate::from_pem(&certificate) {
         return Err(content(&signcerts, error));
     }
-    let keystore = dir.join("keystore");
-    for path in sorted_files(&keystore)? {
+    Ok(certificate)
+}
+
+/// The key in the keystore of an MSP folder that belongs to a certificate, whatever its file is called.
+fn key_of(dir: &Path, certificate: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, FoldersError> {
+    for path in sorted_files(&dir.join("keystore"))? {
         let key = Zeroizing::new(files::read(&path)?);
-        if SoftwareSigner::from_pem("", &certificate, &key).is_ok() {
-            return Ok((certificate, key));
+        if SoftwareSigner::from_pem("", certificate, &key).is_ok() {
+            return Ok(Some(key));
         }
     }
-    let reason = "no private key in this folder belongs to the certificate in signcerts";
-    Err(content(&keystore, reason))
+    Ok(None)
 }
 
 fn unit_identifier(dir: &Path, unit: &UnitYaml) -> Result<FabricOuIdentifier, FoldersError> {
@@ -327,11 +401,18 @@ fn node_unit(dir: &Path, unit: UnitYaml) -> FabricOuIdentifier {
 
 /// Whole contents of the files with a PEM block, by name. A missing folder has none.
 fn pem_files(dir: &Path) -> Result<Vec<Bytes>, FoldersError> {
+    let found = pem_paths(dir)?;
+    let read = found.iter().map(|path| Ok(files::read(path)?.into()));
+    read.collect()
+}
+
+/// The files with a PEM block, by name.
+fn pem_paths(dir: &Path) -> Result<Vec<PathBuf>, FoldersError> {
     let mut found = Vec::new();
     for path in sorted_files(dir)? {
         let contents = files::read(&path)?;
         if contents.windows(11).any(|window| window == b"-----BEGIN ") {
-            found.push(contents.into());
+            found.push(path);
         } else {
             tracing::warn!(path = %path.display(), "skipped a file without PEM");
         }

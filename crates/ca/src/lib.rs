@@ -40,7 +40,7 @@ mod store;
 mod tests;
 mod token;
 
-pub use authority::AuthorityError;
+pub use authority::{AuthorityError, rotate_root};
 pub use certificate::Subject;
 pub use keys::{KeyError, SigningKey};
 pub use offline::OfflineAuthority;

@@ -29,7 +29,7 @@ pub trait PeerSupport: Send + Sync {
     /// The folder of the snapshot by which the peer is joining a channel now.
     fn joining_by_snapshot(&self) -> Option<String>;
     /// The peer's own MSP, for calls without a channel.
-    fn local_msp(&self) -> &Arc<Msp>;
+    fn local_msp(&self) -> Arc<Msp>;
     /// The peer's own organization.
     fn msp_id(&self) -> &str;
     /// Whether the creator of `proposal` may use `resource` on `channel` (empty: on the peer).

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::commands::{
     bench::BenchArgs,
     call::CallArgs,
+    certificates::CertificatesCommand,
     channel::ChannelCommand,
     config::ConfigCommand,
     discover::DiscoverArgs,
@@ -69,6 +70,9 @@ pub enum Command {
     Peer(PeerArgs),
     /// Ask a peer who belongs to a channel and who endorses, as with Fabric's `discover`.
     Discover(DiscoverArgs),
+    /// How a node's certificates stand, and renewing them.
+    #[command(subcommand)]
+    Certificates(CertificatesCommand),
     /// Verify a peer's ledgers, and repair them while the peer is down.
     #[command(subcommand)]
     Ledger(LedgerCommand),
@@ -213,6 +217,14 @@ Examples:
   consilium network add-org clinic
   consilium network add-org insurer --title 'Health insurer' --free-ports")]
     AddOrg(NetworkAddOrg),
+    /// Give an organization a new root certificate in three steps: both roots are trusted, everything is
+    /// certified under the new one, the former one is trusted no more.
+    #[command(after_help = "\
+Examples:
+  consilium network rotate-root hospital             # then applications take up tls/ca.crt
+  consilium network rotate-root hospital --renew     # then applications take up their certificates
+  consilium network rotate-root hospital --finish")]
+    RotateRoot(NetworkRotateRoot),
 }
 
 /// Arguments of `consilium network add-org`.
@@ -228,6 +240,22 @@ pub struct NetworkAddOrg {
     #[arg(long)]
     pub free_ports: bool,
     /// Short name, as in `--as clinic/User1`; its MSP id becomes ClinicMSP.
+    pub name: String,
+}
+
+/// Arguments of `consilium network rotate-root`.
+#[derive(Debug, Args)]
+pub struct NetworkRotateRoot {
+    /// Where the network lives.
+    #[command(flatten)]
+    pub dir: NetworkDir,
+    /// Certify nodes and users under the new root, once applications trust it.
+    #[arg(long)]
+    pub renew: bool,
+    /// End the trust in the former root, once applications have their new certificates.
+    #[arg(long, conflicts_with = "renew")]
+    pub finish: bool,
+    /// Short name of the organization.
     pub name: String,
 }
 

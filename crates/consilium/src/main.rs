@@ -5,6 +5,7 @@
 //! `network/` builds a consortium on one machine, `contract/` deploys contracts to one, `commands/` are
 //! the client commands, `demo/` runs health data through a network.
 
+mod certificates;
 mod cli;
 mod commands;
 mod config;
@@ -64,6 +65,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Discover(args) => return Ok(commands::discover::run(args).await),
         // The exit code is an answer, too.
         Command::Channel(command) => return commands::channel::run(command).await,
+        Command::Certificates(command) => commands::certificates::run(command).await,
         Command::Ledger(command) => commands::ledger::run(command).await,
         Command::Contract(command) => contract::run(command).await,
         Command::Network(NetworkCommand::Up(args)) => network::up(args).await.map(drop),
@@ -71,6 +73,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Network(NetworkCommand::Status(args)) => network::status(&args).await,
         Command::Network(NetworkCommand::Deploy(args)) => network::deploy(&args).await,
         Command::Network(NetworkCommand::AddOrg(args)) => network::add_organization(&args).await,
+        Command::Network(NetworkCommand::RotateRoot(args)) => network::rotate_root(&args).await,
         Command::Invoke(args) => commands::call::invoke(args).await,
         Command::Query(args) => commands::call::query(args).await,
         Command::Events(args) => commands::events::run(args).await,

@@ -169,8 +169,8 @@ impl PeerSupport for Peer {
         None
     }
 
-    fn local_msp(&self) -> &Arc<Msp> {
-        &self.msp
+    fn local_msp(&self) -> Arc<Msp> {
+        self.msp.clone()
     }
 
     fn msp_id(&self) -> &str {

@@ -106,8 +106,8 @@ impl Gateway {
         self.peer.msp_id()
     }
 
-    pub(crate) fn own_identity(&self) -> &Bytes {
-        self.peer.signer().serialized()
+    pub(crate) fn own_identity(&self) -> Bytes {
+        self.peer.signer().current().serialized().clone()
     }
 
     pub(crate) fn find_channel(&self, name: &str) -> Result<Arc<PeerChannel>, String> {
@@ -143,7 +143,7 @@ impl Gateway {
         let own = Own {
             msp_id: self.own_msp(),
             address: self.peer.address(),
-            identity: config.msps().deserialize(self.own_identity()).ok(),
+            identity: config.msps().deserialize(&self.own_identity()).ok(),
             height: *channel.subscribe_height().borrow(),
         };
         let mut members = members::members(&config, &told, own);

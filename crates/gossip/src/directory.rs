@@ -10,6 +10,7 @@ use bytes::Bytes;
 use consilium_proto::gossip::{Envelope, Properties};
 
 use crate::node::{ChannelView, Gossip};
+use crate::own_identity::OwnIdentity;
 
 /// A peer that was heard of.
 #[derive(Clone, Debug)]
@@ -63,10 +64,10 @@ impl Gossip {
     /// The peers that were heard of, and this one.
     pub fn directory(&self) -> Vec<Entry> {
         let mut entries = self.membership.lock().entries(Instant::now());
-        let signer = &self.options.signer;
+        let OwnIdentity { signer, pki_id, .. } = self.own_identity();
         let shown = !self.options.external_endpoint.is_empty();
         entries.push(Entry {
-            pki_id: self.pki_id.clone(),
+            pki_id,
             msp_id: signer.msp_id().to_owned(),
             identity: signer.serialized().clone(),
             alive: shown.then(|| self.own_alive()).flatten(),
@@ -94,7 +95,7 @@ impl Gossip {
         let mut entries: Vec<_> = told.map(|(_, entry)| entry).collect();
         let own = self.own_state(&view);
         entries.extend(own.map(|(properties, state_info)| ChannelEntry {
-            pki_id: self.pki_id.clone(),
+            pki_id: self.pki_id(),
             state_info,
             properties,
         }));

@@ -102,6 +102,11 @@ impl Election {
         }
     }
 
+    /// This peer has another PKI-ID from now on.
+    pub fn rename(&mut self, id: Bytes) {
+        self.id = id;
+    }
+
     /// Whether this peer leads.
     pub fn leads(&self) -> bool {
         matches!(self.phase, Phase::Leading { .. })

@@ -21,6 +21,7 @@ pub mod handshake;
 pub mod membership;
 mod node;
 mod options;
+mod own_identity;
 mod service;
 mod upkeep;
 pub mod wire;

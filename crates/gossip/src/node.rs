@@ -18,7 +18,7 @@ use consilium_proto::gossip::{
     StateInfo, StateInfoPullRequest, StateInfoSnapshot,
     gossip_message::{Content, Tag},
 };
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::{runtime::Handle, sync::Semaphore, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +29,7 @@ use crate::{
     directory::Own,
     exchange,
     membership::{self, Member, Membership},
+    own_identity::OwnIdentity,
     service::GossipService,
     wire,
 };
@@ -122,7 +123,7 @@ pub struct Gossip {
     pub(crate) me: Weak<Gossip>,
     pub(crate) options: GossipOptions,
     pub(crate) host: Weak<dyn Host>,
-    pub(crate) pki_id: Bytes,
+    pub(crate) identity: RwLock<OwnIdentity>,
     pub(crate) connections: Connections,
     pub(crate) membership: Mutex<Membership>,
     /// By MSP id.
@@ -151,7 +152,7 @@ impl Gossip {
             .unwrap_or_default();
         let gossip = Arc::new_cyclic(|me| Self {
             me: me.clone(),
-            pki_id: wire::pki_id(options.signer.serialized()).unwrap_or_default(),
+            identity: RwLock::new(OwnIdentity::new(&options.signer)),
             membership: Mutex::new(Membership::new(
                 options.signer.msp_id(),
                 options.alive_expiration,
@@ -181,8 +182,8 @@ impl Gossip {
     }
 
     /// This peer's PKI-ID.
-    pub fn pki_id(&self) -> &Bytes {
-        &self.pki_id
+    pub fn pki_id(&self) -> Bytes {
+        self.identity.read().pki_id.clone()
     }
 
     /// Living peers of a channel, without this one.
@@ -223,8 +224,8 @@ impl Gossip {
 
     /// The own alive message, for a peer of `msp_id`.
     pub(crate) fn alive(&self, msp_id: &str) -> Option<Envelope> {
+        let signer = self.own_identity().signer;
         let GossipOptions {
-            signer,
             endpoint,
             external_endpoint,
             ..
@@ -247,8 +248,8 @@ impl Gossip {
 
     /// The own word about a channel.
     pub(crate) fn state_info(&self, view: &ChannelView) -> Option<Envelope> {
-        let signer = self.options.signer.as_ref();
-        membership::state_info(signer, &view.name, view.properties(), self.now())
+        let signer = self.own_identity().signer;
+        membership::state_info(signer.as_ref(), &view.name, view.properties(), self.now())
             .inspect_err(|error| tracing::error!(%error, "cannot sign state info"))
             .ok()
     }
@@ -277,13 +278,13 @@ impl Gossip {
         let Some(host) = self.host.upgrade() else {
             return;
         };
-        let identity = connection.peer.identity.serialized();
+        let (identity, own) = (connection.peer.identity.serialized(), self.pki_id());
         for channel in host.channel_names() {
             if host.member(&channel, identity).is_none() {
                 continue;
             }
             let request = Content::StateInfoPullReq(StateInfoPullRequest {
-                channel_mac: wire::channel_mac(&self.pki_id, &channel),
+                channel_mac: wire::channel_mac(&own, &channel),
             });
             let message = wire::message(Tag::ChanOrOrg, "", 0, request);
             connection.try_send(wire::unsigned(&message));
@@ -419,7 +420,7 @@ impl Gossip {
         let Some(member) = &alive.membership else {
             return false;
         };
-        if member.pki_id == self.pki_id || self.membership.lock().has_heard(alive) {
+        if self.identity.read().is_own(&member.pki_id) || self.membership.lock().has_heard(alive) {
             return false;
         }
         let identity = if alive.identity.is_empty() {

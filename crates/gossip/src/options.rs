@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use consilium_msp::Signer;
+use consilium_msp::SigningIdentity;
 use consilium_transport::{ClientTls, MAX_MESSAGE};
 
 use crate::election::ElectionTimes;
@@ -77,7 +77,7 @@ impl Default for BlockOptions {
 #[derive(Clone)]
 pub struct GossipOptions {
     /// The peer's identity.
-    pub signer: Arc<dyn Signer>,
+    pub signer: SigningIdentity,
     /// `host:port` for peers of the own organization (`endpoint`).
     pub endpoint: String,
     /// `host:port` for peers of other organizations; empty: they do not hear of this peer
@@ -87,8 +87,6 @@ pub struct GossipOptions {
     pub bootstrap: Vec<String>,
     /// TLS towards other peers; `None` for plain text, which only tests use.
     pub client_tls: Option<Arc<ClientTls>>,
-    /// SHA-256 of the TLS certificate that the own server shows.
-    pub server_certificate_hash: Option<[u8; 32]>,
     /// How often a peer says that it is alive (`aliveTimeInterval`).
     pub alive_interval: Duration,
     /// Silence after which a peer counts as dead (`aliveExpirationTimeout`).
@@ -117,14 +115,13 @@ pub struct GossipOptions {
 
 impl GossipOptions {
     /// Fabric's defaults.
-    pub fn new(signer: Arc<dyn Signer>, endpoint: impl Into<String>) -> Self {
+    pub fn new(signer: impl Into<SigningIdentity>, endpoint: impl Into<String>) -> Self {
         Self {
-            signer,
+            signer: signer.into(),
             endpoint: endpoint.into(),
             external_endpoint: String::new(),
             bootstrap: Vec::new(),
             client_tls: None,
-            server_certificate_hash: None,
             alive_interval: Duration::from_secs(5),
             alive_expiration: Duration::from_secs(25),
             reconnect_interval: Duration::from_secs(25),

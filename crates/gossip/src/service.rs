@@ -74,8 +74,8 @@ impl gossip_server::Gossip for GossipService {
             return Err(Status::resource_exhausted("too many gossip streams begin"));
         };
         let (outbox, inbox) = mpsc::channel(self.gossip.options.send_buffer);
-        let own = self.gossip.options.server_certificate_hash;
-        let hello = handshake::introduce(self.gossip.options.signer.as_ref(), own)
+        let own = consilium_transport::own_certificate_hash(&request);
+        let hello = handshake::introduce(self.gossip.own_identity().signer.as_ref(), own)
             .map_err(|error| Status::internal(error.to_string()))?;
         // The queue is new: there is room.
         let _ = outbox.try_send(hello.into());
@@ -155,7 +155,7 @@ impl Gossip {
             .map_err(|status| status.message().to_owned())?
             .ok_or("the stream ended before the connection message")?;
         let host = self.host.upgrade().ok_or("the peer is gone")?;
-        let own = self.pki_id.clone();
+        let own = self.pki_id();
         // Checks a chain of certificates.
         let checking = tokio::task::spawn_blocking(move || {
             handshake::check(&first, Some(certificate_hash), &own, |identity| {
@@ -245,7 +245,7 @@ impl Gossip {
             .max_decoding_message_size(options.max_message)
             .max_encoding_message_size(options.max_message);
         let (outbox, inbox) = mpsc::channel(options.send_buffer);
-        let hello = handshake::introduce(options.signer.as_ref(), own)
+        let hello = handshake::introduce(self.own_identity().signer.as_ref(), own)
             .map_err(|error| error.to_string())?;
         // The queue is new: there is room.
         let _ = outbox.try_send(hello.into());

@@ -89,6 +89,7 @@ fn in_order(named: Vec<String>, mut told: Vec<String>) -> Vec<String> {
 
 impl Gossip {
     fn say_alive(&self) {
+        self.renew_identity();
         let now = Instant::now();
         self.membership.lock().forget(now);
         for connection in self.connections.all() {

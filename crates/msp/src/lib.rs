@@ -16,6 +16,7 @@ mod chain;
 pub mod dsl;
 mod error;
 mod identity;
+mod local;
 mod msp;
 mod msps;
 mod pem;
@@ -25,10 +26,12 @@ mod revocation;
 mod setup;
 mod signature;
 mod signer;
+mod signing;
 
 pub use certificate::{Certificate, CertificateError};
 pub use error::MspError;
 pub use identity::{Identity, check_well_formed};
+pub use local::LocalMsp;
 pub use msp::{Msp, MspVersion, NodeRole};
 pub use msps::MspManager;
 pub use policy::{
@@ -37,5 +40,6 @@ pub use policy::{
 };
 pub use principal::role_principal;
 pub use revocation::RevocationList;
-pub use signature::{Curve, HashFamily, SignatureError};
+pub use signature::{Curve, HashFamily, SignatureError, wire_signature};
 pub use signer::{SignError, Signer, SoftwareSigner};
+pub use signing::SigningIdentity;

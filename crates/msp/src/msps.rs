@@ -50,12 +50,21 @@ impl MspManager {
                 return Err(MspError::DuplicateMsp(name));
             }
         }
-        Ok(MspManager {
+        Ok(Self::with(by_name))
+    }
+
+    /// A manager of one MSP.
+    pub(crate) fn of(msp: Arc<Msp>) -> Self {
+        Self::with(BTreeMap::from([(msp.id().to_owned(), msp)]))
+    }
+
+    fn with(msps: BTreeMap<String, Arc<Msp>>) -> Self {
+        MspManager {
             shared: Arc::new(Shared {
-                msps: by_name,
+                msps,
                 identities: GenerationCache::new(CACHED_IDENTITIES),
             }),
-        })
+        }
     }
 
     /// The MSP named `id`.

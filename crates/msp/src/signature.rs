@@ -283,6 +283,21 @@ pub(crate) fn push_length(out: &mut Vec<u8>, length: usize) {
     out.extend_from_slice(significant);
 }
 
+/// The signature of a device that gives R and S as two numbers of one length, big endian, in the form that
+/// goes over the wire: DER with S in the lower half. `None` when the length is not the curve's.
+pub fn wire_signature(curve: Curve, r_and_s: &[u8]) -> Option<Vec<u8>> {
+    if r_and_s.len() != curve.order().len() * 2 {
+        return None;
+    }
+    let (r, s) = r_and_s.split_at(curve.order().len());
+    let der = EcdsaSignature {
+        r: strip(r),
+        s: strip(s),
+    }
+    .to_der();
+    Some(lowered(curve, &der).unwrap_or(der))
+}
+
 /// The same signature with S in the lower half, or `None` if it already is there or cannot be read.
 pub(crate) fn lowered(curve: Curve, der: &[u8]) -> Option<Vec<u8>> {
     let signature = EcdsaSignature::parse(der).ok()?;

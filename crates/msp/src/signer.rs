@@ -29,6 +29,14 @@ pub enum SignError {
     /// The device or library that holds the key failed.
     #[error("signing failed: {0}")]
     Failed(String),
+    /// A node's signer may change, its organization may not.
+    #[error("a signer of {found} cannot follow one of {expected}")]
+    OtherMsp {
+        /// The MSP so far.
+        expected: String,
+        /// That of the new signer.
+        found: String,
+    },
 }
 
 /// Someone who signs: a node or a client. One method does the work, so that a hardware module can be one.

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use consilium_msp::Signer;
+use consilium_msp::SigningIdentity;
 use consilium_proto::{common, etcdraft};
 use consilium_protocol::block;
 
@@ -27,7 +27,7 @@ const MAX_LOOK_BACK: usize = 32;
 /// The end of a channel's chain, and how to add to it.
 pub(crate) struct BlockWriter {
     store: Arc<dyn BlockDisk>,
-    signer: Arc<dyn Signer>,
+    signer: SigningIdentity,
     /// `None` while there is no block.
     tip: Option<Tip>,
 }
@@ -141,7 +141,7 @@ impl BlockWriter {
     /// Reads the end of the chain.
     pub(crate) fn open(
         store: Arc<dyn BlockDisk>,
-        signer: Arc<dyn Signer>,
+        signer: SigningIdentity,
     ) -> Result<Self, OrdererError> {
         let tip = match store.height() {
             0 => None,
@@ -251,7 +251,12 @@ impl BlockWriter {
             raft_index: tip.raft_index,
             ..tip.configuration.ids.clone()
         });
-        block::sign(&mut block, tip.last_config, metadata, &*self.signer)?;
+        block::sign(
+            &mut block,
+            tip.last_config,
+            metadata,
+            &*self.signer.current(),
+        )?;
         self.store
             .append(&block, &[(APPLIED.to_vec(), applied)], false)?;
         self.tip = Some(tip);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use consilium_msp::Signer;
+use consilium_msp::SigningIdentity;
 use consilium_proto::common;
 use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
@@ -39,7 +39,7 @@ const PROBES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 
 /// What a chain needs from its node.
 pub(crate) struct Node {
-    pub(crate) signer: Arc<dyn Signer>,
+    pub(crate) signer: SigningIdentity,
     pub(crate) certificates: OwnCertificates,
     pub(crate) check_expiration: bool,
     /// Instead of what the channel's configuration says.

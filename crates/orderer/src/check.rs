@@ -1,10 +1,9 @@
 //! Checking messages with this node's clock, key and settings. CPU-heavy: it verifies signatures.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use consilium_msp::Signer;
+use consilium_msp::SigningIdentity;
 use consilium_proto::common;
 use consilium_protocol::config::ChannelConfig;
 use consilium_protocol::envelope::ParsedEnvelope;
@@ -18,7 +17,7 @@ use crate::rt;
 /// Applies [`filters`] and [`config_update`].
 #[derive(Clone)]
 pub(crate) struct Checker {
-    pub(crate) signer: Arc<dyn Signer>,
+    pub(crate) signer: SigningIdentity,
     pub(crate) check_expiration: bool,
 }
 
@@ -55,7 +54,7 @@ impl Checker {
             active,
             submitted,
             parsed,
-            &*self.signer,
+            &*self.signer.current(),
             &self.rules(now),
             now,
         )

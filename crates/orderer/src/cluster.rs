@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use consilium_msp::Signer;
+use consilium_msp::SigningIdentity;
 use consilium_proto::consilium::replication as wire;
 use consilium_proto::consilium::replication::replication_client::ReplicationClient;
 use consilium_proto::orderer::atomic_broadcast_client::AtomicBroadcastClient;
@@ -97,11 +97,11 @@ pub trait Cluster: Send + Sync {
 pub(crate) struct GrpcCluster {
     connections: ChannelPool,
     tls: Arc<ClientTls>,
-    signer: Arc<dyn Signer>,
+    signer: SigningIdentity,
 }
 
 impl GrpcCluster {
-    pub(crate) fn new(tls: Arc<ClientTls>, signer: Arc<dyn Signer>) -> Self {
+    pub(crate) fn new(tls: Arc<ClientTls>, signer: SigningIdentity) -> Self {
         Self {
             connections: ChannelPool::with_keepalive(Some(tls.clone()), KEEPALIVE),
             tls,
@@ -200,7 +200,7 @@ impl Cluster for GrpcCluster {
         let binding = self.tls.identity_hash();
         let binding = binding.map_or_else(Bytes::new, |hash| Bytes::copy_from_slice(&hash));
         let now = envelope::timestamp(SystemTime::now());
-        let request = envelope::seek(channel, seek, &*self.signer, now, binding);
+        let request = envelope::seek(channel, seek, &*self.signer.current(), now, binding);
         let mut client = AtomicBroadcastClient::new(self.connections.get(to))
             .max_decoding_message_size(MAX_MESSAGE);
         Box::pin(async move {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use consilium_deliver::{BlockSource, Feeds, Sources};
-use consilium_msp::Signer;
+use consilium_msp::SigningIdentity;
 use consilium_proto::common;
 use consilium_proto::consilium::replication::replication_server::ReplicationServer;
 use consilium_protocol::block;
@@ -48,7 +48,7 @@ pub struct OrdererOptions {
     /// Folder for chains and Raft logs.
     pub data_dir: PathBuf,
     /// The node's signing identity.
-    pub signer: Arc<dyn Signer>,
+    pub signer: SigningIdentity,
     /// DER of the leaf certificate of the node's listener.
     pub server_certificate: Bytes,
     /// DER of the leaf certificate that the node shows to other orderers.
@@ -70,14 +70,14 @@ impl OrdererOptions {
     /// Fabric's defaults: no client certificates required, a window of 15 minutes, expiry checked.
     pub fn new(
         data_dir: impl Into<PathBuf>,
-        signer: Arc<dyn Signer>,
+        signer: impl Into<SigningIdentity>,
         server_certificate: Bytes,
         client_certificate: Bytes,
         client_tls: Arc<ClientTls>,
     ) -> Self {
         Self {
             data_dir: data_dir.into(),
-            signer,
+            signer: signer.into(),
             server_certificate,
             client_certificate,
             client_tls,
@@ -283,10 +283,10 @@ impl Orderer {
                 .await??;
         let node = Node {
             signer: options.signer.clone(),
-            certificates: OwnCertificates {
-                server: options.server_certificate.clone(),
-                client: options.client_certificate.clone(),
-            },
+            certificates: OwnCertificates::new(
+                options.server_certificate.clone(),
+                options.client_certificate.clone(),
+            ),
             check_expiration: options.check_expiration,
             timing: options.raft,
             store: Store::new(log),
@@ -332,6 +332,13 @@ impl Orderer {
     pub fn on_tls_roots(&self, listener: impl Fn(&[Bytes]) + Send + Sync + 'static) {
         listener(&self.tls_roots());
         self.roots_listeners.lock().push(Box::new(listener));
+    }
+
+    /// The node shows these certificates (DER) from now on: the channels know it by them too.
+    /// `None` for the one that stays.
+    pub fn renew_certificates(&self, server: Option<&[u8]>, client: Option<&[u8]>) {
+        let [server, client] = [server, client].map(|der| der.map(Bytes::copy_from_slice));
+        self.node.certificates.renew(server, client);
     }
 
     fn tls_roots(&self) -> Vec<Bytes> {

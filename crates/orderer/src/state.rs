@@ -28,11 +28,55 @@ pub(crate) struct Progress {
     pub(crate) bytes: u64,
 }
 
-/// DER of the TLS certificates that this node shows to others.
+/// How many pairs of its certificates a node remembers.
+const OWN_PAIRS: usize = 4;
+
+/// DER of the TLS certificates that this node shows to others, and of those that it has shown since
+/// it was started: a consenter is known by what the configuration lists, which changes at another
+/// moment than the certificates do.
 #[derive(Clone)]
-pub(crate) struct OwnCertificates {
-    pub(crate) server: Bytes,
-    pub(crate) client: Bytes,
+pub(crate) struct OwnCertificates(Arc<ArcSwap<Vec<Pair>>>);
+
+/// What the listener shows, and what is shown when calling.
+#[derive(Clone, PartialEq, Eq)]
+struct Pair {
+    server: Bytes,
+    client: Bytes,
+}
+
+impl OwnCertificates {
+    pub(crate) fn new(server: Bytes, client: Bytes) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(vec![Pair {
+            server,
+            client,
+        }])))
+    }
+
+    /// Adds a pair, as the newest; what is not given stays as in the newest so far.
+    pub(crate) fn renew(&self, server: Option<Bytes>, client: Option<Bytes>) {
+        self.0.rcu(|known| {
+            let Some(newest) = known.first() else {
+                return Vec::new();
+            };
+            let new = Pair {
+                server: server.clone().unwrap_or_else(|| newest.server.clone()),
+                client: client.clone().unwrap_or_else(|| newest.client.clone()),
+            };
+            let earlier = known.iter().filter(|pair| **pair != new).cloned();
+            let mut pairs = vec![new.clone()];
+            pairs.extend(earlier.take(OWN_PAIRS - 1));
+            pairs
+        });
+    }
+
+    /// The consenter that this node is among these.
+    fn id_among(&self, consenters: &[Consenter]) -> Option<u64> {
+        let pairs = self.0.load();
+        let mut ids = pairs
+            .iter()
+            .filter_map(|pair| consenters::own_id(consenters, &pair.server, &pair.client));
+        ids.next()
+    }
 }
 
 /// One channel, as its parts share it.
@@ -86,15 +130,13 @@ impl ChainState {
     /// The consenter that this node is, if it is listed.
     pub(crate) fn own_consenter(&self) -> Option<u64> {
         let configuration = self.configuration.load();
-        let OwnCertificates { server, client } = &self.certificates;
-        consenters::own_id(&configuration.consenters, server, client)
+        self.certificates.id_among(&configuration.consenters)
     }
 
     /// Whether this node was removed from the consenters by the configuration in force.
     pub(crate) fn is_leaving(&self) -> bool {
         let configuration = self.configuration.load();
-        let OwnCertificates { server, client } = &self.certificates;
-        consenters::own_id(&configuration.leaving, server, client).is_some()
+        self.certificates.id_among(&configuration.leaving).is_some()
     }
 
     /// The consenters but this node, those included that only a configuration ahead lists.

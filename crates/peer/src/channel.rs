@@ -7,7 +7,7 @@ use bytes::Bytes;
 use consilium_chaincode::lifecycle::{self, Definition};
 use consilium_deliver::BlockSource;
 use consilium_ledger::{Ledger, LedgerError, PrivateBlock, Room};
-use consilium_msp::{Identity, Msp, SignedData};
+use consilium_msp::{Identity, LocalMsp, SignedData};
 use consilium_proto::common;
 use consilium_protocol::{
     block,
@@ -106,7 +106,7 @@ pub enum ChannelError {
 pub struct PeerChannel {
     name: String,
     ledger: Arc<Ledger>,
-    local_msp: Arc<Msp>,
+    local_msp: LocalMsp,
     policies: ArcSwap<Policies>,
     /// Height after everything about a block is in force: ledger, configuration.
     applied: watch::Sender<u64>,
@@ -129,14 +129,17 @@ impl PeerChannel {
     ///
     /// # Errors
     /// When the ledger or the configuration in it cannot be read.
-    pub fn open(ledger: Arc<Ledger>, local_msp: Arc<Msp>) -> Result<Arc<Self>, ChannelError> {
+    pub fn open(
+        ledger: Arc<Ledger>,
+        local_msp: impl Into<LocalMsp>,
+    ) -> Result<Arc<Self>, ChannelError> {
         let name = ledger.channel_id().to_owned();
         let config = Arc::new(read_config(&name, &ledger)?);
         let height = ledger.height();
         Ok(Arc::new(Self {
             name,
             ledger,
-            local_msp,
+            local_msp: local_msp.into(),
             policies: ArcSwap::from_pointee(Policies::new(config)),
             applied: watch::Sender::new(height),
             commits: broadcast::Sender::new(COMMITS_KEPT),
@@ -283,7 +286,7 @@ impl PeerChannel {
         acl::check_channel(
             resource,
             &self.config(),
-            &self.local_msp,
+            &self.local_msp.current(),
             &Proof::Signed(data),
         )
     }
@@ -300,7 +303,7 @@ impl PeerChannel {
             return known;
         }
         let proof = Proof::Verified(creator);
-        let decision = acl::check_channel(resource, &config, &self.local_msp, &proof);
+        let decision = acl::check_channel(resource, &config, &self.local_msp.current(), &proof);
         // A copy: the creator is a slice of a request that must not live on with it.
         let creator = Bytes::copy_from_slice(creator);
         self.access

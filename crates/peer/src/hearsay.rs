@@ -130,7 +130,7 @@ fn view(core: &Core, channel: &PeerChannel) -> ChannelView {
 impl Host for Core {
     fn judge(&self, serialized: &Bytes) -> Result<Arc<Identity>, String> {
         let channels = self.running().into_iter().map(|channel| channel.config());
-        judge(self.own_msps(), channels, serialized, SystemTime::now())
+        judge(&self.own_msps(), channels, serialized, SystemTime::now())
     }
 
     fn member(&self, channel: &str, serialized: &Bytes) -> Option<Arc<Identity>> {

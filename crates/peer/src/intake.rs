@@ -12,7 +12,7 @@ use std::{
 };
 
 use consilium_gossip::Gossip;
-use consilium_msp::Signer;
+use consilium_msp::SigningIdentity;
 use consilium_proto::{
     common,
     orderer::{
@@ -38,7 +38,7 @@ use crate::{
 /// What intake needs besides the channel.
 pub(crate) struct Intake {
     pub(crate) channel: Arc<PeerChannel>,
-    pub(crate) signer: Arc<dyn Signer>,
+    pub(crate) signer: SigningIdentity,
     pub(crate) client_tls: Option<Arc<ClientTls>>,
     pub(crate) backoff: ReconnectBackoff,
     /// Where to dial instead of an orderer's address in the configuration.
@@ -287,7 +287,7 @@ impl Intake {
         envelope::seek(
             self.channel.name(),
             info,
-            self.signer.as_ref(),
+            self.signer.current().as_ref(),
             envelope::timestamp(SystemTime::now()),
             tls_hash,
         )

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use consilium_chaincode::LaunchOptions;
 use consilium_contracts::Contract;
 use consilium_gossip::GossipOptions;
-use consilium_msp::{Msp, Signer};
+use consilium_msp::{LocalMsp, SigningIdentity};
 use consilium_transport::ClientTls;
 
 use crate::private::PrivateOptions;
@@ -17,9 +17,9 @@ pub struct PeerOptions {
     /// Folder for snapshots (`ledger.snapshots.rootDir`); made when it is missing.
     pub snapshots_dir: PathBuf,
     /// The peer's identity: signs endorsements and requests to orderers.
-    pub signer: Arc<dyn Signer>,
+    pub signer: SigningIdentity,
     /// The organization's own MSP; decides what needs no channel (join, install).
-    pub local_msp: Arc<Msp>,
+    pub local_msp: LocalMsp,
     /// TLS towards orderers and other peers; `None` dials in plain text.
     pub client_tls: Option<Arc<ClientTls>>,
     /// `host:port` under which others reach this peer; appears in error details.
@@ -64,12 +64,16 @@ pub struct PeerOptions {
 
 impl PeerOptions {
     /// Options with Fabric's defaults for everything that has one.
-    pub fn new(data_dir: PathBuf, signer: Arc<dyn Signer>, local_msp: Arc<Msp>) -> Self {
+    pub fn new(
+        data_dir: PathBuf,
+        signer: impl Into<SigningIdentity>,
+        local_msp: impl Into<LocalMsp>,
+    ) -> Self {
         Self {
             snapshots_dir: data_dir.join("snapshots"),
             data_dir,
-            signer,
-            local_msp,
+            signer: signer.into(),
+            local_msp: local_msp.into(),
             client_tls: None,
             address: String::new(),
             contracts: Vec::new(),

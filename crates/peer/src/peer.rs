@@ -11,7 +11,7 @@ use consilium_chaincode::{ChaincodeError, Host, HostOptions, LaunchOptions, Peer
 use consilium_deliver::{BlockSource, Sources};
 use consilium_gossip::{Gossip, GossipService, Member};
 use consilium_ledger::{Ledger, LedgerError, UNFINISHED};
-use consilium_msp::{Msp, MspError, MspManager, SignedData, Signer};
+use consilium_msp::{Msp, MspError, MspManager, SignedData, SigningIdentity};
 use consilium_proto::common;
 use consilium_protocol::{
     config::{ChannelConfig, ConfigError},
@@ -151,7 +151,6 @@ pub(crate) struct Core {
     pool: Arc<VerificationPool>,
     memory: Arc<SignatureMemory>,
     /// The own organization's MSP, with the identities of it that were seen.
-    own_msps: MspManager,
     private: Arc<Private>,
     advertised: Advertised,
     stop: CancellationToken,
@@ -200,7 +199,6 @@ impl Peer {
             stop.clone(),
         );
         let gossip_options = options.gossip.clone();
-        let own_msps = MspManager::new(vec![options.local_msp.clone()])?;
         let core = Arc::new_cyclic(|me| Core {
             me: me.clone(),
             ledgers,
@@ -212,7 +210,6 @@ impl Peer {
             host: OnceLock::new(),
             pool: Arc::new(pool),
             memory: Arc::new(SignatureMemory::new(SIGNATURES_REMEMBERED)),
-            own_msps,
             private: Arc::new(private),
             advertised: Advertised::default(),
             stop,
@@ -260,6 +257,12 @@ impl Peer {
         let mut listeners = self.core.client_roots.lock();
         listener(&self.core.application_roots());
         listeners.push(Box::new(listener));
+    }
+
+    /// Looks anew at the TLS roots of the local MSP and the channels, and calls the listeners of
+    /// [`Peer::on_client_roots`].
+    pub fn renew_trust(&self) {
+        self.core.trust_tls_roots();
     }
 
     /// Joins a channel by its block 0.
@@ -321,7 +324,7 @@ impl Peer {
     }
 
     /// The peer's identity.
-    pub fn signer(&self) -> &Arc<dyn Signer> {
+    pub fn signer(&self) -> &SigningIdentity {
         &self.core.options.signer
     }
 
@@ -371,7 +374,11 @@ impl Peer {
     /// # Errors
     /// Fabric's text of the refusal.
     pub fn check_local(&self, guard: &Guard, data: &SignedData) -> Result<(), String> {
-        acl::check_local(guard, &self.core.options.local_msp, &Proof::Signed(data))
+        acl::check_local(
+            guard,
+            &self.core.options.local_msp.current(),
+            &Proof::Signed(data),
+        )
     }
 
     /// Living peers of a channel as gossip tells them, without this one.
@@ -450,8 +457,8 @@ impl Core {
         &self.pool
     }
 
-    pub(crate) fn own_msps(&self) -> &MspManager {
-        &self.own_msps
+    pub(crate) fn own_msps(&self) -> MspManager {
+        self.options.local_msp.manager()
     }
 
     pub(crate) fn private(&self) -> &Arc<Private> {
@@ -588,7 +595,7 @@ impl Core {
         let Some(tls) = &self.options.client_tls else {
             return;
         };
-        let mut roots: Vec<Bytes> = self.options.local_msp.tls_root_pems();
+        let mut roots: Vec<Bytes> = self.options.local_msp.current().tls_root_pems();
         for root in self.roots_of_channels(ChannelConfig::tls_roots) {
             if !roots.contains(&root) {
                 roots.push(root);
@@ -643,8 +650,8 @@ impl PeerSupport for Core {
         Core::joining_by_snapshot(self)
     }
 
-    fn local_msp(&self) -> &Arc<Msp> {
-        &self.options.local_msp
+    fn local_msp(&self) -> Arc<Msp> {
+        self.options.local_msp.current()
     }
 
     fn msp_id(&self) -> &str {
@@ -661,12 +668,17 @@ impl PeerSupport for Core {
         let proof = Proof::Verified(&proposal.signature_header.creator);
         let local = acl::guard(resource, None);
         if matches!(local, Guard::LocalAdmins | Guard::LocalMembers) {
-            return acl::check_local(&local, &self.options.local_msp, &proof);
+            return acl::check_local(&local, &self.options.local_msp.current(), &proof);
         }
         let channel = self
             .channel(channel)
             .ok_or_else(|| format!("Failed to get policy manager for channel [{channel}]"))?;
-        acl::check_channel(resource, &channel.config(), &self.options.local_msp, &proof)
+        acl::check_channel(
+            resource,
+            &channel.config(),
+            &self.options.local_msp.current(),
+            &proof,
+        )
     }
 }
 

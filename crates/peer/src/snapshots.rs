@@ -116,7 +116,11 @@ fn check<T: About>(
         signature: signed.signature.clone(),
     };
     let guard = acl::guard(resource, None);
-    acl::check_local(&guard, &core.options().local_msp, &Proof::Signed(&data))?;
+    acl::check_local(
+        &guard,
+        &core.options().local_msp.current(),
+        &Proof::Signed(&data),
+    )?;
     Ok(request)
 }
 

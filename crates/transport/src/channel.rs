@@ -185,7 +185,14 @@ impl Default for Keepalive {
 pub struct ChannelPool {
     tls: Option<Arc<ClientTls>>,
     keepalive: Keepalive,
-    channels: Mutex<HashMap<String, Channel>>,
+    channels: Mutex<Pooled>,
+}
+
+#[derive(Default)]
+struct Pooled {
+    by_endpoint: HashMap<String, Channel>,
+    /// Which of the client's identities they show.
+    identity: u64,
 }
 
 impl ChannelPool {
@@ -205,7 +212,14 @@ impl ChannelPool {
 
     /// The channel to `host:port`; it connects at its first call.
     pub fn get(&self, endpoint: &str) -> Channel {
-        let mut channels = self.channels.lock();
+        let mut pooled = self.channels.lock();
+        let identity = self.tls.as_ref().map_or(0, |tls| tls.identities());
+        if pooled.identity != identity {
+            // What is asked for from now on is bound to the new certificate.
+            pooled.by_endpoint.clear();
+            pooled.identity = identity;
+        }
+        let channels = &mut pooled.by_endpoint;
         if let Some(channel) = channels.get(endpoint) {
             return channel.clone();
         }

@@ -1,6 +1,7 @@
 //! The TLS side of a client: whom it trusts and the certificate it shows.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -21,6 +22,8 @@ pub struct ClientTls {
     config: ArcSwap<ClientConfig>,
     server_name: Option<ServerName<'static>>,
     clock_behind: Duration,
+    /// Counts the identities there have been.
+    identities: AtomicU64,
 }
 
 /// How a client departs from checking servers by the name that was dialled and the time that it is.
@@ -82,6 +85,7 @@ impl ClientTls {
             config: ArcSwap::from(config),
             server_name: server_name.transpose()?,
             clock_behind: options.clock_behind,
+            identities: AtomicU64::new(0),
         }))
     }
 
@@ -109,12 +113,18 @@ impl ClientTls {
         let config = configuration(identity.as_ref(), &parts.1, self.clock_behind)?;
         parts.0 = identity;
         self.config.store(config);
+        self.identities.fetch_add(1, Ordering::Release);
         Ok(())
     }
 
     /// SHA-256 of the client's leaf certificate in DER, for `tls_cert_hash` fields.
     pub fn identity_hash(&self) -> Option<[u8; 32]> {
         self.parts.lock().0.as_ref().map(TlsIdentity::leaf_hash)
+    }
+
+    /// Grows when the identity is replaced.
+    pub(crate) fn identities(&self) -> u64 {
+        self.identities.load(Ordering::Acquire)
     }
 
     pub(crate) fn config(&self) -> Arc<ClientConfig> {

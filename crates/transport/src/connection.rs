@@ -51,6 +51,8 @@ pub struct ConnectionInfo {
     pub remote: SocketAddr,
     /// The certificate whose key the caller proved to hold (leaf, DER), if it showed one.
     pub certificate: Option<Bytes>,
+    /// SHA-256 of the certificate (leaf, DER) that the server showed on this connection.
+    pub own_certificate_hash: Option<[u8; 32]>,
     /// Whether the connection is encrypted.
     pub tls: bool,
 }
@@ -99,6 +101,15 @@ pub fn client_certificate<T>(request: &tonic::Request<T>) -> Option<Bytes> {
         .get::<ConnectionInfo>()?
         .certificate
         .clone()
+}
+
+/// SHA-256 of the certificate (leaf, DER) that the server showed to the caller of a gRPC request:
+/// not the current one where it was renewed since.
+pub fn own_certificate_hash<T>(request: &tonic::Request<T>) -> Option<[u8; 32]> {
+    request
+        .extensions()
+        .get::<ConnectionInfo>()?
+        .own_certificate_hash
 }
 
 /// The address of the caller of a gRPC request that came over [`incoming`].
@@ -209,6 +220,7 @@ async fn greet(
         let info = ConnectionInfo {
             remote,
             certificate: None,
+            own_certificate_hash: None,
             tls: false,
         };
         return Some(Connection {
@@ -218,7 +230,8 @@ async fn greet(
             counted: None,
         });
     };
-    let handshake = TlsAcceptor::from(tls.config()).accept(stream);
+    let active = tls.active();
+    let handshake = TlsAcceptor::from(active.config.clone()).accept(stream);
     match tokio::time::timeout(handshake_timeout, handshake).await {
         Ok(Ok(stream)) => {
             let certificate = stream
@@ -230,6 +243,7 @@ async fn greet(
             let info = ConnectionInfo {
                 remote,
                 certificate,
+                own_certificate_hash: Some(active.certificate_hash),
                 tls: true,
             };
             Some(Connection {

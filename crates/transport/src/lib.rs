@@ -40,7 +40,7 @@ pub use channel::{
 pub use client::{ClientTls, ClientTlsOptions};
 pub use connection::{
     Connection, ConnectionInfo, HANDSHAKE_TIMEOUT, Incoming, client_certificate, incoming, listen,
-    remote_address,
+    own_certificate_hash, remote_address,
 };
 pub use grpc_metrics::{CallKind, GrpcMetrics, MeteredService, code_name, describe_metrics};
 pub use http_server::{ClientCertificate, HttpLimits, serve_http, serve_http_with};

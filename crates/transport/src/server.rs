@@ -34,7 +34,14 @@ pub struct ServerTls {
     auth: ClientAuth,
     // What the current configuration was made of; locked only to make the next one.
     parts: Mutex<(TlsIdentity, Vec<Bytes>)>,
-    config: ArcSwap<ServerConfig>,
+    active: ArcSwap<Active>,
+}
+
+/// What handshakes use, and the certificate that goes with it.
+pub(crate) struct Active {
+    pub(crate) config: Arc<ServerConfig>,
+    /// SHA-256 of the server's leaf certificate in DER.
+    pub(crate) certificate_hash: [u8; 32],
 }
 
 impl ServerTls {
@@ -50,11 +57,11 @@ impl ServerTls {
         auth: ClientAuth,
         client_roots: &[Bytes],
     ) -> Result<Arc<Self>, TlsError> {
-        let config = configuration(&identity, auth, client_roots)?;
+        let active = activate(&identity, auth, client_roots)?;
         Ok(Arc::new(Self {
             auth,
             parts: Mutex::new((identity, client_roots.to_vec())),
-            config: ArcSwap::from(config),
+            active: ArcSwap::from_pointee(active),
         }))
     }
 
@@ -67,9 +74,9 @@ impl ServerTls {
         if parts.1 == client_roots {
             return Ok(());
         }
-        let config = configuration(&parts.0, self.auth, client_roots)?;
+        let active = activate(&parts.0, self.auth, client_roots)?;
         parts.1 = client_roots.to_vec();
-        self.config.store(config);
+        self.active.store(Arc::new(active));
         Ok(())
     }
 
@@ -79,9 +86,9 @@ impl ServerTls {
     /// As [`ServerTls::new`]; the old identity then stays.
     pub fn set_identity(&self, identity: TlsIdentity) -> Result<(), TlsError> {
         let mut parts = self.parts.lock();
-        let config = configuration(&identity, self.auth, &parts.1)?;
+        let active = activate(&identity, self.auth, &parts.1)?;
         parts.0 = identity;
-        self.config.store(config);
+        self.active.store(Arc::new(active));
         Ok(())
     }
 
@@ -92,12 +99,23 @@ impl ServerTls {
 
     /// SHA-256 of the server's leaf certificate in DER.
     pub fn identity_hash(&self) -> [u8; 32] {
-        self.parts.lock().0.leaf_hash()
+        self.active.load().certificate_hash
     }
 
-    pub(crate) fn config(&self) -> Arc<ServerConfig> {
-        self.config.load_full()
+    pub(crate) fn active(&self) -> Arc<Active> {
+        self.active.load_full()
     }
+}
+
+fn activate(
+    identity: &TlsIdentity,
+    auth: ClientAuth,
+    client_roots: &[Bytes],
+) -> Result<Active, TlsError> {
+    Ok(Active {
+        config: configuration(identity, auth, client_roots)?,
+        certificate_hash: identity.leaf_hash(),
+    })
 }
 
 fn configuration(

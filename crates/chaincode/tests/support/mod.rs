@@ -83,8 +83,8 @@ impl PeerSupport for Support {
         self.joining.lock().clone()
     }
 
-    fn local_msp(&self) -> &Arc<Msp> {
-        &self.msp
+    fn local_msp(&self) -> Arc<Msp> {
+        self.msp.clone()
     }
 
     fn msp_id(&self) -> &str {

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod call;
+pub mod certificates;
 pub mod channel;
 pub mod config;
 pub mod configtxgen;

@@ -1,6 +1,8 @@
 //! Configuration files of nodes: Fabric's key names, read once into plain structs. Variables of the
 //! environment go before them, as in Fabric. A key that means nothing here is named once at the start.
 
+mod bccsp;
+mod certificates;
 mod chaincode;
 mod delivery;
 mod gossip;
@@ -17,6 +19,8 @@ use std::{
 use anyhow::Context;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
+pub use bccsp::Bccsp;
+pub use certificates::{Certificates, Renewal};
 pub use chaincode::{ChaincodeAddresses, Mode, host_of};
 pub use orderer::{OrdererConfig, Tls};
 pub use peer::{OperationsTls, Peer as PeerSettings, PeerConfig};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::MetricsProvider;
+use super::{Bccsp, Certificates, MetricsProvider};
 
 /// The keys of `orderer.yaml` that are supported.
 #[derive(Debug, Deserialize)]
@@ -45,6 +45,12 @@ pub struct General {
     /// Local MSP id.
     #[serde(rename = "LocalMSPID")]
     pub local_msp_id: String,
+    /// Where the signing key is.
+    #[serde(default, rename = "BCCSP")]
+    pub bccsp: Bccsp,
+    /// The life of the own certificates.
+    #[serde(default)]
+    pub certificates: Certificates,
 }
 
 /// `TLS` of a listener.

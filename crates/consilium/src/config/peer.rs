@@ -6,8 +6,8 @@ use consilium_discovery::{AuthCacheOptions, DiscoveryOptions};
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
 use super::{
-    MetricsProvider, chaincode::Chaincode, delivery::DeliveryClient, duration, gossip::Gossip,
-    ledger::Ledger,
+    Bccsp, Certificates, MetricsProvider, chaincode::Chaincode, delivery::DeliveryClient, duration,
+    gossip::Gossip, ledger::Ledger,
 };
 
 /// The keys of `core.yaml` that are supported.
@@ -72,6 +72,12 @@ pub struct Peer {
     /// Where blocks come from.
     #[serde(default)]
     pub deliveryclient: DeliveryClient,
+    /// Where the signing key is.
+    #[serde(default, rename = "BCCSP")]
+    pub bccsp: Bccsp,
+    /// The life of the own certificates.
+    #[serde(default)]
+    pub certificates: Certificates,
 }
 
 fn dev() -> String {
@@ -194,7 +200,7 @@ impl Discovery {
     }
 }
 
-fn ratio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+pub(super) fn ratio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     let ratio = f64::deserialize(deserializer)?;
     if (0.0..=1.0).contains(&ratio) {
         return Ok(ratio);

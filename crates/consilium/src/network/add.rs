@@ -30,8 +30,8 @@ use crate::{
 const APPLICATION: &str = "Application";
 
 /// How often a config update is tried, and the pause between.
-const ATTEMPTS: usize = 40;
-const PAUSE: Duration = Duration::from_millis(250);
+pub(super) const ATTEMPTS: usize = 40;
+pub(super) const PAUSE: Duration = Duration::from_millis(250);
 
 /// Makes the organization and takes it into the channel. After an interruption the same command
 /// goes on where it ended.
@@ -163,7 +163,7 @@ fn with_organization(
 
 /// The update from one configuration to the other, signed by all administrators and submitted by
 /// the first.
-fn sign(
+pub(super) fn sign(
     channel: &str,
     current: &common::Config,
     updated: &common::Config,
@@ -189,7 +189,7 @@ fn sign(
 }
 
 /// Sends the envelope to the orderers in turn until one takes it.
-async fn broadcast(
+pub(super) async fn broadcast(
     network: &Network,
     admins: &[Target],
     submission: common::Envelope,

@@ -172,7 +172,11 @@ impl Registrar {
     }
 }
 
-async fn wait_for_root(home: &Path) -> anyhow::Result<Bytes> {
+/// The root of the authority in `home`, once it is there.
+///
+/// # Errors
+/// It is not within a minute.
+pub(super) async fn wait_for_root(home: &Path) -> anyhow::Result<Bytes> {
     let path = home.join("ca-cert.pem");
     for _ in 0..600 {
         if let Ok(pem) = fs::read(&path) {

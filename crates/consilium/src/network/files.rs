@@ -28,6 +28,10 @@ pub fn write_orderer(network: &Network, organization: &Organization) -> anyhow::
 {roots}
     ClientRootCAs:
 {roots}
+  Certificates:
+    Renewal:
+      URL: {authority}
+      RootCert: tls/ca.crt
 FileLedger:
   Location: data
 Admin:
@@ -46,6 +50,7 @@ Operations:
         msp_id = organization.msp_id,
         admin = ports.orderer_admin,
         operations = ports.orderer_operations,
+        authority = organization.ca_url(),
     );
     write(
         &network.orderer_dir(organization).join("orderer.yaml"),
@@ -80,6 +85,10 @@ pub fn write_peer(network: &Network, organization: &Organization) -> anyhow::Res
     clientRootCAs:
       files:
 {roots}
+  certificates:
+    renewal:
+      url: {authority}
+      rootCert: tls/ca.crt
 {chaincode}operations:
   listenAddress: 127.0.0.1:{operations}
 ",
@@ -91,6 +100,7 @@ pub fn write_peer(network: &Network, organization: &Organization) -> anyhow::Res
         msp_id = organization.msp_id,
         roots = root_files(network, organization, "        "),
         operations = ports.peer_operations,
+        authority = organization.ca_url(),
     );
     write(&network.peer_dir(organization).join("core.yaml"), &yaml)
 }

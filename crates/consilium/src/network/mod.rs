@@ -8,13 +8,23 @@ mod genesis;
 pub mod participation;
 mod plan;
 mod process;
+mod reconfigure;
+mod rotate;
 
-use std::{fs, future::Future, os::unix::fs::OpenOptionsExt, path::Path, time::Duration};
+use std::{
+    fs,
+    future::Future,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context;
 use comfy_table::{Table, presets};
+use consilium_msp::Certificate;
 
 use crate::{
+    certificates,
     cli::{NetworkDeploy, NetworkDir, NetworkDown, NetworkUp},
     commands::connect::target_of,
     contract::{self, Consortium},
@@ -25,6 +35,8 @@ pub use deploy::metadata_files;
 pub use enroll::Registrar;
 pub use plan::{Network, Organization};
 pub use process::Process;
+pub use reconfigure::edit_msp;
+pub use rotate::rotate_root;
 
 use participation::Participation;
 
@@ -135,11 +147,19 @@ pub async fn status(args: &NetworkDir) -> anyhow::Result<()> {
     let network = Network::load(&args.dir)?;
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY);
-    table.set_header(["node", "process", "address", "height", "newest block"]);
+    table.set_header([
+        "node",
+        "process",
+        "address",
+        "height",
+        "newest block",
+        "certificates until",
+    ]);
     let mut healthy = true;
     for organization in &network.organizations {
         let [ca, orderer, peer] = nodes(&network, organization);
-        table.add_row(row(&ca, &organization.ca_url(), "", ""));
+        let until = ends(&[network.ca_dir(organization).join("ca-cert.pem")]);
+        table.add_row(row(&ca, &organization.ca_url(), "", "", until));
         if organization.has_orderer {
             let height = match channel_info(&network, organization).await {
                 Ok(Some(info)) => {
@@ -155,7 +175,9 @@ pub async fn status(args: &NetworkDir) -> anyhow::Result<()> {
                     "no answer".into()
                 }
             };
-            table.add_row(row(&orderer, &organization.orderer_endpoint(), &height, ""));
+            let until = ends(&node_certificates(&network.orderer_dir(organization)));
+            let address = organization.orderer_endpoint();
+            table.add_row(row(&orderer, &address, &height, "", until));
         }
         let (height, hash) = match peer_info(&network, organization).await {
             Ok(info) => (
@@ -168,7 +190,9 @@ pub async fn status(args: &NetworkDir) -> anyhow::Result<()> {
             Err(_) => ("no answer".to_owned(), String::new()),
         };
         healthy &= height.parse::<u64>().is_ok();
-        table.add_row(row(&peer, &organization.peer_endpoint(), &height, &hash));
+        let until = ends(&node_certificates(&network.peer_dir(organization)));
+        let address = organization.peer_endpoint();
+        table.add_row(row(&peer, &address, &height, &hash, until));
     }
     println!("channel {} in {}", network.channel, network.dir.display());
     println!("{table}");
@@ -176,7 +200,27 @@ pub async fn status(args: &NetworkDir) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn row(process: &Process, address: &str, height: &str, hash: &str) -> [String; 5] {
+/// The signing and the TLS certificate of a node.
+fn node_certificates(dir: &Path) -> [PathBuf; 2] {
+    [
+        dir.join("msp/signcerts/cert.pem"),
+        dir.join("tls/server.crt"),
+    ]
+}
+
+/// When the first of these certificates ends.
+fn ends(files: &[PathBuf]) -> String {
+    let dates = files.iter().filter_map(|file| {
+        let certificate = Certificate::from_pem(&fs::read(file).ok()?).ok()?;
+        Some(certificate.not_after())
+    });
+    dates.min().map_or_else(
+        || "missing".to_owned(),
+        |first| certificates::until(first, certificates::now()),
+    )
+}
+
+fn row(process: &Process, address: &str, height: &str, hash: &str, until: String) -> [String; 6] {
     [
         process.name.clone(),
         process
@@ -185,6 +229,7 @@ fn row(process: &Process, address: &str, height: &str, hash: &str) -> [String; 5
         address.to_owned(),
         height.to_owned(),
         hash.to_owned(),
+        until,
     ]
 }
 

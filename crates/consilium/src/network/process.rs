@@ -105,6 +105,14 @@ impl Process {
         Ok(true)
     }
 
+    /// Sends a signal by name, if the process runs.
+    ///
+    /// # Errors
+    /// The signal cannot be sent.
+    pub fn signal(&self, signal: &str) -> anyhow::Result<()> {
+        self.pid().map_or(Ok(()), |pid| send(signal, pid))
+    }
+
     /// The last lines of the log.
     pub fn log_tail(&self, lines: usize) -> String {
         let text = fs::read_to_string(self.log_file()).unwrap_or_default();

@@ -1,11 +1,21 @@
 //! A certificate authority.
 
-use std::fs;
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use consilium_ca::{CaOptions, CaServer};
+use consilium_transport::ServerTls;
+use tokio::sync::watch;
 
-use crate::{cli::CaStart, telemetry};
+use crate::{
+    certificates::{Keeper, Purpose},
+    cli::CaStart,
+    config::Certificates,
+    telemetry,
+};
+
+/// How often an authority looks whether its own TLS certificate is to be renewed.
+const LOOK: Duration = Duration::from_secs(12 * 3600);
 
 /// Runs until SIGTERM.
 ///
@@ -27,10 +37,46 @@ pub async fn start(args: CaStart) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
     tracing::info!(address = %listener.local_addr()?, name = args.name, "Listening on https");
+    let (stop, stopped) = watch::channel(false);
+    let keeper = keeper(&args.home, &tls)?;
+    let keeping = tokio::spawn(super::keep(keeper, stopped));
+    let renewing = tokio::spawn(renew(server.clone(), args.hosts.clone()));
     consilium_transport::serve_http(listener, Some(tls), server.router(), async {
         let _ = super::stop_signal().await;
     })
     .await?;
+    renewing.abort();
+    stop.send_replace(true);
+    keeping.await?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Takes up the authority's own TLS certificate when its files change.
+fn keeper(home: &Path, tls: &Arc<ServerTls>) -> anyhow::Result<Keeper> {
+    // Paths are relative to a file in the folder.
+    let mut keeper = Keeper::new(&home.join("tls-cert.pem"), &Certificates::default());
+    let shown = tls.clone();
+    keeper.tls(
+        Purpose::Server,
+        "tls-cert.pem",
+        Path::new("tls-cert.pem"),
+        Path::new("tls-key.pem"),
+        move |identity| Ok(shown.set_identity(identity)?),
+    )?;
+    Ok(keeper)
+}
+
+/// Lets the authority renew its own TLS certificate in time, as it does when it starts.
+async fn renew(server: Arc<CaServer>, hosts: Vec<String>) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let (server, hosts) = (server.clone(), hosts.clone());
+        let renewed = tokio::task::spawn_blocking(move || server.tls(&hosts).map(drop)).await;
+        match renewed {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "cannot renew the TLS certificate"),
+            Err(error) => tracing::error!(%error, "cannot renew the TLS certificate"),
+        }
+    }
 }

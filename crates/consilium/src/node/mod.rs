@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use crate::config;
+use crate::{certificates::Keeper, config};
 
 /// Resolves at SIGTERM or SIGINT.
 pub(crate) async fn stop_signal() -> anyhow::Result<()> {
@@ -29,6 +29,13 @@ pub(crate) fn pems(file: &Path, key: &str, paths: &[PathBuf]) -> anyhow::Result<
         .iter()
         .map(|path| config::read_named(file, key, path).map(Bytes::from))
         .collect()
+}
+
+/// Keeps a node's certificates until `stopped` turns true.
+pub(crate) async fn keep(keeper: Keeper, stopped: tokio::sync::watch::Receiver<bool>) {
+    if let Err(error) = keeper.run(stopped).await {
+        tracing::error!(%error, "certificates are not looked after any more");
+    }
 }
 
 /// Resolves once `stopped` turns true.

@@ -4,13 +4,14 @@ use std::{path::Path, sync::Arc};
 
 use anyhow::Context;
 use bytes::Bytes;
+use consilium_msp::SigningIdentity;
 use consilium_orderer::{Orderer, OrdererOptions};
 use consilium_transport::{ClientAuth, ClientTls, ServerTls, TlsIdentity};
 
 use super::pems;
 use crate::{
+    certificates::{Keeper, Purpose, SigningSource},
     cli::NodeStart,
-    commands::connect::signer,
     config::{self, MetricsProvider, OrdererConfig},
     operations::{self, FailedCheck, Health, Operations},
     telemetry,
@@ -35,7 +36,6 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
         file.display()
     );
 
-    let msp_dir = config::relative(&file, &general.local_msp_dir);
     let server = pair(
         &file,
         "General.TLS.Certificate",
@@ -67,16 +67,45 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
     };
     let operations_tls = operations_tls(&file, &config.operations.tls)?;
     let server_tls = ServerTls::new(server.clone(), client_auth, &client_roots)?;
+    let client_tls = ClientTls::new(Some(client.clone()), &roots)?;
+    let source = SigningSource::new(
+        &file,
+        &general.local_msp_dir,
+        &general.local_msp_id,
+        &general.bccsp,
+    )?;
+    let signing = SigningIdentity::from(source.read()?);
     let certificate = |identity: &TlsIdentity| Bytes::copy_from_slice(identity.leaf_der());
     let mut options = OrdererOptions::new(
         config::relative(&file, &config.file_ledger.location),
-        signer(&msp_dir, &general.local_msp_id)?,
+        signing.clone(),
         certificate(&server),
         certificate(&client),
-        ClientTls::new(Some(client), &roots)?,
+        client_tls.clone(),
     );
     options.mutual_tls = general.tls.client_auth_required;
     let orderer = Orderer::open(options).await?;
+    let mut keeper = Keeper::new(&file, &general.certificates);
+    keep_tls(&mut keeper, &config, &orderer, &server_tls, &client_tls)?;
+    if let Some(tls) = operations_tls.clone() {
+        let files = &config.operations.tls;
+        keeper.tls(
+            Purpose::Operations,
+            "Operations.TLS.Certificate",
+            &files.certificate,
+            &files.private_key,
+            move |identity| Ok(tls.set_identity(identity)?),
+        )?;
+    }
+    keeper.local_msp(&source, &signing, |_| Ok(()));
+    let owner = orderer.clone();
+    keeper.channels(move || {
+        let names = owner.channels().into_iter();
+        names
+            .filter_map(|name| Some((owner.config(&name)?, name)))
+            .map(|(config, name)| (name, config))
+            .collect()
+    });
     let tls = server_tls.clone();
     orderer.on_tls_roots(move |channels| {
         let mut all = client_roots.clone();
@@ -111,7 +140,21 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
             &tls.private_key,
         )?;
         let roots = pems(&file, "Admin.TLS.ClientRootCAs", &tls.client_root_cas)?;
+        let files = tls;
         let tls = ServerTls::new(identity, ClientAuth::Require, &roots)?;
+        let shown = tls.clone();
+        keeper.tls(
+            Purpose::Admin,
+            "Admin.TLS.Certificate",
+            &files.certificate,
+            &files.private_key,
+            move |identity| Ok(shown.set_identity(identity)?),
+        )?;
+        let (shown, listed, named) = (tls.clone(), files.client_root_cas.clone(), file.clone());
+        keeper.roots("Admin.TLS.ClientRootCAs", listed.clone(), move || {
+            let roots = pems(&named, "Admin.TLS.ClientRootCAs", &listed)?;
+            Ok(shown.set_client_roots(&roots)?)
+        });
         let listener = listen(&file, "Admin.ListenAddress", &config.admin.listen_address).await?;
         tokio::spawn(consilium_transport::serve_http(
             listener,
@@ -137,6 +180,7 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
         ));
     }
 
+    tokio::spawn(super::keep(keeper, stopped.clone()));
     let mut routes = tonic::service::RoutesBuilder::default();
     routes.add_service(orderer.broadcast_service());
     routes.add_service(orderer.replication_service());
@@ -162,6 +206,51 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
     stop.send_replace(true);
     orderer.shutdown().await;
     super::drain(serving).await
+}
+
+/// Has the certificates of the listener and towards other orderers taken up when their files change.
+fn keep_tls(
+    keeper: &mut Keeper,
+    config: &OrdererConfig,
+    orderer: &Arc<Orderer>,
+    server_tls: &Arc<ServerTls>,
+    client_tls: &Arc<ClientTls>,
+) -> anyhow::Result<()> {
+    let (general, shares) = (&config.general, {
+        let cluster = &config.general.cluster;
+        cluster.client_certificate.as_os_str().is_empty()
+    });
+    let (owner, server, client) = (orderer.clone(), server_tls.clone(), client_tls.clone());
+    keeper.tls(
+        Purpose::Server,
+        "General.TLS.Certificate",
+        &general.tls.certificate,
+        &general.tls.private_key,
+        move |identity| {
+            // First: the channels have to know this node by what it is about to show.
+            if shares {
+                owner.renew_certificates(Some(identity.leaf_der()), Some(identity.leaf_der()));
+                client.set_identity(Some(identity.clone()))?;
+            } else {
+                owner.renew_certificates(Some(identity.leaf_der()), None);
+            }
+            Ok(server.set_identity(identity)?)
+        },
+    )?;
+    if shares {
+        return Ok(());
+    }
+    let (owner, client) = (orderer.clone(), client_tls.clone());
+    keeper.tls(
+        Purpose::Cluster,
+        "General.Cluster.ClientCertificate",
+        &general.cluster.client_certificate,
+        &general.cluster.client_private_key,
+        move |identity| {
+            owner.renew_certificates(None, Some(identity.leaf_der()));
+            Ok(client.set_identity(Some(identity))?)
+        },
+    )
 }
 
 /// An orderer is well while Raft runs on all its channels.

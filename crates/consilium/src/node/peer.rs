@@ -4,18 +4,20 @@ use std::{path, sync::Arc};
 
 use anyhow::Context;
 use axum::{Json, Router, extract::Path, http::StatusCode, routing::get};
+use bytes::Bytes;
 use consilium_ca::folders;
 use consilium_discovery::Discovery;
 use consilium_gateway::{Gateway, GatewayOptions};
 use consilium_gossip::GossipOptions;
-use consilium_msp::{Msp, MspVersion};
+use consilium_msp::{LocalMsp, Msp, MspVersion, SigningIdentity};
 use consilium_peer::{Peer, PeerOptions};
 use consilium_transport::{ClientAuth, ClientTls, ServerTls, TlsIdentity};
+use parking_lot::RwLock;
 
-use super::{chaincode, pems};
+use super::{chaincode, keep, pems};
 use crate::{
+    certificates::{Keeper, Purpose, SigningSource},
     cli::PeerStart,
-    commands::connect::signer,
     config::{self, MetricsProvider, Mode, OperationsTls, PeerConfig},
     operations::{self, FailedCheck, Health, Operations},
     telemetry,
@@ -48,37 +50,69 @@ pub async fn start(args: PeerStart) -> anyhow::Result<()> {
     let msp_dir = config::relative(&file, &settings.msp_config_path);
     let msp_config = folders::read_msp_config(&msp_dir, &settings.local_msp_id)
         .with_context(|| format!("{}: peer.mspConfigPath", file.display()))?;
-    let local_msp = Arc::new(
-        Msp::new(&msp_config, MspVersion::V3_0)
-            .with_context(|| format!("the local MSP in {} is not valid", msp_dir.display()))?,
-    );
+    let local_msp = Msp::new(&msp_config, MspVersion::V3_0)
+        .with_context(|| format!("the local MSP in {} is not valid", msp_dir.display()))?;
+    let local_msp = LocalMsp::from(Arc::new(local_msp));
     let certificate = config::read_named(&file, "peer.tls.cert.file", &settings.tls.cert.file)?;
     let key = config::read_named(&file, "peer.tls.key.file", &settings.tls.key.file)?;
     let identity = TlsIdentity::from_pem(&certificate, &key)
         .with_context(|| format!("{}: peer.tls", file.display()))?;
-    let mut roots = vec![
-        config::read_named(&file, "peer.tls.rootcert.file", &settings.tls.rootcert.file)?.into(),
-    ];
-    roots.extend(pems(
-        &file,
-        "peer.tls.clientRootCAs.files",
-        settings.tls.client_roots(),
-    )?);
+    let tls_roots = {
+        let (file, rootcert) = (file.clone(), settings.tls.rootcert.file.clone());
+        let others = settings.tls.client_roots().to_vec();
+        move || -> anyhow::Result<Vec<Bytes>> {
+            let own = config::read_named(&file, "peer.tls.rootcert.file", &rootcert)?;
+            let mut roots = vec![own.into()];
+            roots.extend(pems(&file, "peer.tls.clientRootCAs.files", &others)?);
+            Ok(roots)
+        }
+    };
+    let roots = tls_roots()?;
     let client_auth = if settings.tls.client_auth_required {
         ClientAuth::Require
     } else {
         ClientAuth::Request
     };
     let operations_tls = operations_tls(&file, &config.operations.tls)?;
-    let server_hash = identity.leaf_hash();
     let server_tls = ServerTls::new(identity.clone(), client_auth, &roots)?;
     let overrides = settings.deliveryclient.overrides(&file, &identity)?;
     let client_tls = ClientTls::new(Some(identity), &roots)?;
 
-    let signer = signer(&msp_dir, &settings.local_msp_id)?;
-    let mut gossip = GossipOptions::new(signer.clone(), &settings.address);
+    let source = SigningSource::new(
+        &file,
+        &settings.msp_config_path,
+        &settings.local_msp_id,
+        &settings.bccsp,
+    )?;
+    let signing = SigningIdentity::from(source.read()?);
+    let mut keeper = Keeper::new(&file, &settings.certificates);
+    let shown = (server_tls.clone(), client_tls.clone());
+    let to_orderers: Vec<_> = overrides
+        .values()
+        .filter_map(|other| other.tls.clone())
+        .collect();
+    keeper.tls(
+        Purpose::Server,
+        "peer.tls.cert.file",
+        &settings.tls.cert.file,
+        &settings.tls.key.file,
+        move |identity| {
+            shown.0.set_identity(identity.clone())?;
+            for tls in to_orderers.iter().chain([&shown.1]) {
+                tls.set_identity(Some(identity.clone()))?;
+            }
+            Ok(())
+        },
+    )?;
+    if let Some(tls) = operations_tls.clone() {
+        let files = &config.operations.tls;
+        let install = move |identity| Ok(tls.set_identity(identity)?);
+        let (certificate, key) = (&files.cert.file, &files.key.file);
+        let name = "operations.tls.cert.file";
+        keeper.tls(Purpose::Operations, name, certificate, key, install)?;
+    }
+    let mut gossip = GossipOptions::new(signing.clone(), &settings.address);
     gossip.client_tls = Some(client_tls.clone());
-    gossip.server_certificate_hash = Some(server_hash);
     gossip.blocks.gossip = settings.deliveryclient.block_gossip_enabled;
     settings
         .gossip
@@ -88,7 +122,7 @@ pub async fn start(args: PeerStart) -> anyhow::Result<()> {
     let snapshots = config.ledger.snapshots.folder(&data);
     let snapshots =
         snapshots.with_context(|| format!("{}: ledger.snapshots.rootDir", file.display()))?;
-    let mut options = PeerOptions::new(data, signer, local_msp);
+    let mut options = PeerOptions::new(data, signing.clone(), local_msp.clone());
     options.snapshots_dir = snapshots;
     options.gossip = Some(gossip);
     options.private = settings.gossip.pvt_data.options();
@@ -110,12 +144,38 @@ pub async fn start(args: PeerStart) -> anyhow::Result<()> {
     options.deliver_concurrency = settings.limits.concurrency.deliver_service;
     let peer = Peer::open(options)?;
     let tls = server_tls.clone();
+    let roots = Arc::new(RwLock::new(roots));
+    let configured = roots.clone();
     peer.on_client_roots(move |channels| {
-        let mut all = roots.clone();
+        let mut all = configured.read().clone();
         all.extend_from_slice(channels);
         if let Err(error) = tls.set_client_roots(&all) {
             tracing::error!(%error, "cannot use the TLS roots of the channels for clients");
         }
+    });
+
+    let owner = peer.clone();
+    keeper.local_msp(&source, &signing, move |msp| {
+        local_msp.replace(msp);
+        owner.renew_trust();
+        Ok(())
+    });
+    let (owner, files) = (peer.clone(), &settings.tls);
+    let root_files = files
+        .client_root_cas
+        .files
+        .iter()
+        .chain([&files.rootcert.file]);
+    keeper.roots("TLS roots", root_files.cloned(), move || {
+        *roots.write() = tls_roots()?;
+        owner.renew_trust();
+        Ok(())
+    });
+    let owner = peer.clone();
+    keeper.channels(move || {
+        let running = owner.channels().into_iter();
+        let configs = running.filter_map(|name| Some((owner.channel(&name)?.config(), name)));
+        configs.map(|(config, name)| (name, config)).collect()
     });
 
     let mut routes = tonic::service::RoutesBuilder::default();
@@ -177,6 +237,7 @@ pub async fn start(args: PeerStart) -> anyhow::Result<()> {
             super::told(stopped.clone()),
         ));
     }
+    tokio::spawn(keep(keeper, stopped.clone()));
     let serving_chaincode =
         chaincode_listener.map(|listener| listener.serve(&peer, stopped.clone()));
     // Scripts wait for this line, and turn on Fabric's logger to see it.

@@ -9,6 +9,7 @@ pub fn describe_metrics() {
     consilium_transport::describe_metrics();
     consilium_deliver::describe_metrics();
     consilium_orderer::describe_metrics();
+    crate::certificates::describe_metrics();
 
     describe_gauge!("fabric_version", "The active version of Fabric.");
     describe_counter!(

@@ -506,7 +506,6 @@ async fn start_orderer(
 fn gossip(
     signer: Arc<dyn Signer>,
     address: &str,
-    tls: &Credential,
     client_tls: Arc<ClientTls>,
     bootstrap: Vec<String>,
 ) -> GossipOptions {
@@ -515,7 +514,6 @@ fn gossip(
         external_endpoint: address.to_owned(),
         bootstrap,
         client_tls: Some(client_tls),
-        server_certificate_hash: Some(identity(tls).leaf_hash()),
         alive_interval: pace,
         alive_expiration: Duration::from_secs(3),
         reconnect_interval: pace,
@@ -545,7 +543,7 @@ async fn start_peer(
         contracts: contracts(),
         gossip: bootstrap
             .clone()
-            .map(|others| gossip(signer.clone(), &address, &tls, client_tls, others)),
+            .map(|others| gossip(signer.clone(), &address, client_tls, others)),
         private: PrivateOptions {
             pull_retry_threshold: Duration::from_secs(5),
             reconcile_sleep_interval: Duration::from_millis(200),

@@ -99,6 +99,13 @@ impl ChannelBlocks {
     fn is_passed_over(&self, peer: &Bytes) -> bool {
         self.passed_over.lock().has(peer, Instant::now())
     }
+
+    /// This peer stands for election under another PKI-ID from now on.
+    pub(crate) fn rename(&self, pki_id: &Bytes) {
+        if let Some(election) = &self.election {
+            election.lock().rename(pki_id.clone());
+        }
+    }
 }
 
 impl Gossip {
@@ -113,7 +120,7 @@ impl Gossip {
             Leadership::Static(leads) => (leads, None),
             Leadership::Elected(times) => {
                 let now = Instant::now();
-                let election = Election::new(self.pki_id.clone(), times, 0, now);
+                let election = Election::new(self.pki_id(), times, 0, now);
                 (false, Some(Mutex::new(election)))
             }
         };
@@ -253,13 +260,14 @@ impl Gossip {
 
     /// Tells all of the organization in a channel.
     fn say(&self, channel: &str, said: Said) {
+        let own = self.own_identity();
         let word = LeadershipMessage {
-            pki_id: self.pki_id.clone(),
+            pki_id: own.pki_id,
             timestamp: Some(self.now()),
             is_declaration: said == Said::Declaration,
         };
         let message = wire::message(Tag::ChanAndOrg, channel, 0, Content::LeadershipMsg(word));
-        let envelope = match wire::signed(&message, self.options.signer.as_ref()) {
+        let envelope = match wire::signed(&message, own.signer.as_ref()) {
             Ok(envelope) => envelope,
             Err(error) => {
                 tracing::error!(%error, "cannot sign a leadership message");

@@ -245,6 +245,15 @@ impl Certificate {
         }
     }
 
+    /// The public key as a point of its elliptic curve, uncompressed: what Fabric's key identifiers are
+    /// hashes of.
+    pub fn public_point(&self) -> Option<&[u8]> {
+        match &self.public_key {
+            PublicKey::Ecdsa { key, .. } => Some((**key).as_ref()),
+            _ => None,
+        }
+    }
+
     /// Verifies a signature over `message` made by this certificate's key: DER ECDSA with low S over
     /// SHA-256, or Ed25519 over the message itself.
     ///

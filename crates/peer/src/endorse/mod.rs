@@ -254,7 +254,7 @@ impl Endorser {
             Disposition::Endorsed => {
                 let payload = payload(proposal, &results, event, &response, chaincode_id);
                 let endorsement =
-                    endorsement::endorse(&payload, self.core.options().signer.as_ref())
+                    endorsement::endorse(&payload, self.core.options().signer.current().as_ref())
                         .map_err(|error| format!("endorsing with plugin failed: {error}"))?;
                 self.core.memory().remember(
                     &payload,
@@ -319,7 +319,7 @@ fn check(
     checks::creator_and_signature(
         proposal,
         channel.map(PeerChannel::config).as_deref(),
-        &core.options().local_msp,
+        &core.options().local_msp.current(),
         now,
     )?;
     let Some(channel) = channel else {

@@ -23,7 +23,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use consilium_gossip::Gossip;
-use consilium_msp::{Identity, Signer};
+use consilium_msp::{Identity, SigningIdentity};
 use consilium_protocol::config::ChannelConfig;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -37,7 +37,7 @@ pub(crate) use reconcile::run as reconcile;
 /// What exchanging private data takes, the same for all channels of a peer.
 pub(crate) struct Private {
     options: PrivateOptions,
-    signer: Arc<dyn Signer>,
+    signer: SigningIdentity,
     /// Without it a peer has what it endorses itself.
     gossip: OnceLock<Arc<Gossip>>,
     runtime: Handle,
@@ -47,7 +47,7 @@ pub(crate) struct Private {
 impl Private {
     pub(crate) fn new(
         options: PrivateOptions,
-        signer: Arc<dyn Signer>,
+        signer: SigningIdentity,
         runtime: Handle,
         stop: CancellationToken,
     ) -> Self {
@@ -77,7 +77,8 @@ impl Private {
 
     /// This peer as a channel's policies see it.
     fn myself(&self, config: &ChannelConfig) -> Member {
-        let identity: &Bytes = self.signer.serialized();
+        let signer = self.signer.current();
+        let identity: &Bytes = signer.serialized();
         Member {
             msp_id: self.signer.msp_id().to_owned(),
             identity: config.msps().deserialize(identity).ok(),

@@ -292,3 +292,22 @@ fn identities_that_do_not_fit_are_refused() {
         assert!(error.to_string().contains(expected), "{error}");
     }
 }
+
+#[tokio::test]
+async fn a_pool_shows_a_renewed_certificate_from_the_next_question_on() {
+    let authority = Authority::new("root");
+    let tls = server_tls(authority.local(), ClientAuth::Require, &[authority.root()]);
+    let server = Server::start(Some(tls)).await;
+    let [old, new] = [(); 2].map(|()| authority.local());
+    let [seen_old, seen_new] = [&old, &new].map(|identity| hex::encode(identity.leaf_der()));
+    let client = authority.client(Some(old));
+    let pool = ChannelPool::new(Some(client.clone()));
+    let kept = pool.get(&server.endpoint());
+    assert_eq!(call_over(kept.clone()).await.unwrap(), seen_old);
+
+    client.set_identity(Some(new)).unwrap();
+    let fresh = pool.get(&server.endpoint());
+    assert_eq!(call_over(fresh).await.unwrap(), seen_new);
+    // A connection that stands lives on.
+    assert_eq!(call_over(kept).await.unwrap(), seen_old);
+}

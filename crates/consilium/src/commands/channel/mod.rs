@@ -8,6 +8,7 @@ mod agreement;
 mod file;
 mod member;
 mod propose;
+mod revoke;
 mod text;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -68,6 +69,15 @@ Examples:
     /// Take an organization out of the channel, in the same way.
     #[command(after_help = "Example:\n  consilium channel remove-org ClinicMSP")]
     RemoveOrg(propose::RemoveOrgArgs),
+    /// Revoke a user at the organization's authority, and let every node of the channel refuse him.
+    #[command(after_help = "\
+Examples:
+  consilium channel revoke User1
+  consilium channel revoke user7 --reason keycompromise --as maker/Admin
+  consilium channel revoke --crl msp/crls/crl.pem
+  consilium channel revoke user7 --ca-url https://ca.org1:7054 --ca-root ca.pem --registrar registrar/msp \\
+    --peer peer0.org1:7051 --tls-ca tlsca.pem --msp admin/msp --msp-id Org1MSP --channel mychannel")]
+    Revoke(revoke::RevokeArgs),
 }
 
 /// Arguments of `show`.
@@ -153,6 +163,7 @@ pub async fn run(command: ChannelCommand) -> anyhow::Result<ExitCode> {
             agreement.submit(&config, &member, &args.orderer).await?;
         }
         ChannelCommand::AddOrg(args) => propose::add_organization(&args).await?,
+        ChannelCommand::Revoke(args) => revoke::revoke(&args).await?,
         ChannelCommand::RemoveOrg(args) => propose::remove_organization(&args).await?,
     }
     Ok(ExitCode::SUCCESS)

@@ -60,8 +60,9 @@ pub struct Way {
     signers: SignerArgs,
     #[command(flatten)]
     orderer: OrdererArgs,
+    /// Whose keys and nodes are used.
     #[command(flatten)]
-    member: MemberArgs,
+    pub member: MemberArgs,
 }
 
 /// Arguments of `add-org`.
@@ -218,6 +219,18 @@ fn until(no_submit: bool) -> Until {
     } else {
         Until::Submitted
     }
+}
+
+/// Makes a proposal, and submits it if the keys at hand are enough.
+///
+/// # Errors
+/// It leads to a configuration that no node would take, or the orderers refuse it.
+pub async fn submit(
+    config: &ChannelConfig,
+    updated: &common::Config,
+    way: &Way,
+) -> anyhow::Result<()> {
+    carry(config, updated, way, Until::Submitted).await
 }
 
 /// Makes the proposal, shows it, and brings it as far as it shall and can go. It is written to its file
