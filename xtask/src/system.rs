@@ -31,7 +31,7 @@ const BUILD: [Need; 3] = [
     },
 ];
 
-const TEST: [Need; 10] = [
+const TEST: [Need; 11] = [
     Need {
         what: "Node.js 20.9 or newer",
         package: "nodejs",
