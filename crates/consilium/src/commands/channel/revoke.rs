@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_list_replaces_the_former_one_of_its_authority_only() {
-        let [one, other] = ["one", "other"].map(|name| Authority::root(name));
+        let [one, other] = ["one", "other"].map(Authority::root);
         let msp = msp_proto::FabricMspConfig {
             name: "Org1MSP".into(),
             revocation_list: vec![list_of(&one, 1), list_of(&other, 2)],
