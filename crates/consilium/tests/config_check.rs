@@ -154,7 +154,7 @@ fn mistakes_are_found_before_anything_starts() {
         (
             "configtx.yaml",
             CHANNEL,
-            "organizations Org1MSP, OrdererMSP",
+            "organizations OrdererMSP, Org1MSP",
         ),
     ] {
         let (code, said) = check(folder, file, text);

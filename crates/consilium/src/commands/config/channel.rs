@@ -90,7 +90,9 @@ fn profile(report: &mut Report, key: &str, mut profile: Profile, folder: &Path) 
         sequence: 0,
         channel_group: Some(group),
     };
-    if let Err(error) = ChannelConfig::new("check", config) {
+    let accepted = ChannelConfig::new("check", config)
+        .and_then(|config| config.capabilities().check_supported(true));
+    if let Err(error) = accepted {
         report.mistake(key, format!("no node accepts the channel: {error}"));
     }
 }

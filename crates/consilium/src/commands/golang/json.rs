@@ -45,7 +45,7 @@ pub fn compact(value: &impl Serialize) -> anyhow::Result<String> {
     written(value, CompactFormatter)
 }
 
-/// `json.Indent` of a document, with tabs: what is in it stays as it is.
+/// `json.Indent` of a document, with tabs: what is in it stays as it is, blanks behind it as well.
 ///
 /// # Errors
 /// It is no JSON.
@@ -53,7 +53,8 @@ pub fn indent(document: &str) -> anyhow::Result<String> {
     let _: serde::de::IgnoredAny = serde_json::from_str(document)?;
     let mut out = String::with_capacity(document.len() * 2);
     let mut depth = 0_usize;
-    let mut characters = document.trim().chars().peekable();
+    let content = document.trim_end();
+    let mut characters = content.chars().peekable();
     let line = |out: &mut String, depth: usize| {
         out.push('\n');
         out.extend(std::iter::repeat_n('\t', depth));
@@ -96,6 +97,7 @@ pub fn indent(document: &str) -> anyhow::Result<String> {
             other => out.push(other),
         }
     }
+    out.push_str(document.get(content.len()..).unwrap_or_default());
     Ok(out)
 }
 
@@ -208,6 +210,7 @@ mod tests {
         let document = r#" {"b":1.50,"a":[1,{"c":"x, {\"}"}],"d":{},"e":[ ], "f":null}"#;
         let expected = "{\n\t\"b\": 1.50,\n\t\"a\": [\n\t\t1,\n\t\t{\n\t\t\t\"c\": \"x, {\\\"}\"\n\t\t}\n\t],\n\t\"d\": {},\n\t\"e\": [],\n\t\"f\": null\n}";
         assert_eq!(indent(document).unwrap(), expected);
+        assert_eq!(indent("[1] \n").unwrap(), "[\n\t1\n] \n");
         assert!(indent("{").is_err());
     }
 
