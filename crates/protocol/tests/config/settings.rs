@@ -199,7 +199,7 @@ fn edits_change_one_setting_and_the_result_is_a_configuration() {
             Action::Set,
             "application.org.Org1MSP.msp.node-ou.client",
             "user",
-            Some(&["user under"]),
+            Some(&["user"]),
         ),
     ] {
         let mut root = config.root().clone();

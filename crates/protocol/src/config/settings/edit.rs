@@ -3,6 +3,7 @@
 use super::listing::{certificate, names_below, revocation_list};
 use super::quantity::parse_size;
 use crate::config::ConfigError;
+use crate::config::genesis::add_capabilities;
 use crate::duration::{self, Signed};
 use bytes::Bytes;
 use common::policy::PolicyType;
@@ -354,20 +355,23 @@ impl Edit {
     }
 
     fn capabilities(&self, group: &mut common::ConfigGroup) -> Result<(), ConfigError> {
-        change(group, "Capabilities", |value: &mut common::Capabilities| {
-            let current = std::mem::take(&mut value.capabilities)
-                .into_keys()
-                .collect();
-            let listed = self.strings(current)?;
-            value.capabilities = listed
-                .into_iter()
-                .map(|name| (name, common::Capability {}))
-                .collect();
-            Ok(())
-        })?;
+        let before = group.values.get("Capabilities").cloned();
+        let current: common::Capabilities = match &before {
+            Some(value) => read("Capabilities", &value.value)?,
+            None => common::Capabilities::default(),
+        };
+        let listed = self.strings(current.capabilities.into_keys().collect())?;
+        group.values.remove("Capabilities");
         if self.action == Action::Unset {
-            group.values.remove("Capabilities");
+            return Ok(());
         }
+        // In the bytes that Fabric's tools write, so that nothing seems to change that does not.
+        add_capabilities(group, listed.iter().map(String::as_str));
+        let after = group.values.entry("Capabilities".to_owned()).or_default();
+        after.mod_policy = before.map_or_else(
+            || super::USUAL_MOD_POLICY.to_owned(),
+            |before| before.mod_policy,
+        );
         Ok(())
     }
 
