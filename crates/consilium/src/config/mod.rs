@@ -6,6 +6,7 @@ mod delivery;
 mod gossip;
 mod layered;
 mod ledger;
+mod limits;
 mod orderer;
 mod peer;
 
@@ -18,8 +19,9 @@ use anyhow::Context;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
 pub use chaincode::{ChaincodeAddresses, Mode, host_of};
+pub use limits::{Connections, Keepalive, call_shapes};
 pub use orderer::{OrdererConfig, Tls};
-pub use peer::{OperationsTls, PeerConfig};
+pub use peer::{Concurrency, OperationsTls, PeerConfig};
 
 /// Where metrics go: `Metrics.Provider` of `orderer.yaml`, `metrics.provider` of `core.yaml`.
 ///

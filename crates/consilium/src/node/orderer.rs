@@ -76,6 +76,8 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
         ClientTls::new(Some(client), &roots)?,
     );
     options.mutual_tls = general.tls.client_auth_required;
+    let throttling = &general.throttling;
+    options.throttling = (throttling.rate, throttling.inactivity_timeout);
     let orderer = Orderer::open(options).await?;
     let tls = server_tls.clone();
     orderer.on_tls_roots(move |channels| {
@@ -113,10 +115,11 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
         let roots = pems(&file, "Admin.TLS.ClientRootCAs", &tls.client_root_cas)?;
         let tls = ServerTls::new(identity, ClientAuth::Require, &roots)?;
         let listener = listen(&file, "Admin.ListenAddress", &config.admin.listen_address).await?;
-        tokio::spawn(consilium_transport::serve_http(
+        tokio::spawn(consilium_transport::serve_http_with(
             listener,
             Some(tls),
             orderer.participation_router(),
+            general.limits.connections.http("admin"),
             super::told(stopped.clone()),
         ));
     }
@@ -133,6 +136,7 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
             listener,
             operations_tls,
             operations,
+            general.limits.connections.http("operations"),
             super::told(stopped.clone()),
         ));
     }
@@ -145,12 +149,17 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
         .set_service_status("", tonic_health::ServingStatus::Serving)
         .await;
     routes.add_service(health);
+    let limits = general.listener_limits();
     let serving = tokio::spawn(
-        consilium_transport::grpc_server()
+        consilium_transport::grpc_server_within(&limits, config::call_shapes())
             .layer(operations::grpc_metrics())
             .add_routes(routes.routes())
             .serve_with_incoming_shutdown(
-                consilium_transport::incoming(listener, Some(server_tls)),
+                consilium_transport::incoming_within(
+                    listener,
+                    Some(server_tls),
+                    &limits.connections,
+                ),
                 super::told(stopped),
             ),
     );

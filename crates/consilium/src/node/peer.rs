@@ -16,7 +16,7 @@ use super::{chaincode, pems};
 use crate::{
     cli::PeerStart,
     commands::connect::signer,
-    config::{self, MetricsProvider, Mode, OperationsTls, PeerConfig},
+    config::{self, Concurrency, MetricsProvider, Mode, OperationsTls, PeerConfig},
     operations::{self, FailedCheck, Health, Operations},
     telemetry,
 };
@@ -106,8 +106,9 @@ pub async fn start(args: PeerStart) -> anyhow::Result<()> {
     let chaincode_listener = chaincode::listen(&file, &config, &mut launch).await?;
     options.launch = launch;
     options.mutual_tls = settings.tls.client_auth_required;
-    options.endorser_concurrency = settings.limits.concurrency.endorser_service;
-    options.deliver_concurrency = settings.limits.concurrency.deliver_service;
+    let concurrency = &settings.limits.concurrency;
+    options.endorser_concurrency = Concurrency::most(concurrency.endorser_service);
+    options.deliver_concurrency = Concurrency::most(concurrency.deliver_service);
     let peer = Peer::open(options)?;
     let tls = server_tls.clone();
     peer.on_client_roots(move |channels| {
@@ -133,7 +134,7 @@ pub async fn start(args: PeerStart) -> anyhow::Result<()> {
         let options = GatewayOptions {
             endorsement_timeout: settings.gateway.endorsement_timeout,
             broadcast_timeout: settings.gateway.broadcast_timeout,
-            concurrency: settings.limits.concurrency.gateway_service,
+            concurrency: Concurrency::most(concurrency.gateway_service),
             ..GatewayOptions::default()
         };
         routes.add_service(Gateway::new(peer.clone(), options).service());
@@ -174,11 +175,13 @@ pub async fn start(args: PeerStart) -> anyhow::Result<()> {
             listener,
             operations_tls,
             operations,
+            settings.limits.connections.http("operations"),
             super::told(stopped.clone()),
         ));
     }
     let serving_chaincode =
         chaincode_listener.map(|listener| listener.serve(&peer, stopped.clone()));
+    let limits = settings.listener_limits("peer");
     // Scripts wait for this line.
     tracing::info!(
         "Started peer with ID=[{}], network ID=[{}], address=[{}]",
@@ -187,11 +190,15 @@ pub async fn start(args: PeerStart) -> anyhow::Result<()> {
         settings.address
     );
     let serving = tokio::spawn(
-        consilium_transport::grpc_server()
+        consilium_transport::grpc_server_within(&limits, config::call_shapes())
             .layer(operations::grpc_metrics())
             .add_routes(routes.routes())
             .serve_with_incoming_shutdown(
-                consilium_transport::incoming(listener, Some(server_tls)),
+                consilium_transport::incoming_within(
+                    listener,
+                    Some(server_tls),
+                    &limits.connections,
+                ),
                 super::told(stopped),
             ),
     );

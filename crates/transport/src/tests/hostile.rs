@@ -125,3 +125,25 @@ async fn an_address_that_cannot_be_bound_is_named() {
     let address = format!("0.0.0.0:{}", taken.local_addr().unwrap().port());
     assert!(listen(&address).await.is_err());
 }
+
+#[tokio::test]
+async fn thousands_of_callers_that_say_nothing_keep_nobody_from_a_handshake() {
+    let authority = Authority::new("root");
+    let tls = server_tls(authority.local(), ClientAuth::None, &[]);
+    let server = Server::start(Some(tls)).await;
+    let mut silent = Vec::new();
+    for _ in 0..2_000 {
+        silent.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    // Their time is not over yet: `silent` would have been closed otherwise.
+    call(&server.endpoint(), Some(authority.client(None)))
+        .await
+        .unwrap();
+    let last = silent.pop().unwrap();
+    let closed = last.try_read(&mut [0]);
+    assert_eq!(
+        closed.unwrap_err().kind(),
+        std::io::ErrorKind::WouldBlock,
+        "still open"
+    );
+}
