@@ -1,6 +1,7 @@
 //! What the attackers do, and what they are told, in one line.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -8,8 +9,10 @@ use bytes::Bytes;
 use consilium_client::Admin;
 use consilium_msp::Signer;
 use consilium_proto::common::{self, Envelope, HeaderType};
+use consilium_proto::consilium::replication::{
+    StatusRequest, replication_client::ReplicationClient,
+};
 use consilium_proto::orderer::{self, atomic_broadcast_client::AtomicBroadcastClient};
-use consilium_proto::replication::{StatusRequest, replication_client::ReplicationClient};
 use consilium_proto::{discovery, gateway, gossip, protos};
 use consilium_protocol::{envelope, proposal};
 use consilium_testkit::{NodeOu, Template};
@@ -30,6 +33,9 @@ pub async fn attempt(site: &Site, entry: Entry, attack: Attack) -> String {
         && let Some(answer) = ca::attempt(site, attack).await
     {
         return answer;
+    }
+    if (entry, attack) == (Entry::Operations, Attack::NoCertificate) {
+        return unproved(site).await;
     }
     let people = &site.people;
     let (shown, signer): (Option<Shown>, Option<Arc<dyn Signer>>) = match attack {
@@ -286,6 +292,25 @@ async fn broadcast(connection: Channel, message: Envelope) -> String {
     }
 }
 
+/// Operations without a certificate.
+async fn unproved(site: &Site) -> String {
+    let mut answers = Vec::new();
+    for (method, path) in [
+        ("GET", "/metrics"),
+        ("GET", "/logspec"),
+        ("PUT", "/logspec"),
+        ("GET", "/chaincodes"),
+        ("GET", "/channels/health/state"),
+        ("GET", "/healthz"),
+    ] {
+        let request = crate::http::request(method, path, &[], b"{}");
+        let answer = crate::http::exchange(site.door(Entry::Operations), None, &request).await;
+        let answer = answer.map_or_else(|error| error, |answer| answer.status.to_string());
+        answers.push(format!("{method} {path}: {answer}"));
+    }
+    answers.join(", ")
+}
+
 /// Something that was right at another time or place.
 async fn replayed(site: &Site, entry: Entry) -> String {
     let client: Arc<dyn Signer> = site.people.client();
@@ -359,7 +384,7 @@ async fn escalation(site: &Site, entry: Entry) -> String {
             };
             match entry {
                 Entry::Endorser => {
-                    let args: [&[u8]; 2] = [b"JoinChain", b"block"];
+                    let args: [&[u8]; 1] = [b"JoinBySnapshotStatus"];
                     endorse(
                         connection,
                         propose(climber.as_ref(), "", "cscc", &args, now).0,
@@ -371,7 +396,7 @@ async fn escalation(site: &Site, entry: Entry) -> String {
                         climber.as_ref(),
                         CHANNEL,
                         "cscc",
-                        &[b"JoinChain", b"block"],
+                        &[b"JoinBySnapshotStatus"],
                         now,
                     );
                     let request = gateway::EvaluateRequest {
@@ -386,24 +411,6 @@ async fn escalation(site: &Site, entry: Entry) -> String {
                 Entry::Discovery => {
                     let query = discovery::query::Query::LocalPeers(discovery::LocalPeerQuery {});
                     discover(connection, climber.as_ref(), hash, "", query).await
-                }
-                Entry::Broadcast => {
-                    let update = common::ConfigUpdate {
-                        channel_id: CHANNEL.to_owned(),
-                        ..common::ConfigUpdate::default()
-                    };
-                    let data = common::ConfigUpdateEnvelope {
-                        config_update: update.encode_to_vec().into(),
-                        signatures: Vec::new(),
-                    };
-                    let spec = envelope::HeaderSpec::new(
-                        HeaderType::ConfigUpdate,
-                        CHANNEL,
-                        envelope::timestamp(now),
-                    );
-                    let data = data.encode_to_vec().into();
-                    let message = envelope::create_signed(spec, data, climber.as_ref());
-                    broadcast(connection, message.expect("signed")).await
                 }
                 _ => unreachable!("no more to be had"),
             }
@@ -471,35 +478,32 @@ fn package(label: &str, name: &str, content: &[u8]) -> Bytes {
     wire::gzip(&archive).into()
 }
 
-/// Ten thousand connections from one address that say nothing. Meanwhile others are served, and quickly
-/// enough not to be told otherwise.
+/// Ten thousand connections from one address that say nothing. Meanwhile others are served.
 async fn crowd(site: &Site, entry: Entry) -> String {
     let door = site.door(entry);
-    let crowd = tls::crowd(door.address, CROWD).await;
+    // An address of its own for each crowd, so that none meets what another left.
+    let from = SocketAddr::from(([127, 0, 0, 10 + entry as u8], 0));
+    let crowd = tls::crowd(from, door.address, CROWD).await;
     let began = Instant::now();
     let served = match site.serves(entry).await {
         Ok(()) => "others are served".to_owned(),
         Err(reason) => format!("others are not served: {reason}"),
     };
     let took = began.elapsed();
-    let mut kept = 0;
-    for stream in &crowd {
-        // Whoever was turned away reads the end; whoever was not, nothing yet.
+    // Whoever was turned away, or had its time, reads the end; whoever was not, nothing yet.
+    let still = |stream: &&tokio::net::TcpStream| {
         let read = stream.try_read(&mut [0]);
-        kept += usize::from(
-            matches!(read, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock),
-        );
-    }
+        matches!(read, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    };
+    let kept = crowd.iter().filter(still).count();
     println!(
         "{entry}: {kept} of {} are kept; served in {took:?}",
         crowd.len()
     );
-    let kept = match kept {
-        0 => "nobody is kept",
-        kept if kept == CROWD => "all are kept for their ten seconds",
-        _ => "those beyond the limit of one address are turned away",
-    };
-    format!("{kept}; {served}")
+    match kept <= site.most_of_one_address(entry) {
+        true => format!("no more are kept than one address may have; {served}"),
+        false => format!("{kept} are kept; {served}"),
+    }
 }
 
 fn told(outcome: Result<(), tonic::Status>) -> String {

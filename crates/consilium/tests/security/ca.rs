@@ -94,7 +94,11 @@ async fn send(
 /// The registrar, enrolled: a signer, and its certificate in PEM.
 async fn enroll(site: &Site) -> (Arc<SoftwareSigner>, String) {
     let key = rcgen::KeyPair::generate().expect("a key");
-    let request = rcgen::CertificateParams::default()
+    let mut request = rcgen::CertificateParams::default();
+    request.distinguished_name = rcgen::DistinguishedName::new();
+    let name = rcgen::DnType::CommonName;
+    request.distinguished_name.push(name, REGISTRAR.0);
+    let request = request
         .serialize_request(&key)
         .and_then(|request| request.pem())
         .expect("a request");

@@ -8,6 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use consilium_client::Admin;
 use consilium_proto::common::Block;
@@ -69,7 +71,7 @@ impl Site {
         write_peer(&people, folder.path(), [peer, chaincode, operations]);
         let mut site = Self {
             peer: door(peer, ours.cert_pem(), true),
-            chaincode: door(chaincode, ours.cert_pem(), true),
+            chaincode: door(chaincode, "", true),
             orderer: door(orderer, theirs.cert_pem(), true),
             participation: door(participation, theirs.cert_pem(), false),
             operations: door(operations, ours.cert_pem(), false),
@@ -149,6 +151,15 @@ impl Site {
             Entry::Operations => &self.operations,
             Entry::Ca => &self.ca,
             Entry::Chaincode => &self.chaincode,
+        }
+    }
+
+    /// Connections that one address may have there, by settings or by default.
+    pub fn most_of_one_address(&self, entry: Entry) -> usize {
+        match entry {
+            Entry::Broadcast | Entry::Cluster => CROWD / 10,
+            Entry::Participation | Entry::Operations | Entry::Ca => 2_048,
+            _ => CROWD,
         }
     }
 
@@ -346,7 +357,7 @@ fn write_orderer(people: &People, folder: &Path, tls: &Credential, ports: [u16; 
     RootCAs: [tls/ca.crt]
     ClientRootCAs: [tls/ca.crt]
   Limits:
-    Connections: {{RequestPause: 1s, Stall: 2s}}
+    Connections: {{Total: {total}, PerAddress: {few}, RequestPause: 1s, Stall: 2s}}
 FileLedger: {{Location: data}}
 Admin:
   ListenAddress: 127.0.0.1:{admin}
@@ -358,6 +369,8 @@ Admin:
     ClientRootCAs: [tls/operators.crt]
 ",
         msp_id = people.ordering.msp_id(),
+        few = CROWD / 10,
+        total = CROWD / 5,
     );
     write(&folder, "orderer.yaml", &settings);
 }
@@ -373,6 +386,10 @@ fn write_peer(people: &People, folder: &Path, ports: [u16; 3]) {
         .and_then(|()| people.hospital.write_tls(&folder.join("tls"), &tls))
         .expect("folders");
     write(&folder, "tls/operators.crt", people.operators.cert_pem());
+    // What is revoked on the channel, operators also put where the node reads its own MSP.
+    let list = STANDARD.encode(people.revocations());
+    let list = format!("-----BEGIN X509 CRL-----\n{list}\n-----END X509 CRL-----\n");
+    write(&folder, "msp/crls/crl.pem", &list);
     // It takes no package; but with it there is a listener for what builders start.
     write(&folder, "builder/bin/detect", "#!/bin/sh\nexit 1\n");
     write(&folder, "builder/bin/build", "#!/bin/sh\nexit 1\n");

@@ -80,6 +80,8 @@ fn path(entry: Entry) -> &'static str {
 async fn rest(site: &Site, entry: Entry, request: &[u8]) -> String {
     let shown = site.shown(entry, Shown::Good);
     match http::exchange(site.door(entry), shown.as_ref(), request).await {
+        // Fabric CA's JSON is judged by its own tests.
+        Ok(answer) if entry == Entry::Ca => answer.status.to_string(),
         Ok(answer) => brief(&format!("{} {}", answer.status, answer.body)),
         Err(error) => error,
     }
@@ -124,6 +126,7 @@ async fn answer(site: &Site, entry: Entry, path: &str, beginning: &[u8]) -> Stri
     match tokio::time::timeout(PATIENCE, told).await {
         Err(_) => "no answer".to_owned(),
         Ok(Err(error)) => brief(&error),
+        Ok(Ok(status)) if status.code() == tonic::Code::Ok => "the stream ends".to_owned(),
         Ok(Ok(status)) => brief(&format!("{:?}: {}", status.code(), status.message())),
     }
 }
