@@ -26,7 +26,7 @@ use tokio::net::TcpListener;
 use crate::telemetry::LogControl;
 
 pub use access::server_tls;
-pub use calls::grpc_metrics;
+pub use calls::{grpc_metrics, shapes};
 
 /// The version of this program.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -68,8 +68,8 @@ pub struct Operations {
 
 /// Serves until `shutdown` resolves.
 ///
-/// With TLS, made by [`server_tls`], whoever asks for more than health and version must show a
-/// certificate. Without, the listener must be on a loopback or otherwise protected address.
+/// Whoever asks for more than health and version must show a certificate, over TLS made by
+/// [`server_tls`]. Without TLS only callers on the same machine get more.
 ///
 /// # Errors
 /// Failure of the listener.
@@ -77,13 +77,14 @@ pub async fn serve(
     listener: TcpListener,
     tls: Option<Arc<ServerTls>>,
     operations: Operations,
+    limits: HttpLimits,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     metrics::gauge!("fabric_version", "version" => VERSION).set(1.0);
     let upkeep = tokio::spawn(upkeep(operations.metrics.clone()));
     let limits = HttpLimits {
         body_bytes: BODY_BYTES,
-        ..HttpLimits::default()
+        ..limits
     };
     let app = router(operations, tls.as_deref());
     let served = consilium_transport::serve_http_with(listener, tls, app, limits, shutdown).await;
@@ -100,13 +101,8 @@ fn router(operations: Operations, tls: Option<&ServerTls>) -> Router {
         let shown = Router::new().route("/metrics", any(show_metrics));
         guarded = guarded.merge(shown.with_state(metrics.clone()));
     }
-    if let Some(tls) = tls {
-        let checked = access::checks_certificates(tls);
-        guarded = guarded.route_layer(middleware::from_fn_with_state(
-            checked,
-            access::require_certificate,
-        ));
-    }
+    let proof = access::Proof::of(tls);
+    guarded = guarded.route_layer(middleware::from_fn_with_state(proof, access::require_proof));
     Router::new()
         .route("/healthz", any(healthz))
         .route("/version", any(version))

@@ -22,6 +22,7 @@ use crate::metrics;
 use crate::orderer::Channels;
 use crate::refusal::Refusal;
 use crate::submission::{Answer, Budget, NewSubmission, response};
+use crate::throttle::{Claim, Throttle};
 
 /// Messages checked together.
 const CHUNK: usize = 64;
@@ -59,13 +60,20 @@ struct About {
 }
 
 /// Serves one Broadcast call. After the first answer that is not SUCCESS the stream ends.
-pub(crate) fn serve<S>(requests: S, channels: Arc<Channels>, budget: Budget) -> ResponseStream
+///
+/// With a pace, the stream is read only as fast as its client's part of the node's rate allows.
+pub(crate) fn serve<S>(
+    requests: S,
+    channels: Arc<Channels>,
+    budget: Budget,
+    pace: Option<(Arc<Throttle>, Claim)>,
+) -> ResponseStream
 where
     S: Stream<Item = Result<Envelope, tonic::Status>> + Send + 'static,
 {
     let (responses, stream) = mpsc::channel(64);
     let (pending, answers) = mpsc::channel(PIPELINE);
-    tokio::spawn(accept(requests, channels, budget, pending));
+    tokio::spawn(accept(requests, channels, budget, pace, pending));
     tokio::spawn(answer(answers, responses));
     ReceiverStream::new(stream)
 }
@@ -75,6 +83,7 @@ async fn accept<S>(
     requests: S,
     channels: Arc<Channels>,
     budget: Budget,
+    pace: Option<(Arc<Throttle>, Claim)>,
     pending: mpsc::Sender<Pending>,
 ) where
     S: Stream<Item = Result<Envelope, tonic::Status>> + Send + 'static,
@@ -103,6 +112,12 @@ async fn accept<S>(
         }
         if broken {
             return;
+        }
+        if let Some((throttle, claim)) = &pace {
+            let pause = throttle.book(claim, received, Instant::now());
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
         }
     }
 }

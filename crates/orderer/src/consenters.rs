@@ -18,13 +18,13 @@ pub struct Consenter {
     pub id: u64,
     /// `host:port`
     pub address: String,
-    client: Pin,
-    server: Pin,
+    pub(crate) client: Pin,
+    pub(crate) server: Pin,
 }
 
 /// A certificate as it is listed; matched by its bytes or its public key.
 #[derive(Clone, Debug)]
-struct Pin {
+pub(crate) struct Pin {
     der: Bytes,
     public_key: Option<Bytes>,
 }
@@ -35,14 +35,14 @@ impl Pin {
         Ok(Self::from_der(&Bytes::copy_from_slice(certificate.der())))
     }
 
-    fn from_der(der: &Bytes) -> Self {
+    pub(crate) fn from_der(der: &Bytes) -> Self {
         Self {
             der: der.clone(),
             public_key: public_key(der),
         }
     }
 
-    fn matches(&self, other: &Pin) -> bool {
+    pub(crate) fn matches(&self, other: &Pin) -> bool {
         self.der == other.der || (self.public_key.is_some() && self.public_key == other.public_key)
     }
 }

@@ -48,6 +48,7 @@ pub mod simulation;
 mod state;
 mod storage;
 mod submission;
+mod throttle;
 
 pub use error::OrdererError;
 pub use metrics::describe as describe_metrics;

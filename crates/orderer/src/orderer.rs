@@ -35,6 +35,7 @@ use crate::service::BroadcastService;
 use crate::state::OwnCertificates;
 use crate::storage::{FileDisk, NodeDisk};
 use crate::submission::Budget;
+use crate::throttle::Throttle;
 
 /// Bytes of messages that a node holds at a time while they are being ordered.
 const BUDGET: usize = 256 << 20;
@@ -62,6 +63,9 @@ pub struct OrdererOptions {
     pub time_window: Duration,
     /// Whether messages and readers with expired certificates are refused.
     pub check_expiration: bool,
+    /// Messages per second that clients with TLS certificates may broadcast, all together, and how
+    /// long one is silent before it has no part in that. A rate of 0 is no limit.
+    pub throttling: (u32, Duration),
     /// Timing of Raft, where it is not to be what the channels' configurations say.
     pub raft: Option<Timing>,
 }
@@ -84,6 +88,7 @@ impl OrdererOptions {
             mutual_tls: false,
             time_window: Duration::from_secs(15 * 60),
             check_expiration: true,
+            throttling: (0, Duration::from_secs(5)),
             raft: None,
         }
     }
@@ -341,6 +346,20 @@ impl Orderer {
         self.node.certificates.renew(server, client);
     }
 
+    /// The channels in which other consenters would not know this node by these certificates (DER), though
+    /// they know it by those that it shows now: their configurations have to list them first. The node knows
+    /// itself by them from now on.
+    pub fn unlisted(&self, server: Option<&[u8]>, client: Option<&[u8]>) -> Vec<String> {
+        let [server, client] = [server, client].map(|der| der.map(Bytes::copy_from_slice));
+        let chains = self.channels.all().into_iter();
+        let forget = chains.filter(|chain| chain.state.forgets(server.as_ref(), client.as_ref()));
+        let names: Vec<_> = forget.map(|chain| chain.state.name.clone()).collect();
+        if !names.is_empty() {
+            self.node.certificates.expect(server, client);
+        }
+        names
+    }
+
     fn tls_roots(&self) -> Vec<Bytes> {
         let chains = self.channels.all();
         let mut roots: Vec<Bytes> = chains
@@ -508,6 +527,7 @@ impl Orderer {
 
     /// `orderer.AtomicBroadcast`, for the node's gRPC listener.
     pub fn broadcast_service(&self) -> BroadcastService {
+        let (rate, inactivity) = self.options.throttling;
         BroadcastService {
             channels: self.channels.clone(),
             feeds: self.feeds.clone(),
@@ -515,6 +535,7 @@ impl Orderer {
             mutual_tls: self.options.mutual_tls,
             time_window: self.options.time_window,
             check_expiration: self.options.check_expiration,
+            throttle: (rate > 0).then(|| Arc::new(Throttle::new(rate, inactivity))),
         }
     }
 

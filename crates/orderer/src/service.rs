@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use consilium_deliver::{Feeds, FullBlocks, Options, TlsBinding};
+use consilium_msp::Certificate;
 use consilium_proto::common::Envelope;
 use consilium_proto::orderer::BroadcastResponse;
 use consilium_transport::{MAX_MESSAGE, client_certificate};
@@ -24,6 +26,7 @@ use crate::broadcast::{self, ResponseStream};
 use crate::filters;
 use crate::orderer::Channels;
 use crate::submission::Budget;
+use crate::throttle::{Claim, Throttle};
 
 /// The service; cheap to clone.
 #[derive(Clone)]
@@ -35,6 +38,7 @@ pub struct BroadcastService {
     pub(crate) mutual_tls: bool,
     pub(crate) time_window: Duration,
     pub(crate) check_expiration: bool,
+    pub(crate) throttle: Option<Arc<Throttle>>,
 }
 
 impl NamedService for BroadcastService {
@@ -87,6 +91,16 @@ impl BroadcastService {
     }
 }
 
+/// Whose part of the rate a stream uses; nobody's without a certificate, as in Fabric.
+fn claim<T>(request: &Request<T>) -> Option<Claim> {
+    let certificate = Certificate::from_der(&client_certificate(request)?).ok()?;
+    let key = certificate.subject_key_id().unwrap_or(certificate.digest());
+    Some(Claim {
+        client: Bytes::copy_from_slice(key),
+        organization: Bytes::copy_from_slice(certificate.issuer_der()),
+    })
+}
+
 struct BroadcastMethod(BroadcastService);
 
 impl Service<Request<Streaming<Envelope>>> for BroadcastMethod {
@@ -102,7 +116,9 @@ impl Service<Request<Streaming<Envelope>>> for BroadcastMethod {
         let BroadcastService {
             channels, budget, ..
         } = &self.0;
-        let responses = broadcast::serve(request.into_inner(), channels.clone(), budget.clone());
+        let pace = self.0.throttle.clone().zip(claim(&request));
+        let (channels, budget) = (channels.clone(), budget.clone());
+        let responses = broadcast::serve(request.into_inner(), channels, budget, pace);
         ready(Ok(Response::new(responses)))
     }
 }

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::configuration::Configuration;
-use crate::consenters::{self, Consenter};
+use crate::consenters::{self, Consenter, Pin};
 use crate::rt;
 use crate::storage::BlockDisk;
 
@@ -67,6 +67,38 @@ impl OwnCertificates {
             pairs.extend(earlier.take(OWN_PAIRS - 1));
             pairs
         });
+    }
+
+    /// Adds a pair that is about to be shown, so that the node knows itself by it already; what is not
+    /// given is as in the pair that is shown.
+    pub(crate) fn expect(&self, server: Option<Bytes>, client: Option<Bytes>) {
+        self.0.rcu(|known| {
+            let Some(shown) = known.first() else {
+                return Vec::new();
+            };
+            let new = Pair {
+                server: server.clone().unwrap_or_else(|| shown.server.clone()),
+                client: client.clone().unwrap_or_else(|| shown.client.clone()),
+            };
+            let earlier = known.iter().skip(1).filter(|pair| **pair != new).cloned();
+            let mut pairs = vec![shown.clone(), new.clone()];
+            pairs.extend(earlier.take(OWN_PAIRS - 2));
+            pairs
+        });
+    }
+
+    /// Whether a consenter who lists what this node shows now would not list what it is to show.
+    fn breaks(&self, listed: &Consenter, server: Option<&Bytes>, client: Option<&Bytes>) -> bool {
+        let known = self.0.load();
+        let Some(shown) = known.first() else {
+            return false;
+        };
+        let lost = |listed: &Pin, shown: &Bytes, new: Option<&Bytes>| {
+            new.is_some_and(|new| {
+                listed.matches(&Pin::from_der(shown)) && !listed.matches(&Pin::from_der(new))
+            })
+        };
+        lost(&listed.server, &shown.server, server) || lost(&listed.client, &shown.client, client)
     }
 
     /// The consenter that this node is among these.
@@ -131,6 +163,18 @@ impl ChainState {
     pub(crate) fn own_consenter(&self) -> Option<u64> {
         let configuration = self.configuration.load();
         self.certificates.id_among(&configuration.consenters)
+    }
+
+    /// Whether the other consenters would not know this node by these certificates (DER), though they know
+    /// it now.
+    pub(crate) fn forgets(&self, server: Option<&Bytes>, client: Option<&Bytes>) -> bool {
+        let configuration = self.configuration.load();
+        let own = self.certificates.id_among(&configuration.consenters);
+        let listed = configuration
+            .consenters
+            .iter()
+            .find(|consenter| Some(consenter.id) == own);
+        listed.is_some_and(|listed| self.certificates.breaks(listed, server, client))
     }
 
     /// Whether this node was removed from the consenters by the configuration in force.

@@ -5,30 +5,32 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
+use crate::census::{Census, Seat};
 use crate::grpc_metrics::OpenConnection;
 use crate::identity::describe;
-use crate::patience::Opening;
+use crate::limits::{ConnectionLimits, Refused};
 use crate::server::ServerTls;
+use crate::stall::{Stalls, Watch};
 
 /// How long a client may take for its TLS handshake, and again to begin its first request.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Handshakes under way at once on one port; more callers wait in the kernel's queue.
-const HANDSHAKES: usize = 512;
 /// Finished handshakes that wait for the server to take them.
 const READY: usize = 64;
 /// Pause after the system refused to hand out a connection (out of descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// How often the log tells of callers that were turned away.
+const TURNED_AWAY_LOG: Duration = Duration::from_secs(10);
 
 /// Listens on `host:port`; a missing host (`:7051`) means all interfaces, port 0 a free one.
 ///
@@ -55,13 +57,17 @@ pub struct ConnectionInfo {
     pub own_certificate_hash: Option<[u8; 32]>,
     /// Whether the connection is encrypted.
     pub tls: bool,
+    /// Answers that the caller does not take.
+    pub(crate) stalls: Stalls,
 }
 
 /// An accepted connection, after its TLS handshake if the port has TLS.
 pub struct Connection {
     stream: Io,
-    opening: Opening,
+    watch: Watch,
     info: ConnectionInfo,
+    /// Counts the connection; held for its drop.
+    _seat: Seat,
     /// Present on connections of a gRPC server; held for its drop.
     counted: Option<OpenConnection>,
 }
@@ -79,7 +85,7 @@ impl Connection {
 
     /// Gives the caller this long, from now, to begin its first request.
     pub(crate) fn allow_opening(&mut self, patience: Duration) {
-        self.opening = Opening::new(patience);
+        self.watch.allow_opening(patience);
     }
 }
 
@@ -143,44 +149,50 @@ impl Stream for Incoming {
     }
 }
 
-/// Accepts connections, with `TCP_NODELAY`, and finishes their TLS handshakes in tasks of their
-/// own, so that a slow or hostile caller delays nobody. A handshake has [`HANDSHAKE_TIMEOUT`].
-///
-/// Failed handshakes are logged, never returned: the stream ends only with the process. Dropping
-/// it closes the port. Must be called inside a tokio runtime.
+/// Accepts connections within the usual limits, see [`incoming_within`].
 pub fn incoming(listener: TcpListener, tls: Option<Arc<ServerTls>>) -> Incoming {
-    incoming_within(listener, tls, HANDSHAKE_TIMEOUT)
+    incoming_within(listener, tls, &ConnectionLimits::default())
 }
 
-pub(crate) fn incoming_within(
+/// Accepts connections, with `TCP_NODELAY`, and finishes their TLS handshakes in tasks of their
+/// own, so that a slow or hostile caller delays nobody. Nothing is spent on a caller before its
+/// first byte but the socket.
+///
+/// Callers beyond the limits are turned away at once. Failed handshakes are logged, never returned:
+/// the stream ends only with the process. Dropping it closes the port. Must be called inside a tokio
+/// runtime.
+pub fn incoming_within(
     listener: TcpListener,
     tls: Option<Arc<ServerTls>>,
-    handshake_timeout: Duration,
+    limits: &ConnectionLimits,
 ) -> Incoming {
     let (send, ready) = mpsc::channel(READY);
-    tokio::spawn(accept_loop(listener, tls, handshake_timeout, send));
+    let entrance = Arc::new(Entrance {
+        tls,
+        limits: limits.clone(),
+    });
+    tokio::spawn(accept_loop(listener, entrance, send));
     Incoming { ready }
+}
+
+/// What every caller of a listener meets.
+struct Entrance {
+    tls: Option<Arc<ServerTls>>,
+    limits: ConnectionLimits,
 }
 
 async fn accept_loop(
     listener: TcpListener,
-    tls: Option<Arc<ServerTls>>,
-    handshake_timeout: Duration,
+    entrance: Arc<Entrance>,
     ready: mpsc::Sender<Connection>,
 ) {
-    let slots = Arc::new(Semaphore::new(HANDSHAKES));
+    let name = entrance.limits.listener;
+    let census = Census::new(&entrance.limits);
+    let mut told: Option<Instant> = None;
     loop {
-        let next = async {
-            // The semaphore is never closed, so an error cannot happen; ending is right anyway.
-            let slot = slots.clone().acquire_owned().await.ok()?;
-            Some((slot, listener.accept().await))
-        };
-        let (slot, accepted) = tokio::select! {
+        let accepted = tokio::select! {
             () = ready.closed() => return,
-            next = next => match next {
-                Some(next) => next,
-                None => return,
-            },
+            accepted = listener.accept() => accepted,
         };
         let (stream, remote) = match accepted {
             Ok(accepted) => accepted,
@@ -190,17 +202,27 @@ async fn accept_loop(
                 continue;
             }
         };
-        let (tls, ready) = (tls.clone(), ready.clone());
+        let seat = match census.admit(remote) {
+            Ok(seat) => seat,
+            Err(refused) => {
+                refused.count(name);
+                if told.is_none_or(|told| told.elapsed() > TURNED_AWAY_LOG) {
+                    tracing::warn!(%remote, listener = name, ?refused, "too many connections");
+                    told = Some(Instant::now());
+                }
+                continue;
+            }
+        };
+        let (entrance, ready) = (entrance.clone(), ready.clone());
         tokio::spawn(async move {
             let greeted = tokio::select! {
                 () = ready.closed() => return,
-                greeted = greet(stream, remote, tls, handshake_timeout) => greeted,
+                greeted = greet(stream, remote, seat, &entrance) => greeted,
             };
             if let Some(connection) = greeted {
                 // An error means that the server is gone, and the connection with it.
                 let _ = ready.send(connection).await;
             }
-            drop(slot);
         });
     }
 }
@@ -209,67 +231,70 @@ async fn accept_loop(
 async fn greet(
     stream: TcpStream,
     remote: SocketAddr,
-    tls: Option<Arc<ServerTls>>,
-    handshake_timeout: Duration,
+    seat: Seat,
+    entrance: &Entrance,
 ) -> Option<Connection> {
+    let limits = &entrance.limits;
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%remote, %error, "connection lost before it began");
         return None;
     }
-    let Some(tls) = tls else {
-        let info = ConnectionInfo {
-            remote,
-            certificate: None,
-            own_certificate_hash: None,
-            tls: false,
-        };
-        return Some(Connection {
-            stream: Io::Plain(stream),
-            opening: Opening::new(handshake_timeout),
-            info,
-            counted: None,
-        });
-    };
-    let active = tls.active();
-    let handshake = TlsAcceptor::from(active.config.clone()).accept(stream);
-    match tokio::time::timeout(handshake_timeout, handshake).await {
-        Ok(Ok(stream)) => {
+    let (stream, certificate, own_certificate_hash) = match &entrance.tls {
+        None => (Io::Plain(stream), None, None),
+        Some(tls) => {
+            let handshake = async {
+                // TLS has memory of its own, which a caller that says nothing does not get.
+                stream.readable().await?;
+                let active = tls.active();
+                let stream = TlsAcceptor::from(active.config.clone())
+                    .accept(stream)
+                    .await?;
+                Ok((stream, active.certificate_hash))
+            };
+            let Ok(outcome) = tokio::time::timeout(limits.handshake, handshake).await else {
+                Refused::Opening.count(limits.listener);
+                tracing::warn!(%remote, timeout = ?limits.handshake, "TLS handshake took too long");
+                return None;
+            };
+            let (stream, shown) = outcome
+                .inspect_err(|error| failed_handshake(remote, limits.listener, error))
+                .ok()?;
             let certificate = stream
                 .get_ref()
                 .1
                 .peer_certificates()
                 .and_then(<[_]>::first)
                 .map(|leaf| Bytes::copy_from_slice(leaf));
-            let info = ConnectionInfo {
-                remote,
-                certificate,
-                own_certificate_hash: Some(active.certificate_hash),
-                tls: true,
-            };
-            Some(Connection {
-                stream: Io::Tls(Box::new(stream)),
-                opening: Opening::new(handshake_timeout),
-                info,
-                counted: None,
-            })
+            (Io::Tls(Box::new(stream)), certificate, Some(shown))
         }
-        Ok(Err(error)) => {
-            match error
-                .get_ref()
-                .and_then(|inner| inner.downcast_ref::<rustls::Error>())
-            {
-                Some(reason) => {
-                    tracing::warn!(%remote, reason = %describe(reason), "TLS handshake failed");
-                }
-                // Port probes of load balancers and orchestrators connect and leave.
-                None => tracing::debug!(%remote, %error, "connection lost during TLS handshake"),
-            }
-            None
+    };
+    let info = ConnectionInfo {
+        remote,
+        tls: entrance.tls.is_some(),
+        stalls: Stalls::default(),
+        certificate,
+        own_certificate_hash,
+    };
+    Some(Connection {
+        stream,
+        watch: Watch::new(limits, info.stalls.clone(), info.certificate.is_some()),
+        info,
+        _seat: seat,
+        counted: None,
+    })
+}
+
+fn failed_handshake(remote: SocketAddr, listener: &'static str, error: &io::Error) {
+    let reason = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match reason {
+        Some(reason) => {
+            Refused::Handshake.count(listener);
+            tracing::warn!(%remote, reason = %describe(reason), "TLS handshake failed");
         }
-        Err(_) => {
-            tracing::warn!(%remote, timeout = ?handshake_timeout, "TLS handshake took too long");
-            None
-        }
+        // Port probes of load balancers and orchestrators connect and leave.
+        None => tracing::debug!(%remote, %error, "connection lost during TLS handshake"),
     }
 }
 
@@ -285,7 +310,7 @@ impl AsyncRead for Connection {
             Io::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Io::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         };
-        this.opening.watch(cx, outcome, &buf.filled()[before..])
+        this.watch.read(cx, outcome, &buf.filled()[before..])
     }
 }
 
@@ -295,24 +320,30 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().stream {
+        let this = self.get_mut();
+        let outcome = match &mut this.stream {
             Io::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             Io::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
+        };
+        this.watch.wrote(cx, outcome, &[io::IoSlice::new(buf)])
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().stream {
+        let this = self.get_mut();
+        let outcome = match &mut this.stream {
             Io::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Io::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
+        };
+        this.watch.flushed(cx, outcome)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().stream {
+        let this = self.get_mut();
+        let outcome = match &mut this.stream {
             Io::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Io::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
+        };
+        this.watch.flushed(cx, outcome)
     }
 
     fn poll_write_vectored(
@@ -320,10 +351,12 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().stream {
+        let this = self.get_mut();
+        let outcome = match &mut this.stream {
             Io::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Io::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-        }
+        };
+        this.watch.wrote(cx, outcome, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -64,6 +64,7 @@ impl GrpcMetrics {
 
 /// Tells exporters what the metrics of this crate mean.
 pub fn describe_metrics() {
+    crate::limits::describe_metrics();
     for (kind, word) in [("unary", "a unary"), ("stream", "a stream")] {
         describe_histogram!(
             format!("grpc_server_{kind}_request_duration"),

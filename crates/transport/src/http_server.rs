@@ -18,12 +18,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tower::ServiceExt;
 
-use crate::connection::{Connection, ConnectionInfo, incoming};
+use crate::connection::{Connection, ConnectionInfo, incoming_within};
+use crate::limits::{ConnectionLimits, Refused};
 use crate::patience::PatientBody;
+use crate::rate::Allowance;
 use crate::server::ServerTls;
 use crate::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MAX_MESSAGE};
 
@@ -43,12 +45,21 @@ pub struct HttpLimits {
     pub body_bytes: usize,
     /// For the whole header of a request to arrive, idle time between requests included.
     pub header_timeout: Duration,
-    /// Between two pieces of a request's body.
+    /// Between two pieces of a request's body of 4 KiB or more.
     pub body_pause: Duration,
     /// For requests under way to end after shutdown began.
     pub drain: Duration,
-    /// Open connections; more callers wait in the kernel's queue.
-    pub connections: usize,
+    /// On connections.
+    pub connections: ConnectionLimits,
+}
+
+impl HttpLimits {
+    /// The usual limits for a listener with this name.
+    pub fn named(listener: &'static str) -> Self {
+        let mut limits = Self::default();
+        limits.connections.listener = listener;
+        limits
+    }
 }
 
 impl Default for HttpLimits {
@@ -59,7 +70,11 @@ impl Default for HttpLimits {
             header_timeout: Duration::from_secs(30),
             body_pause: Duration::from_secs(30),
             drain: Duration::from_secs(10),
-            connections: 4096,
+            connections: ConnectionLimits {
+                total: 4096,
+                per_address: 2048,
+                ..ConnectionLimits::default()
+            },
         }
     }
 }
@@ -93,40 +108,37 @@ pub async fn serve_http_with(
     limits: HttpLimits,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let limits = Arc::new(limits);
-    let mut connections = incoming(listener, tls);
-    let slots = Arc::new(Semaphore::new(limits.connections));
+    let mut connections = incoming_within(listener, tls, &limits.connections);
+    let rules = Arc::new(Rules {
+        allowance: limits.connections.requests_per_second.map(Allowance::new),
+        limits,
+    });
     let (stop, stopping) = watch::channel(false);
     let mut serving = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
-        let next = async {
-            let slot = slots.clone().acquire_owned().await.ok()?;
-            Some((slot, connections.accept().await?))
-        };
         tokio::select! {
             () = &mut shutdown => break,
             // Finished tasks are collected here so that the set stays small.
             Some(_) = serving.join_next(), if !serving.is_empty() => {}
-            next = next => {
-                let Some((slot, connection)) = next else { break };
-                let serve = serve_connection(
+            next = connections.accept() => {
+                let Some(connection) = next else { break };
+                serving.spawn(serve_connection(
                     connection,
                     app.clone(),
-                    limits.clone(),
+                    rules.clone(),
                     stopping.clone(),
-                );
-                serving.spawn(async move {
-                    serve.await;
-                    drop(slot);
-                });
+                ));
             }
         }
     }
     drop(connections);
     let _ = stop.send(true);
     let drained = async { while serving.join_next().await.is_some() {} };
-    if tokio::time::timeout(limits.drain, drained).await.is_err() {
+    if tokio::time::timeout(rules.limits.drain, drained)
+        .await
+        .is_err()
+    {
         tracing::warn!(
             open = serving.len(),
             "closing connections that did not end in time"
@@ -136,12 +148,19 @@ pub async fn serve_http_with(
     Ok(())
 }
 
+/// What every request meets.
+struct Rules {
+    limits: HttpLimits,
+    allowance: Option<Allowance>,
+}
+
 async fn serve_connection(
     mut connection: Connection,
     app: Router,
-    limits: Arc<HttpLimits>,
+    rules: Arc<Rules>,
     mut stopping: watch::Receiver<bool>,
 ) {
+    let limits = &rules.limits;
     let info = connection.info().clone();
     let remote = info.remote;
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -159,7 +178,7 @@ async fn serve_connection(
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
     let service = service_fn(|request: Request<hyper::body::Incoming>| {
-        answer(app.clone(), request, info.clone(), limits.clone())
+        answer(app.clone(), request, info.clone(), rules.clone())
     });
     connection.allow_opening(limits.header_timeout);
     let mut serving =
@@ -180,14 +199,23 @@ async fn answer(
     app: Router,
     request: Request<hyper::body::Incoming>,
     info: ConnectionInfo,
-    limits: Arc<HttpLimits>,
+    rules: Arc<Rules>,
 ) -> Result<axum::response::Response, Infallible> {
+    let Rules { limits, allowance } = &*rules;
+    let listener = limits.connections.listener;
+    if let Some(allowance) = allowance
+        && !allowance.take(info.remote.ip(), std::time::Instant::now())
+    {
+        Refused::Rate.count(listener);
+        return Ok(StatusCode::TOO_MANY_REQUESTS.into_response());
+    }
     if request.body().size_hint().lower() > limits.body_bytes as u64 {
+        Refused::Size.count(listener);
         return Ok(StatusCode::PAYLOAD_TOO_LARGE.into_response());
     }
     let mut request = request.map(|body| {
         Body::new(Limited::new(
-            PatientBody::new(body, limits.body_pause),
+            PatientBody::new(body, limits.body_pause, listener),
             limits.body_bytes,
         ))
     });

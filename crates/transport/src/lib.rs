@@ -21,14 +21,20 @@
 //! # Ok(()) }
 //! ```
 
+mod census;
 mod channel;
 mod client;
 mod connection;
+mod frames;
+mod grpc_guard;
 mod grpc_metrics;
 mod http_server;
 mod identity;
+mod limits;
 mod patience;
+mod rate;
 mod server;
+mod stall;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -39,12 +45,14 @@ pub use channel::{
 };
 pub use client::{ClientTls, ClientTlsOptions};
 pub use connection::{
-    Connection, ConnectionInfo, HANDSHAKE_TIMEOUT, Incoming, client_certificate, incoming, listen,
-    own_certificate_hash, remote_address,
+    Connection, ConnectionInfo, HANDSHAKE_TIMEOUT, Incoming, client_certificate, incoming,
+    incoming_within, listen, own_certificate_hash, remote_address,
 };
+pub use grpc_guard::{CallShape, GrpcGuard, GuardedService};
 pub use grpc_metrics::{CallKind, GrpcMetrics, MeteredService, code_name, describe_metrics};
 pub use http_server::{ClientCertificate, HttpLimits, serve_http, serve_http_with};
 pub use identity::{TlsError, TlsIdentity, check_roots};
+pub use limits::{ConnectionLimits, GrpcLimits};
 pub use server::{ClientAuth, ServerTls};
 
 use std::sync::Arc;
@@ -79,16 +87,35 @@ pub fn install_crypto_provider() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
-/// A gRPC server builder with this product's keepalive, window and header limits.
+/// A gRPC server builder whose calls are guarded.
+pub type GrpcServer =
+    tonic::transport::Server<tower::layer::util::Stack<GrpcGuard, tower::layer::util::Identity>>;
+
+/// A gRPC server builder with the usual [`GrpcLimits`], for which every call may be a stream.
+pub fn grpc_server() -> GrpcServer {
+    grpc_server_within(&GrpcLimits::default(), std::iter::empty())
+}
+
+/// A gRPC server builder with this product's windows and header limits, and the given limits on
+/// calls. Of `calls`, by their paths, it is known whether they are streams; calls that are not
+/// among them may be.
 ///
-/// `TCP_NODELAY` is set by [`incoming`]; message sizes are set per service, see [`MAX_MESSAGE`].
-pub fn grpc_server() -> tonic::transport::Server {
+/// Limits on connections, and `TCP_NODELAY`, are kept by [`incoming_within`]. Services have a limit
+/// on messages of their own, see [`MAX_MESSAGE`].
+pub fn grpc_server_within(
+    limits: &GrpcLimits,
+    calls: impl IntoIterator<Item = (String, CallShape)>,
+) -> GrpcServer {
     tonic::transport::Server::builder()
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .http2_keepalive_interval(
+            Some(limits.keepalive_interval).filter(|interval| !interval.is_zero()),
+        )
+        .http2_keepalive_timeout(Some(limits.keepalive_timeout))
         .initial_connection_window_size(CONNECTION_WINDOW)
         .initial_stream_window_size(STREAM_WINDOW)
+        .max_concurrent_streams(limits.streams)
         .http2_max_header_list_size(64 * 1024)
+        .layer(GrpcGuard::new(limits, calls))
 }
 
 /// The provider that every configuration of this crate is built with.

@@ -44,6 +44,11 @@ const MSP: [&str; 9] = [
     "keystore",
 ];
 
+/// Why what has changed is not taken up yet, although it can be used: it is looked at again and again.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NotYet(pub String);
+
 /// A certificate that was taken up, and what it is for.
 type TakenUp = Option<(Purpose, Arc<Certificate>)>;
 type TakeUp = Box<dyn FnMut() -> anyhow::Result<TakenUp> + Send>;
@@ -57,6 +62,8 @@ struct Watched {
     seen: Vec<u8>,
     /// A change that could not be used when it was seen first: it may have been half-written.
     doubtful: bool,
+    /// Why it is not taken up yet, as it was said.
+    waits: Option<String>,
     take_up: TakeUp,
 }
 
@@ -202,6 +209,7 @@ impl Keeper {
             seen: fingerprint(&paths),
             paths,
             doubtful: false,
+            waits: None,
             take_up,
         });
     }
@@ -281,14 +289,14 @@ impl Keeper {
         let mut taken = Vec::new();
         for watched in &mut self.watched {
             let seen = fingerprint(&watched.paths);
-            if seen == watched.seen && !watched.doubtful {
+            if seen == watched.seen && !watched.doubtful && watched.waits.is_none() {
                 continue;
             }
             let is_second_look = seen == watched.seen;
             watched.seen = seen;
             match (watched.take_up)() {
                 Ok(certificate) => {
-                    watched.doubtful = false;
+                    (watched.doubtful, watched.waits) = (false, None);
                     match &certificate {
                         Some((_, certificate)) => tracing::info!(
                             subject = certificate.subject_cn(),
@@ -301,9 +309,22 @@ impl Keeper {
                     }
                     taken.extend(certificate);
                 }
-                Err(_) if !asked && !is_second_look => watched.doubtful = true,
-                Err(error) => {
+                Err(error) if error.is::<NotYet>() => {
                     watched.doubtful = false;
+                    let reason = error.to_string();
+                    if watched.waits.as_ref() != Some(&reason) {
+                        tracing::warn!(
+                            "the changed {} waits, the one in use stays: {reason}",
+                            watched.what
+                        );
+                    }
+                    watched.waits = Some(reason);
+                }
+                Err(_) if !asked && !is_second_look => {
+                    (watched.doubtful, watched.waits) = (true, None);
+                }
+                Err(error) => {
+                    (watched.doubtful, watched.waits) = (false, None);
                     tracing::error!(
                         "refused the changed {}, the one in use stays: {error:#}",
                         watched.what

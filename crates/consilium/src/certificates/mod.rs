@@ -19,7 +19,7 @@ use std::{
 
 pub use expiry::{describe_metrics, until};
 pub use inventory::Inventory;
-pub use keeper::Keeper;
+pub use keeper::{Keeper, NotYet};
 pub use pair::Pair as TlsPair;
 pub use renewal::Renewer;
 pub use signing::SigningSource;

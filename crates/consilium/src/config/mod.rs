@@ -8,6 +8,7 @@ mod delivery;
 mod gossip;
 mod layered;
 mod ledger;
+mod limits;
 mod orderer;
 mod peer;
 
@@ -22,8 +23,9 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 pub use bccsp::Bccsp;
 pub use certificates::{Certificates, Renewal};
 pub use chaincode::{ChaincodeAddresses, Mode, host_of};
+pub use limits::{Connections, Keepalive, call_shapes};
 pub use orderer::{OrdererConfig, Tls};
-pub use peer::{OperationsTls, Peer as PeerSettings, PeerConfig};
+pub use peer::{Concurrency, OperationsTls, Peer as PeerSettings, PeerConfig};
 
 /// Where metrics go: `Metrics.Provider` of `orderer.yaml`, `metrics.provider` of `core.yaml`.
 ///

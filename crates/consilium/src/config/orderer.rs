@@ -1,10 +1,11 @@
 //! `orderer.yaml`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
+use consilium_transport::GrpcLimits;
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::{Bccsp, Certificates, MetricsProvider};
+use super::{Bccsp, Certificates, Connections, MetricsProvider, duration};
 
 /// The keys of `orderer.yaml` that are supported.
 #[derive(Debug, Deserialize)]
@@ -39,6 +40,21 @@ pub struct General {
     /// Client side of the cluster's TLS; the server pair where missing.
     #[serde(default)]
     pub cluster: Cluster,
+    /// How connections are seen to.
+    #[serde(default)]
+    pub keepalive: Keepalive,
+    /// How long a caller may take to begin; 0 is the usual time.
+    #[serde(default, deserialize_with = "duration")]
+    pub connection_timeout: Duration,
+    /// The largest message that callers may send, in bytes.
+    #[serde(default)]
+    pub max_recv_msg_size: usize,
+    /// How fast clients may broadcast.
+    #[serde(default)]
+    pub throttling: Throttling,
+    /// What callers may cost; not in Fabric.
+    #[serde(default)]
+    pub limits: Limits,
     /// Local MSP folder.
     #[serde(rename = "LocalMSPDir")]
     pub local_msp_dir: PathBuf,
@@ -51,6 +67,78 @@ pub struct General {
     /// The life of the own certificates.
     #[serde(default)]
     pub certificates: Certificates,
+}
+
+/// `General.Keepalive`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "PascalCase", default)]
+pub struct Keepalive {
+    /// Pause between pings of a caller.
+    #[serde(deserialize_with = "duration")]
+    pub server_min_interval: Duration,
+    /// Silence after which a connection is probed.
+    #[serde(deserialize_with = "duration")]
+    pub server_interval: Duration,
+    /// How long a probe may stay unanswered.
+    #[serde(deserialize_with = "duration")]
+    pub server_timeout: Duration,
+}
+
+impl Default for Keepalive {
+    fn default() -> Self {
+        Self {
+            server_min_interval: Duration::from_secs(60),
+            server_interval: Duration::from_secs(60),
+            server_timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+/// `General.Throttling`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "PascalCase", default)]
+pub struct Throttling {
+    /// Messages per second of all clients together; 0 is no limit.
+    pub rate: u32,
+    /// How long a client is silent before it has no part in the rate.
+    #[serde(deserialize_with = "duration")]
+    pub inactivity_timeout: Duration,
+}
+
+impl Default for Throttling {
+    fn default() -> Self {
+        Self {
+            rate: 0,
+            inactivity_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// `General.Limits`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "PascalCase", default)]
+pub struct Limits {
+    /// Of connections.
+    pub connections: Connections,
+}
+
+/// How often an orderer may ping another, which does so to notice soon that it is cut off.
+const ORDERERS_PING: Duration = Duration::from_millis(500);
+
+impl General {
+    /// What callers of the orderer's listener may cost it.
+    pub fn listener_limits(&self) -> GrpcLimits {
+        let keepalive = super::Keepalive {
+            min_interval: self.keepalive.server_min_interval,
+            interval: self.keepalive.server_interval,
+            timeout: self.keepalive.server_timeout,
+        };
+        let (handshake, message) = (self.connection_timeout, self.max_recv_msg_size);
+        let connections = &self.limits.connections;
+        let mut limits = connections.grpc("orderer", keepalive, handshake, message);
+        limits.connections.certified_ping_interval = Some(ORDERERS_PING);
+        limits
+    }
 }
 
 /// `TLS` of a listener.

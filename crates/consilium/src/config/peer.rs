@@ -3,11 +3,12 @@
 use std::{path::PathBuf, time::Duration};
 
 use consilium_discovery::{AuthCacheOptions, DiscoveryOptions};
+use consilium_transport::GrpcLimits;
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
 use super::{
-    Bccsp, Certificates, MetricsProvider, chaincode::Chaincode, delivery::DeliveryClient, duration,
-    gossip::Gossip, ledger::Ledger,
+    Bccsp, Certificates, Connections, MetricsProvider, chaincode::Chaincode,
+    delivery::DeliveryClient, duration, gossip::Gossip, ledger::Ledger,
 };
 
 /// The keys of `core.yaml` that are supported.
@@ -66,6 +67,15 @@ pub struct Peer {
     /// Limits.
     #[serde(default)]
     pub limits: Limits,
+    /// How connections are seen to.
+    #[serde(default)]
+    pub keepalive: Keepalive,
+    /// How long a caller may take to begin; 0 is the usual time.
+    #[serde(default, rename = "connectiontimeout", deserialize_with = "duration")]
+    pub connection_timeout: Duration,
+    /// The largest message that callers may send, in bytes.
+    #[serde(default)]
+    pub max_recv_msg_size: usize,
     /// Gossip with other peers.
     #[serde(default)]
     pub gossip: Gossip,
@@ -215,9 +225,50 @@ pub(super) fn ratio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D
 pub struct Limits {
     /// Concurrent calls per service.
     pub concurrency: Concurrency,
+    /// What callers may cost; not in Fabric.
+    pub connections: Connections,
 }
 
-/// `peer.limits.concurrency`.
+/// `peer.keepalive`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Keepalive {
+    /// Silence after which a connection is probed.
+    #[serde(deserialize_with = "duration")]
+    pub interval: Duration,
+    /// How long a probe may stay unanswered.
+    #[serde(deserialize_with = "duration")]
+    pub timeout: Duration,
+    /// Pause between pings of a caller.
+    #[serde(deserialize_with = "duration")]
+    pub min_interval: Duration,
+}
+
+impl Default for Keepalive {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(60),
+            timeout: Duration::from_secs(20),
+            min_interval: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Peer {
+    /// What callers of one of the peer's gRPC listeners may cost it.
+    pub fn listener_limits(&self, name: &'static str) -> GrpcLimits {
+        let keepalive = super::Keepalive {
+            min_interval: self.keepalive.min_interval,
+            interval: self.keepalive.interval,
+            timeout: self.keepalive.timeout,
+        };
+        let (handshake, message) = (self.connection_timeout, self.max_recv_msg_size);
+        let connections = &self.limits.connections;
+        connections.grpc(name, keepalive, handshake, message)
+    }
+}
+
+/// `peer.limits.concurrency`; 0 is no limit.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Concurrency {
@@ -227,6 +278,13 @@ pub struct Concurrency {
     pub deliver_service: usize,
     /// `gateway.Gateway`.
     pub gateway_service: usize,
+}
+
+impl Concurrency {
+    /// A limit as services take it.
+    pub fn most(limit: usize) -> usize {
+        if limit == 0 { usize::MAX } else { limit }
+    }
 }
 
 impl Default for Concurrency {

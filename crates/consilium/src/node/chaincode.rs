@@ -5,15 +5,16 @@ use std::{path::Path, sync::Arc};
 use anyhow::Context;
 use consilium_chaincode::{Credentials, Endpoint, LaunchOptions};
 use consilium_peer::Peer;
-use consilium_transport::ServerTls;
+use consilium_transport::{GrpcLimits, ServerTls};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
-use crate::config::{ChaincodeAddresses, PeerConfig, host_of};
+use crate::config::{self, ChaincodeAddresses, PeerConfig, host_of};
 
 /// A listener that nobody answers yet.
 pub(super) struct ChaincodeListener {
     listener: TcpListener,
     tls: Option<Arc<ServerTls>>,
+    limits: GrpcLimits,
 }
 
 /// Listens, and notes in `launch` where. Where nobody can be launched or come by himself, nobody
@@ -69,7 +70,11 @@ pub(super) async fn listen(
         address,
         credentials,
     });
-    Ok(Some(ChaincodeListener { listener, tls }))
+    Ok(Some(ChaincodeListener {
+        listener,
+        tls,
+        limits: peer.listener_limits("chaincode"),
+    }))
 }
 
 impl ChaincodeListener {
@@ -79,10 +84,11 @@ impl ChaincodeListener {
         peer: &Peer,
         stopped: watch::Receiver<bool>,
     ) -> JoinHandle<Result<(), tonic::transport::Error>> {
-        let serving = consilium_transport::grpc_server()
+        let limits = self.limits;
+        let serving = consilium_transport::grpc_server_within(&limits, config::call_shapes())
             .add_service(peer.host().chaincode_support())
             .serve_with_incoming_shutdown(
-                consilium_transport::incoming(self.listener, self.tls),
+                consilium_transport::incoming_within(self.listener, self.tls, &limits.connections),
                 super::told(stopped),
             );
         tokio::spawn(serving)

@@ -10,7 +10,7 @@ use consilium_transport::{ClientAuth, ClientTls, ServerTls, TlsIdentity};
 
 use super::pems;
 use crate::{
-    certificates::{Keeper, Purpose, SigningSource},
+    certificates::{Keeper, NotYet, Purpose, SigningSource},
     cli::NodeStart,
     config::{self, MetricsProvider, OrdererConfig},
     operations::{self, FailedCheck, Health, Operations},
@@ -84,6 +84,8 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
         client_tls.clone(),
     );
     options.mutual_tls = general.tls.client_auth_required;
+    let throttling = &general.throttling;
+    options.throttling = (throttling.rate, throttling.inactivity_timeout);
     let orderer = Orderer::open(options).await?;
     let mut keeper = Keeper::new(&file, &general.certificates);
     keep_tls(&mut keeper, &config, &orderer, &server_tls, &client_tls)?;
@@ -156,10 +158,11 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
             Ok(shown.set_client_roots(&roots)?)
         });
         let listener = listen(&file, "Admin.ListenAddress", &config.admin.listen_address).await?;
-        tokio::spawn(consilium_transport::serve_http(
+        tokio::spawn(consilium_transport::serve_http_with(
             listener,
             Some(tls),
             orderer.participation_router(),
+            general.limits.connections.http("admin"),
             super::told(stopped.clone()),
         ));
     }
@@ -176,6 +179,7 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
             listener,
             operations_tls,
             operations,
+            general.limits.connections.http("operations"),
             super::told(stopped.clone()),
         ));
     }
@@ -189,12 +193,17 @@ pub async fn start(args: NodeStart) -> anyhow::Result<()> {
         .set_service_status("", tonic_health::ServingStatus::Serving)
         .await;
     routes.add_service(health);
+    let limits = general.listener_limits();
     let serving = tokio::spawn(
-        consilium_transport::grpc_server()
+        consilium_transport::grpc_server_within(&limits, config::call_shapes())
             .layer(operations::grpc_metrics())
             .add_routes(routes.routes())
             .serve_with_incoming_shutdown(
-                consilium_transport::incoming(listener, Some(server_tls)),
+                consilium_transport::incoming_within(
+                    listener,
+                    Some(server_tls),
+                    &limits.connections,
+                ),
                 super::told(stopped),
             ),
     );
@@ -227,6 +236,8 @@ fn keep_tls(
         &general.tls.certificate,
         &general.tls.private_key,
         move |identity| {
+            let new = Some(identity.leaf_der());
+            listed(&owner, new, new.filter(|_| shares))?;
             // First: the channels have to know this node by what it is about to show.
             if shares {
                 owner.renew_certificates(Some(identity.leaf_der()), Some(identity.leaf_der()));
@@ -247,10 +258,25 @@ fn keep_tls(
         &general.cluster.client_certificate,
         &general.cluster.client_private_key,
         move |identity| {
+            listed(&owner, None, Some(identity.leaf_der()))?;
             owner.renew_certificates(None, Some(identity.leaf_der()));
             Ok(client.set_identity(Some(identity))?)
         },
     )
+}
+
+/// Other consenters know a node by the keys that channels list: with others it would be cut off from them,
+/// and a change of the list might find no quorum.
+fn listed(orderer: &Orderer, server: Option<&[u8]>, client: Option<&[u8]>) -> anyhow::Result<()> {
+    let channels = orderer.unlisted(server, client);
+    if channels.is_empty() {
+        return Ok(());
+    }
+    let names = channels.join(", ");
+    Err(NotYet(format!(
+        "the consenters of {names} do not list it; update the configuration, and it is taken up"
+    ))
+    .into())
 }
 
 /// An orderer is well while Raft runs on all its channels.

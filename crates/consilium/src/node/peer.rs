@@ -18,7 +18,7 @@ use super::{chaincode, keep, pems};
 use crate::{
     certificates::{Keeper, Purpose, SigningSource},
     cli::PeerStart,
-    config::{self, MetricsProvider, Mode, OperationsTls, PeerConfig},
+    config::{self, Concurrency, MetricsProvider, Mode, OperationsTls, PeerConfig},
     operations::{self, FailedCheck, Health, Operations},
     telemetry,
 };
@@ -140,8 +140,9 @@ pub async fn start(args: PeerStart) -> anyhow::Result<()> {
     let chaincode_listener = chaincode::listen(&file, &config, &mut launch).await?;
     options.launch = launch;
     options.mutual_tls = settings.tls.client_auth_required;
-    options.endorser_concurrency = settings.limits.concurrency.endorser_service;
-    options.deliver_concurrency = settings.limits.concurrency.deliver_service;
+    let concurrency = &settings.limits.concurrency;
+    options.endorser_concurrency = Concurrency::most(concurrency.endorser_service);
+    options.deliver_concurrency = Concurrency::most(concurrency.deliver_service);
     let peer = Peer::open(options)?;
     let tls = server_tls.clone();
     let roots = Arc::new(RwLock::new(roots));
@@ -193,7 +194,7 @@ pub async fn start(args: PeerStart) -> anyhow::Result<()> {
         let options = GatewayOptions {
             endorsement_timeout: settings.gateway.endorsement_timeout,
             broadcast_timeout: settings.gateway.broadcast_timeout,
-            concurrency: settings.limits.concurrency.gateway_service,
+            concurrency: Concurrency::most(concurrency.gateway_service),
             ..GatewayOptions::default()
         };
         routes.add_service(Gateway::new(peer.clone(), options).service());
@@ -234,12 +235,14 @@ pub async fn start(args: PeerStart) -> anyhow::Result<()> {
             listener,
             operations_tls,
             operations,
+            settings.limits.connections.http("operations"),
             super::told(stopped.clone()),
         ));
     }
     tokio::spawn(keep(keeper, stopped.clone()));
     let serving_chaincode =
         chaincode_listener.map(|listener| listener.serve(&peer, stopped.clone()));
+    let limits = settings.listener_limits("peer");
     // Scripts wait for this line, and turn on Fabric's logger to see it.
     tracing::info!(
         target: "nodeCmd",
@@ -249,11 +252,15 @@ pub async fn start(args: PeerStart) -> anyhow::Result<()> {
         settings.address
     );
     let serving = tokio::spawn(
-        consilium_transport::grpc_server()
+        consilium_transport::grpc_server_within(&limits, config::call_shapes())
             .layer(operations::grpc_metrics())
             .add_routes(routes.routes())
             .serve_with_incoming_shutdown(
-                consilium_transport::incoming(listener, Some(server_tls)),
+                consilium_transport::incoming_within(
+                    listener,
+                    Some(server_tls),
+                    &limits.connections,
+                ),
                 super::told(stopped),
             ),
     );

@@ -1,6 +1,6 @@
 //! Who may ask the operations server, and under which name a request is known.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Extension,
@@ -36,22 +36,47 @@ pub fn server_tls(
     ServerTls::new(identity, auth, client_roots)
 }
 
-/// Whether a certificate that a client showed was checked.
-pub(super) fn checks_certificates(tls: &ServerTls) -> bool {
-    matches!(tls.client_auth(), ClientAuth::Verify | ClientAuth::Require)
+/// What shows that a caller may see and change more than health and version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// A certificate that was checked.
+    Certificate,
+    /// That it is on this machine: there is no TLS to show a certificate over. In Fabric everybody may
+    /// then.
+    Loopback,
+    /// Nothing would.
+    None,
 }
 
-/// Refuses requests that come without a certificate that was checked.
+impl Proof {
+    pub fn of(tls: Option<&ServerTls>) -> Self {
+        match tls.map(ServerTls::client_auth) {
+            None => Self::Loopback,
+            Some(ClientAuth::Verify | ClientAuth::Require) => Self::Certificate,
+            Some(ClientAuth::None | ClientAuth::Request) => Self::None,
+        }
+    }
+
+    fn given(self, certificate: Option<&Bytes>, caller: SocketAddr) -> bool {
+        match self {
+            Self::Certificate => certificate.is_some(),
+            Self::Loopback => caller.ip().to_canonical().is_loopback(),
+            Self::None => false,
+        }
+    }
+}
+
+/// Refuses requests that come without proof.
 ///
 /// fabric: core/middleware/require_cert.go
-pub(super) async fn require_certificate(
-    State(checked): State<bool>,
+pub(super) async fn require_proof(
+    State(proof): State<Proof>,
     Extension(ClientCertificate(certificate)): Extension<ClientCertificate>,
     Extension(connection): Extension<ConnectionInfo>,
     request: Request,
     next: Next,
 ) -> Response {
-    if checked && certificate.is_some() {
+    if proof.given(certificate.as_ref(), connection.remote) {
         return next.run(request).await;
     }
     tracing::warn!(
@@ -76,4 +101,28 @@ pub(super) async fn name_request(request: Request, next: Next) -> Response {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_tls_only_callers_on_the_machine_see_more_than_health() {
+        let certificate = Bytes::from_static(b"checked by TLS");
+        for (proof, caller, shown, given) in [
+            (Proof::Loopback, "127.0.0.1:1", false, true),
+            (Proof::Loopback, "[::1]:1", false, true),
+            (Proof::Loopback, "[::ffff:127.0.0.1]:1", false, true),
+            (Proof::Loopback, "10.0.0.1:1", false, false),
+            (Proof::Loopback, "[::ffff:10.0.0.1]:1", false, false),
+            (Proof::Certificate, "127.0.0.1:1", false, false),
+            (Proof::Certificate, "10.0.0.1:1", true, true),
+            (Proof::None, "127.0.0.1:1", true, false),
+        ] {
+            let certificate = Some(&certificate).filter(|_| shown);
+            let found = proof.given(certificate, caller.parse().unwrap());
+            assert_eq!(found, given, "{proof:?} {caller} {shown}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Which gRPC calls are counted.
 
 use consilium_proto::FILE_DESCRIPTOR_SET;
-use consilium_transport::{CallKind, GrpcMetrics};
+use consilium_transport::{CallKind, CallShape, GrpcMetrics};
 use prost::Message;
 use prost_types::FileDescriptorSet;
 
@@ -11,24 +11,32 @@ pub fn grpc_metrics() -> GrpcMetrics {
         ("/grpc.health.v1.Health/Check".to_owned(), CallKind::Unary),
         ("/grpc.health.v1.Health/Watch".to_owned(), CallKind::Stream),
     ];
-    GrpcMetrics::new(methods().into_iter().chain(health))
+    let kinds = shapes().into_iter().map(|(path, shape)| {
+        let streams = shape.requests_stream || shape.answers_stream;
+        let kind = if streams {
+            CallKind::Stream
+        } else {
+            CallKind::Unary
+        };
+        (path, kind)
+    });
+    GrpcMetrics::new(kinds.chain(health))
 }
 
-/// Path and kind of every method that we define.
-fn methods() -> Vec<(String, CallKind)> {
+/// Path and shape of every method that we define.
+pub fn shapes() -> Vec<(String, CallShape)> {
     // Our own descriptors can be read, which a test shows; without them nothing is counted.
     let definitions = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap_or_default();
     let mut methods = Vec::new();
     for file in &definitions.file {
         for service in &file.service {
             for method in &service.method {
-                let kind = if method.client_streaming() || method.server_streaming() {
-                    CallKind::Stream
-                } else {
-                    CallKind::Unary
+                let shape = CallShape {
+                    requests_stream: method.client_streaming(),
+                    answers_stream: method.server_streaming(),
                 };
                 let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
-                methods.push((path, kind));
+                methods.push((path, shape));
             }
         }
     }
@@ -41,17 +49,21 @@ mod tests {
 
     #[test]
     fn the_calls_of_all_services_are_known() {
-        let methods = methods();
-        for (path, kind) in [
-            ("/orderer.AtomicBroadcast/Broadcast", CallKind::Stream),
-            ("/orderer.AtomicBroadcast/Deliver", CallKind::Stream),
-            ("/protos.Endorser/ProcessProposal", CallKind::Unary),
-            ("/protos.Deliver/DeliverFiltered", CallKind::Stream),
-            ("/gateway.Gateway/Endorse", CallKind::Unary),
-            ("/gateway.Gateway/ChaincodeEvents", CallKind::Stream),
-            ("/discovery.Discovery/Discover", CallKind::Unary),
+        let methods = shapes();
+        for (path, requests_stream, answers_stream) in [
+            ("/orderer.AtomicBroadcast/Broadcast", true, true),
+            ("/orderer.AtomicBroadcast/Deliver", true, true),
+            ("/protos.Endorser/ProcessProposal", false, false),
+            ("/protos.Deliver/DeliverFiltered", true, true),
+            ("/gateway.Gateway/Endorse", false, false),
+            ("/gateway.Gateway/ChaincodeEvents", false, true),
+            ("/discovery.Discovery/Discover", false, false),
         ] {
-            assert!(methods.contains(&(path.to_owned(), kind)), "{path}");
+            let shape = CallShape {
+                requests_stream,
+                answers_stream,
+            };
+            assert!(methods.contains(&(path.to_owned(), shape)), "{path}");
         }
     }
 }

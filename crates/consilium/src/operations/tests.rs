@@ -45,7 +45,13 @@ impl Server {
         };
         let listener = consilium_transport::listen("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, tls, operations, std::future::pending()));
+        tokio::spawn(serve(
+            listener,
+            tls,
+            operations,
+            HttpLimits::named("operations"),
+            std::future::pending(),
+        ));
         Self {
             address,
             log,
@@ -128,7 +134,13 @@ async fn metrics_that_are_disabled_are_not_found() {
     };
     let listener = consilium_transport::listen("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(serve(listener, None, operations, std::future::pending()));
+    tokio::spawn(serve(
+        listener,
+        None,
+        operations,
+        HttpLimits::named("operations"),
+        std::future::pending(),
+    ));
     for (path, status) in [("metrics", 404), ("healthz", 200)] {
         let answer = plain_client().get(format!("http://{address}/{path}"));
         assert_eq!(answer.send().await.unwrap().status(), status, "{path}");

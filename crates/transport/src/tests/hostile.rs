@@ -125,3 +125,82 @@ async fn an_address_that_cannot_be_bound_is_named() {
     let address = format!("0.0.0.0:{}", taken.local_addr().unwrap().port());
     assert!(listen(&address).await.is_err());
 }
+
+#[tokio::test]
+async fn thousands_of_callers_that_say_nothing_keep_nobody_from_a_handshake() {
+    let authority = Authority::new("root");
+    let tls = server_tls(authority.local(), ClientAuth::None, &[]);
+    let server = Server::start(Some(tls)).await;
+    let mut silent = Vec::new();
+    for _ in 0..2_000 {
+        silent.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    // Their time is not over yet: `silent` would have been closed otherwise.
+    call(&server.endpoint(), Some(authority.client(None)))
+        .await
+        .unwrap();
+    let last = silent.pop().unwrap();
+    let closed = last.try_read(&mut [0]);
+    assert_eq!(
+        closed.unwrap_err().kind(),
+        std::io::ErrorKind::WouldBlock,
+        "still open"
+    );
+}
+
+/// A client's first message with a version, one cipher suite, and what modern servers ask for besides.
+fn client_hello(version: u16, suite: u16) -> Vec<u8> {
+    let extensions = [
+        // signature_algorithms: ECDSA with P-256 and SHA-256
+        &[0, 13, 0, 4, 0, 2, 4, 3][..],
+        // supported_groups: P-256
+        &[0, 10, 0, 4, 0, 2, 0, 23],
+        // ec_point_formats: uncompressed
+        &[0, 11, 0, 2, 1, 0],
+        // extended_master_secret
+        &[0, 23, 0, 0],
+    ]
+    .concat();
+    let body = [
+        &version.to_be_bytes()[..],
+        &[7; 32],
+        &[0, 0, 2],
+        &suite.to_be_bytes(),
+        &[1, 0],
+        &u16::try_from(extensions.len()).unwrap().to_be_bytes(),
+        &extensions,
+    ]
+    .concat();
+    let length = u16::try_from(body.len()).unwrap().to_be_bytes();
+    let handshake = [&[1, 0], &length[..], &body].concat();
+    let length = u16::try_from(handshake.len()).unwrap().to_be_bytes();
+    [&[0x16, 3, 1], &length[..], &handshake].concat()
+}
+
+#[tokio::test]
+async fn old_versions_and_weak_suites_are_refused() {
+    const HANDSHAKE: u8 = 0x16;
+    const ALERT: u8 = 0x15;
+    let authority = Authority::new("root");
+    let tls = server_tls(authority.local(), ClientAuth::None, &[]);
+    let server = Server::start(Some(tls)).await;
+    for (version, suite, answer) in [
+        // ECDHE with AES-128-GCM over TLS 1.2 is what Fabric's clients offer.
+        (0x0303, 0xc02b, HANDSHAKE),
+        (0x0302, 0xc009, ALERT), // TLS 1.1
+        (0x0301, 0xc009, ALERT), // TLS 1.0
+        (0x0303, 0x009c, ALERT), // no forward secrecy: RSA with AES-128-GCM
+        (0x0303, 0xc009, ALERT), // CBC
+        (0x0303, 0x000a, ALERT), // 3DES
+    ] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream
+            .write_all(&client_hello(version, suite))
+            .await
+            .unwrap();
+        let mut kind = [0];
+        let read = tokio::time::timeout(PATIENCE, stream.read_exact(&mut kind)).await;
+        read.expect("an answer").unwrap();
+        assert_eq!(kind, [answer], "{version:#x} {suite:#x}");
+    }
+}

@@ -198,3 +198,43 @@ async fn requests_that_never_end_are_cut_when_the_drain_time_is_over() {
     ended.expect("the server ends").unwrap().unwrap();
     assert_eq!(under_way.await.unwrap(), "");
 }
+
+#[tokio::test]
+async fn bodies_that_trickle_are_given_up() {
+    let limits = HttpLimits {
+        body_pause: Duration::from_millis(400),
+        ..HttpLimits::default()
+    };
+    let server = start(None, app(), Some(limits)).await;
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let (mut answer, mut request) = stream.into_split();
+    let header =
+        b"POST /length HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 100000\r\n\r\n";
+    request.write_all(header).await.unwrap();
+    let trickle = tokio::spawn(async move {
+        while request.write_all(b"z").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let mut text = Vec::new();
+    let read = tokio::time::timeout(PATIENCE, answer.read_to_end(&mut text)).await;
+    let _ = read.expect("the server answers and closes");
+    trickle.abort();
+    let text = String::from_utf8_lossy(&text);
+    assert!(text.starts_with("HTTP/1.1 400 "), "{text}");
+}
+
+#[tokio::test]
+async fn requests_beyond_the_rate_are_answered_429() {
+    let mut limits = HttpLimits::named("test");
+    limits.connections.requests_per_second = Some(1);
+    let server = start(None, app(), Some(limits)).await;
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        let stream = TcpStream::connect(server.address).await.unwrap();
+        let request = b"GET /whoami HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        answers.push(exchange(stream, request).await);
+    }
+    assert!(answers[0].starts_with("HTTP/1.1 200 "), "{answers:?}");
+    assert!(answers[1].starts_with("HTTP/1.1 429 "), "{answers:?}");
+}

@@ -6,6 +6,7 @@ use tonic_health::pb::HealthCheckResponse;
 use tonic_prost::ProstCodec;
 
 use super::*;
+use crate::grpc_server;
 use crate::{CallKind, GrpcMetrics, describe_metrics, incoming};
 
 const CHECK: &str = r#"service="grpc_health_v1_Health",method="Check""#;

@@ -17,10 +17,9 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::health_server::HealthServer;
 
-use crate::connection::incoming_within;
 use crate::{
-    ClientAuth, ClientTls, ConnectError, ServerTls, TlsIdentity, client_certificate, connect,
-    grpc_server, listen,
+    ClientAuth, ClientTls, ConnectError, GrpcLimits, ServerTls, TlsIdentity, client_certificate,
+    connect, grpc_server_within, incoming_within, listen,
 };
 
 /// No step of any test takes longer on the slowest machine.
@@ -103,6 +102,8 @@ impl Server {
         tls: Option<Arc<ServerTls>>,
         handshake_timeout: Duration,
     ) -> Self {
+        let mut limits = GrpcLimits::default();
+        limits.connections.handshake = handshake_timeout;
         let listener = listen(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let service = HealthServer::with_interceptor(
@@ -117,13 +118,14 @@ impl Server {
                 Err(Status::already_exists(caller))
             },
         );
-        let connections = incoming_within(listener, tls, handshake_timeout);
+        let connections = incoming_within(listener, tls, &limits.connections);
+        let mut server = grpc_server_within(&limits, []);
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(async move {
             let shutdown = async {
                 let _ = stopped.await;
             };
-            grpc_server()
+            server
                 .add_service(service)
                 .serve_with_incoming_shutdown(connections, shutdown)
                 .await

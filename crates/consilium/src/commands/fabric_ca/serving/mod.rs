@@ -15,7 +15,7 @@ use super::{
     flags::{Flag, Kind, flag, short, with_flags},
     settings::Settings,
 };
-use crate::{commands::golang, node, operations, telemetry};
+use crate::{commands::golang, config::Connections, node, operations, telemetry};
 use configuration::{Configuration, create};
 
 /// Flags of every command.
@@ -324,7 +324,9 @@ async fn serve(
             health: Arc::new(Vec::new),
             routes: axum::Router::new(),
         };
-        tokio::spawn(operations::serve(listener, tls, shown, node::told(stopped)));
+        let limits = Connections::default().http("operations");
+        let serving = operations::serve(listener, tls, shown, limits, node::told(stopped));
+        tokio::spawn(serving);
     }
     let scheme = if tls.is_some() { "https" } else { "http" };
     let names: Vec<&str> = server.names().collect();
