@@ -193,7 +193,7 @@ func TestPrograms(t *testing.T) {
 	for _, at := range []pair{pairs[0], pairs[2]} {
 		args := []string{"certificate", "list", "--id", "admin", "--store", "stored"}
 		want, got := theirs.try(t, at.home, at.at, args...), ours.try(t, at.home, at.at, args...)
-		if want.code != 0 || got.code != 0 || shape(want.out) != shape(got.out) {
+		if want.code != 0 || got.code != 0 || want.out != got.out {
 			t.Errorf("%s\n%s\n--- Fabric's\n%s", at.name, got.out, want.out)
 		}
 		stored, err := os.ReadDir(filepath.Join(at.home, ".fabric-ca-client", "stored"))
@@ -201,15 +201,4 @@ func TestPrograms(t *testing.T) {
 			t.Errorf("stored: %v %v", stored, err)
 		}
 	}
-}
-
-// Lines that our program has a form for; extensions that it does not know are left out.
-func shape(text string) string {
-	var lines []string
-	for _, line := range strings.Split(text, "\n") {
-		if !strings.Contains(line, "1.2.3.4.5.6.7.8.1") && !strings.Contains(line, `{"attrs"`) {
-			lines = append(lines, line)
-		}
-	}
-	return strings.Join(lines, "\n")
 }

@@ -56,6 +56,8 @@ pub(super) fn text(der: &[u8]) -> Result<String> {
     }
     for extension in certificate.extensions() {
         let Some((title, lines)) = shown(extension.parsed_extension()) else {
+            let oid = extension.oid.to_id_string();
+            let _ = writeln!(out, "            Unknown extension {oid}");
             continue;
         };
         let critical = if extension.critical { " critical" } else { "" };
@@ -63,6 +65,9 @@ pub(super) fn text(der: &[u8]) -> Result<String> {
         for line in lines {
             let _ = writeln!(out, "                {line}");
         }
+    }
+    if !certificate.extensions().is_empty() {
+        out.push('\n');
     }
     let _ = write!(
         out,
