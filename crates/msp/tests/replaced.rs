@@ -30,10 +30,9 @@ fn identities_of_another_root_count_once_the_local_msp_is_replaced() {
     let signer = new.signer("peer0", NodeOu::Peer);
     let is_valid = || {
         let manager = local.manager();
-        let identity = manager.deserialize(signer.serialized()).unwrap();
-        manager
-            .msp("Org1MSP")
-            .is_some_and(|msp| msp.validate(&identity).is_ok())
+        let identity = manager.deserialize(signer.serialized());
+        let msp = manager.msp("Org1MSP").unwrap();
+        identity.is_ok_and(|identity| msp.validate(&identity).is_ok())
     };
     assert!(!is_valid());
     local.replace(new.msp());

@@ -163,9 +163,10 @@ mod tests {
     #[test]
     fn a_list_replaces_the_former_one_of_its_authority_only() {
         let [one, other] = ["one", "other"].map(Authority::root);
+        let others = list_of(&other, 2);
         let msp = msp_proto::FabricMspConfig {
             name: "Org1MSP".into(),
-            revocation_list: vec![list_of(&one, 1), list_of(&other, 2)],
+            revocation_list: vec![list_of(&one, 1), others.clone()],
             ..Default::default()
         };
         let wrapped = msp_proto::MspConfig {
@@ -198,7 +199,7 @@ mod tests {
         let value = &root.groups["Application"].groups["Org1"].values["MSP"].value;
         let wrapped = msp_proto::MspConfig::decode(&**value).unwrap();
         let msp = msp_proto::FabricMspConfig::decode(&*wrapped.config).unwrap();
-        assert_eq!(msp.revocation_list, [list_of(&other, 2), newer]);
+        assert_eq!(msp.revocation_list, [others, newer]);
 
         let before = config.clone();
         assert!(take_up(&mut config, "Org1MSP", &Bytes::from_static(b"none")).is_err());
