@@ -319,9 +319,19 @@ fn ledgerutil_checks_chains_and_finds_who_wrote_a_key() {
         "{said}"
     );
 
+    let ledger = Ledger::open(data.channel()).expect("a ledger");
+    let state = ledger.reader().expect("a state");
+    let names = ["cc1", "cc2", "cc3"]
+        .into_iter()
+        .flat_map(|name| (0..10).map(move |number| (name, format!("k{number}"))));
+    let held = names
+        .filter_map(|(name, key)| Some((name, state.get(name, &key).expect("read")?, key)))
+        .next();
+    let (name, held, key) = held.expect("the chain has written something");
+
     let records = data.path().join("records.json");
     let text = format!(
-        r#"{{"ledgerid": "{CHANNEL}", "diffRecords": [{{"namespace": "cc1", "key": "k1"}}, {{"namespace": "cc1", "key": "never"}}]}}"#
+        r#"{{"ledgerid": "{CHANNEL}", "diffRecords": [{{"namespace": "{name}", "key": "{key}"}}, {{"namespace": "cc1", "key": "never"}}]}}"#
     );
     fs::write(&records, text).expect("written");
     let (code, said) = run(&["identifytxs", &records.to_string_lossy()]);
@@ -338,21 +348,18 @@ fn ledgerutil_checks_chains_and_finds_who_wrote_a_key() {
     );
     let found = read(&format!("{folder}/txlist1.json"));
     let found = found["txs"].as_array().expect("a list").clone();
-    let ledger = Ledger::open(data.channel()).expect("a ledger");
     assert!(!found.is_empty());
     for transaction in &found {
         let id = transaction["txid"].as_str().expect("an id");
         let status = ledger.tx_status(id).expect("read").expect("known");
         assert_eq!(transaction["txValidationStatus"], status.code.as_str_name());
     }
+    // The last valid one wrote what the state holds.
     let valid = found
         .iter()
-        .rfind(|transaction| transaction["txValidationStatus"] == "VALID");
-    let held = ledger.reader().expect("a state");
-    let held = held.get("cc1", "k1").expect("read");
-    if let (Some(written), Some(held)) = (valid, held) {
-        let value = String::from_utf8_lossy(&held.value);
-        assert_eq!(written["keyWrite"], value.as_ref());
-        assert_eq!(written["blockNum"], held.version.block);
-    }
+        .rfind(|transaction| transaction["txValidationStatus"] == "VALID")
+        .expect("a valid one");
+    let value = String::from_utf8_lossy(&held.value);
+    assert_eq!(valid["keyWrite"], value.as_ref());
+    assert_eq!(valid["blockNum"], held.version.block);
 }

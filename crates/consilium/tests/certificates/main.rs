@@ -14,6 +14,7 @@ async fn certificates_live_and_end_while_the_network_goes_on() {
     assert!(network.put("before", "1"));
     a_peer_takes_up_new_certificates_and_keys_by_itself(&network).await;
     orderers_renew_over_the_same_keys_and_stay_consenters(&network).await;
+    an_orderer_shows_another_key_when_its_channel_lists_it(&network).await;
     a_bad_pair_is_refused_and_the_old_one_stays(&network).await;
     nodes_renew_by_themselves_when_the_time_has_come(&network).await;
     a_peer_signs_with_a_key_in_a_token(&network).await;
@@ -90,6 +91,49 @@ async fn orderers_renew_over_the_same_keys_and_stay_consenters(network: &Network
         status.status.success()
     })
     .await;
+}
+
+async fn an_orderer_shows_another_key_when_its_channel_lists_it(network: &Network) {
+    let dir = network.orderer_dir("regulator");
+    let (config, certificate) = (dir.join("orderer.yaml"), dir.join("tls/server.crt"));
+    let (config, certificate) = (config.to_str().unwrap(), certificate.to_str().unwrap());
+    let old = network.shown("regulator", "orderer").await;
+    network.run(&["certificates", "renew", "--config", config, "--new-keys"]);
+    let new = serial(&dir.join("tls/server.crt"));
+    network.signal("HUP", "orderer0", "regulator");
+    eventually("the log to say why it waits", || async {
+        let log = network.log("orderer0", "regulator");
+        log.contains("the changed server TLS certificate waits, the one in use stays")
+            && log.contains("the consenters of health do not list it")
+    })
+    .await;
+    assert_eq!(network.shown("regulator", "orderer").await, old);
+    // Another one is away: without this one nothing would be ordered, the update included.
+    network.signal("KILL", "orderer0", "maker");
+    eventually("a transaction to be ordered", || async {
+        network.put("waiting", "1")
+    })
+    .await;
+    network.run(&["network", "up", "--dir", network.dir_name()]);
+    let address = format!("localhost:{}", network.port("regulator", "orderer"));
+    let listed = format!("orderer.raft.consenters={address}@{certificate}");
+    let file = network.dir().join("proposal.pb");
+    let to = ["--submit", "--out", file.to_str().unwrap()];
+    eventually("the update to be taken", || async {
+        let update = [&["channel", "propose", "--add", &listed], &to[..]].concat();
+        network.try_run(&update).status.success()
+    })
+    .await;
+    eventually("the listener to show the listed certificate", || async {
+        network.shown("regulator", "orderer").await == new
+    })
+    .await;
+    eventually("all orderers to follow", || async {
+        let status = network.try_run(&["network", "status", "--dir", network.dir_name()]);
+        status.status.success()
+    })
+    .await;
+    assert!(network.put("listed", "1"));
 }
 
 async fn a_bad_pair_is_refused_and_the_old_one_stays(network: &Network) {

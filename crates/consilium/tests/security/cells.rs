@@ -653,7 +653,7 @@ pub fn of(entry: Entry) -> Vec<(Attack, Cell)> {
             (
                 Revoked,
                 Here(
-                    "signed: the peer refused the proposal: 500 Failed to authorize invocation due to failed ACL check: Failed verifying that proposal's creator satisfies local MSP principal during channelless check policy with policy [Admins]: [The",
+                    "signed: Proposal failed: Unknown error validating proposal: access denied: channel [] creator org [HospitalMSP]",
                 ),
             ),
             (
