@@ -163,7 +163,7 @@ impl Network {
         let peer = format!("peer0.{organization}.example");
         let line = status.out.lines().find(|line| line.contains(&peer))?;
         let cells: Vec<&str> = line.split_whitespace().collect();
-        let [.., height, hash, _] = cells[..] else {
+        let [_border, _node, _process, _address, height, hash, ..] = cells[..] else {
             return None;
         };
         Some((height.parse().ok()?, hash.to_owned()))
