@@ -319,15 +319,16 @@ fn ledgerutil_checks_chains_and_finds_who_wrote_a_key() {
         "{said}"
     );
 
-    let ledger = Ledger::open(data.channel()).expect("a ledger");
-    let state = ledger.reader().expect("a state");
-    let names = ["cc1", "cc2", "cc3"]
-        .into_iter()
-        .flat_map(|name| (0..10).map(move |number| (name, format!("k{number}"))));
-    let held = names
-        .filter_map(|(name, key)| Some((name, state.get(name, &key).expect("read")?, key)))
-        .next();
-    let (name, held, key) = held.expect("the chain has written something");
+    let (name, held, key) = {
+        let ledger = Ledger::open(data.channel()).expect("a ledger");
+        let state = ledger.reader().expect("a state");
+        let names = ["cc1", "cc2", "cc3"]
+            .into_iter()
+            .flat_map(|name| (0..10).map(move |number| (name, format!("k{number}"))));
+        let mut held = names
+            .filter_map(|(name, key)| Some((name, state.get(name, &key).expect("read")?, key)));
+        held.next().expect("the chain has written something")
+    };
 
     let records = data.path().join("records.json");
     let text = format!(
@@ -349,6 +350,7 @@ fn ledgerutil_checks_chains_and_finds_who_wrote_a_key() {
     let found = read(&format!("{folder}/txlist1.json"));
     let found = found["txs"].as_array().expect("a list").clone();
     assert!(!found.is_empty());
+    let ledger = Ledger::open(data.channel()).expect("a ledger");
     for transaction in &found {
         let id = transaction["txid"].as_str().expect("an id");
         let status = ledger.tx_status(id).expect("read").expect("known");
