@@ -64,7 +64,7 @@ func TestOsnadminAsksAndAnswersAsFabrics(t *testing.T) {
 		t.Errorf("--- Fabric's\n%v\n--- ours\n%v", joined[0], joined[1])
 	}
 	for _, line := range []string{
-		"", "channel", "channel x -o a", "channel list", "channel join -o h:1", "channel join -c x -o h:1", "channel remove -o h:1",
+		"", "channel", "channel x -o a", "channel list", "channel join -c x -o h:1", "channel remove -o h:1",
 		"channel list --nonsense -o h:1", "channel list -o h:1 --ca-file absent",
 		"channel list -o h:1 --ca-file " + filepath.Join(tls, "ca.crt"),
 		"channel list -o h:1 --ca-file " + filepath.Join(tls, "client.key"),
