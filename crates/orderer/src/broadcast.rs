@@ -59,7 +59,8 @@ struct About {
     queued: Instant,
 }
 
-/// Serves one Broadcast call. After the first answer that is not SUCCESS the stream ends.
+/// Serves one Broadcast call. After the first answer that is not SUCCESS the stream ends; where a message
+/// cannot be read, with the reason for it as its status.
 ///
 /// With a pace, the stream is read only as fast as its client's part of the node's rate allows.
 pub(crate) fn serve<S>(
@@ -84,7 +85,7 @@ async fn accept<S>(
     channels: Arc<Channels>,
     budget: Budget,
     pace: Option<(Arc<Throttle>, Claim)>,
-    pending: mpsc::Sender<Pending>,
+    pending: mpsc::Sender<Result<Pending, tonic::Status>>,
 ) where
     S: Stream<Item = Result<Envelope, tonic::Status>> + Send + 'static,
 {
@@ -97,20 +98,30 @@ async fn accept<S>(
         };
         let Some(chunk) = chunk else { return };
         let received = chunk.len();
-        let messages: Vec<Envelope> = chunk.into_iter().map_while(Result::ok).collect();
-        let broken = messages.len() < received;
+        let mut broken = None;
+        let readable = chunk.into_iter().map_while(|message| match message {
+            Ok(message) => Some(message),
+            Err(status) => {
+                broken = Some(status);
+                None
+            }
+        });
+        let messages: Vec<Envelope> = readable.collect();
         for (about, checked) in check(messages, &channels).await {
             let answer = match checked {
                 Err(refusal) => Answering::Known(Err(refusal)),
                 Ok(checked) => submit(checked, &budget).await,
             };
             let refused = matches!(answer, Answering::Known(Err(_)));
-            if pending.send(Pending { about, answer }).await.is_err() || refused {
+            let queued = pending.send(Ok(Pending { about, answer })).await;
+            if queued.is_err() || refused {
                 // Nothing after a refused message is taken.
                 return;
             }
         }
-        if broken {
+        if let Some(status) = broken {
+            // Nobody may be there any more.
+            let _ = pending.send(Err(status)).await;
             return;
         }
         if let Some((throttle, claim)) = &pace {
@@ -258,10 +269,18 @@ async fn answered(answer: Answering) -> Answer {
 
 /// Sends the answers in order, until one is not SUCCESS.
 async fn answer(
-    mut answers: mpsc::Receiver<Pending>,
+    mut answers: mpsc::Receiver<Result<Pending, tonic::Status>>,
     responses: mpsc::Sender<Result<BroadcastResponse, tonic::Status>>,
 ) {
-    while let Some(Pending { about, answer }) = answers.recv().await {
+    while let Some(pending) = answers.recv().await {
+        let Pending { about, answer } = match pending {
+            Ok(pending) => pending,
+            Err(status) => {
+                // Nobody may be there any more.
+                let _ = responses.send(Err(status)).await;
+                return;
+            }
+        };
         let answer = answered(answer).await;
         let (status, info) = response(&answer);
         metrics::broadcast(

@@ -352,8 +352,14 @@ pub fn of(entry: Entry) -> Vec<(Attack, Cell)> {
                 ),
             ),
             (PathTraversal, Here("BAD_REQUEST: channel does not exist")),
-            (OversizeBody, Here("the stream ends")),
-            (SlowBody, Here("the stream ends")),
+            (
+                OversizeBody,
+                Here("ResourceExhausted: message of 104857601 bytes, limit is 104857600"),
+            ),
+            (
+                SlowBody,
+                Here("DeadlineExceeded: the request stopped arriving"),
+            ),
             (
                 ManyConnections,
                 Here("no more are kept than one address may have; others are served"),
