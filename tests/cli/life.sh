@@ -76,7 +76,8 @@ for node in peer{0,1}.{hospital,insurer}; do
     wait_for 60 "$node to answer again" gets "User1@${node#*.}/$node" color blue
 done
 for organization in hospital insurer; do renew_admin "$organization"; done
-quietly put Admin@hospital color green peer0.hospital peer0.insurer
+# The orderer that was replaced last may have been the leader.
+wait_for 60 "the new administrators to write" put Admin@hospital color green peer0.hospital peer0.insurer
 
 chapter "remove the third organization"
 propose removal 'del(.channel_group.groups.Application.groups.RegulatorMSP)'
@@ -91,7 +92,7 @@ chapter "back a peer up and restore it"
 stop peer1.insurer
 cp -r "$WORK/data/peer1.insurer" "$WORK/backup"
 start_peer peer1.insurer
-quietly put User1@hospital after backup peer0.hospital
+wait_for 60 "a transaction meanwhile" put User1@hospital after backup peer0.hospital
 stop peer1.insurer
 rm -rf "$WORK/data/peer1.insurer"
 cp -r "$WORK/backup" "$WORK/data/peer1.insurer"
