@@ -84,6 +84,11 @@ Admin:
     ClientRootCAs: [tls/ca.crt]
 Operations:
   ListenAddress: %[1]s:%[5]d
+  TLS:
+    Enabled: true
+    Certificate: tls/server.crt
+    PrivateKey: tls/server.key
+    ClientRootCAs: [tls/ca.crt]
 `, n.Host, n.Port, n.Organization.MSPID, n.AdminPort, n.MetricsPort))
 }
 
@@ -143,30 +148,29 @@ func (n *Node) roots() *x509.CertPool {
 
 // adminClient speaks HTTPS to the admin listener, with a certificate of the node's organization.
 func (n *Node) adminClient(certificate *pki.Credential) *http.Client {
+	return n.https(certificate, 20*time.Second)
+}
+
+func (n *Node) https(certificate *pki.Credential, patience time.Duration) *http.Client {
 	config := &tls.Config{RootCAs: n.roots(), MinVersion: tls.VersionTLS12}
 	if certificate != nil {
 		config.Certificates = []tls.Certificate{certificate.TLS()}
 	}
 	return &http.Client{
-		Timeout:       20 * time.Second,
+		Timeout:       patience,
 		Transport:     &http.Transport{TLSClientConfig: config, DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
-var operationsClient = &http.Client{
-	Timeout:   2 * time.Second,
-	Transport: &http.Transport{DisableKeepAlives: true},
-}
-
 // Metric reads a metric of a channel from the operations listener.
 func (n *Node) Metric(ctx context.Context, name, channel string) (float64, error) {
 	address := net.JoinHostPort(n.Host, strconv.Itoa(n.MetricsPort))
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/metrics", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+address+"/metrics", nil)
 	if err != nil {
 		return 0, err
 	}
-	response, err := operationsClient.Do(request)
+	response, err := n.https(n.Organization.ClientTLS, 2*time.Second).Do(request)
 	if err != nil {
 		return 0, err
 	}
