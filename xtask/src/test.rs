@@ -1,5 +1,7 @@
 //! `cargo xtask test`: all tests, cheap ones first.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use clap::Args;
 
 use crate::{
@@ -340,8 +342,12 @@ fn with_network_of(
     outcome.and(stopped)
 }
 
-/// Installs what the lock file names, and nothing else.
+/// Installs what the lock file names, and nothing else; once for all stages.
 fn node_modules() -> anyhow::Result<()> {
+    static INSTALLED: AtomicBool = AtomicBool::new(false);
+    if INSTALLED.load(Ordering::Relaxed) {
+        return Ok(());
+    }
     run(&mut command(
         "npm",
         [
@@ -352,7 +358,9 @@ fn node_modules() -> anyhow::Result<()> {
             "--no-fund",
             "--loglevel=error",
         ],
-    ))
+    ))?;
+    INSTALLED.store(true, Ordering::Relaxed);
+    Ok(())
 }
 
 fn absolute(path: &str) -> anyhow::Result<std::path::PathBuf> {
