@@ -28,7 +28,7 @@ mod signature;
 mod signer;
 mod signing;
 
-pub use certificate::{Certificate, CertificateError};
+pub use certificate::{Certificate, CertificateError, TlsUses};
 pub use error::MspError;
 pub use identity::{Identity, check_well_formed};
 pub use local::LocalMsp;

@@ -30,6 +30,28 @@ pub enum CertificateError {
 pub(crate) struct ExtendedKeyUsage {
     /// `anyExtendedKeyUsage` or `serverAuth`: what Go asks for when nothing is asked for.
     pub allows_server_auth: bool,
+    /// `anyExtendedKeyUsage` or `clientAuth`.
+    pub allows_client_auth: bool,
+}
+
+/// The two ends of a TLS connection that a certificate may stand at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TlsUses {
+    /// As a server.
+    pub server: bool,
+    /// As a client.
+    pub client: bool,
+}
+
+impl TlsUses {
+    /// What both allow: extended key usages nest along a path.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            server: self.server && other.server,
+            client: self.client && other.client,
+        }
+    }
 }
 
 /// A set of names of the kinds that name constraints speak about.
@@ -292,6 +314,18 @@ impl Certificate {
     /// The path length constraint, if the certificate has one.
     pub(crate) fn path_length(&self) -> Option<u32> {
         self.basic_constraints.and_then(|(_, length)| length)
+    }
+
+    /// What its extended key usages allow in TLS; both where it has none.
+    pub fn tls_uses(&self) -> TlsUses {
+        TlsUses {
+            server: self
+                .extended_key_usage
+                .is_none_or(|usage| usage.allows_server_auth),
+            client: self
+                .extended_key_usage
+                .is_none_or(|usage| usage.allows_client_auth),
+        }
     }
 
     pub(crate) fn extended_key_usage(&self) -> Option<ExtendedKeyUsage> {

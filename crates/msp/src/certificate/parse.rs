@@ -93,6 +93,7 @@ fn read_extension(
         ParsedExtension::ExtendedKeyUsage(usage) => {
             certificate.extended_key_usage = Some(ExtendedKeyUsage {
                 allows_server_auth: usage.any || usage.server_auth,
+                allows_client_auth: usage.any || usage.client_auth,
             });
         }
         ParsedExtension::SubjectAlternativeName(names) => {

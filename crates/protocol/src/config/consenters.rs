@@ -4,7 +4,7 @@
 use super::{ChannelConfig, ConfigError};
 use crate::duration::{self, Signed};
 use bytes::Bytes;
-use consilium_msp::{Certificate, CertificateError};
+use consilium_msp::{Certificate, CertificateError, TlsUses};
 use consilium_proto::etcdraft::{BlockMetadata, ConfigMetadata, Consenter};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -192,8 +192,9 @@ impl TlsAuthorities {
         Ok(Self(authorities))
     }
 
-    /// Checks both certificates of a consenter: PEM, issued under one of the roots, and not expired
-    /// at `now` if that is given.
+    /// Checks both certificates of a consenter: PEM, issued under one of the roots by a path that
+    /// allows TLS, and not expired at `now` if that is given
+    /// (fabric: orderer/consensus/etcdraft/util.go validateConsenterTLSCerts).
     pub fn check_consenter(
         &self,
         consenter: &Consenter,
@@ -216,8 +217,11 @@ impl TlsAuthorities {
         let client = read("client", &consenter.client_tls_cert)?;
         let server = read("server", &consenter.server_tls_cert)?;
         for (kind, certificate) in [("client", client), ("server", server)] {
-            let problem = if !self.issued(&certificate, 0) {
+            let paths = self.paths(&certificate, 0);
+            let problem = if paths.is_empty() {
                 "x509: certificate signed by unknown authority"
+            } else if !paths.iter().any(|uses| uses.server || uses.client) {
+                "x509: certificate specifies an incompatible key usage"
             } else if now
                 .is_some_and(|now| now > certificate.not_after() || now < certificate.not_before())
             {
@@ -233,16 +237,26 @@ impl TlsAuthorities {
         Ok(())
     }
 
-    /// Whether a path leads from the certificate to a self-signed authority.
-    fn issued(&self, certificate: &Certificate, length: usize) -> bool {
-        length < MAX_PATH
-            && self.0.iter().any(|authority| {
-                authority.is_ca()
-                    && certificate.issuer_der() == authority.subject_der()
-                    && certificate.is_signed_by(authority)
-                    && (authority.subject_der() == authority.issuer_der()
-                        || self.issued(authority, length + 1))
-            })
+    /// For each path from the certificate to a self-signed authority, what its certificates allow
+    /// together. Fabric wants one of the two ends of TLS, either of them.
+    fn paths(&self, certificate: &Certificate, length: usize) -> Vec<TlsUses> {
+        if length >= MAX_PATH {
+            return Vec::new();
+        }
+        let own = certificate.tls_uses();
+        let issuers = self.0.iter().filter(|authority| {
+            authority.is_ca()
+                && certificate.issuer_der() == authority.subject_der()
+                && certificate.is_signed_by(authority)
+        });
+        let above = issuers.flat_map(|authority| {
+            if authority.subject_der() == authority.issuer_der() {
+                vec![authority.tls_uses()]
+            } else {
+                self.paths(authority, length + 1)
+            }
+        });
+        above.map(|uses| own.and(uses)).collect()
     }
 }
 

@@ -10,6 +10,7 @@ use consilium_protocol::config::consenters::{
     Change, MembershipChange, TlsAuthorities, check_metadata, check_update, first_ids,
     is_consenter, membership_change,
 };
+use consilium_testkit::{CLIENT_AUTH, SERVER_AUTH, Template};
 use prost::Message;
 use std::collections::BTreeSet;
 
@@ -222,4 +223,34 @@ fn a_node_is_a_consenter_by_its_public_key() {
     let certificate = Certificate::from_pem(&consenters[0].server_tls_cert).expect("certificate");
     assert!(is_consenter(&consenters[0], &certificate));
     assert!(!is_consenter(&consenters[1], &certificate));
+}
+
+#[test]
+fn a_consenter_certificate_is_for_one_end_of_tls_at_least() {
+    let network = Network::new();
+    let config = network.config();
+    let authorities = TlsAuthorities::of_orderers(&config).expect("authorities");
+    let issued = |usages: &[&'static str]| {
+        let mut template = Template::new("orderer9");
+        template.extended_key_usages = usages.to_vec();
+        let own = network.organizations[0].tls_ca().issue(&template);
+        let consenter = consilium_testkit::network::consenter("orderer9", 7050, &own);
+        authorities.check_consenter(&consenter, None)
+    };
+    const CODE_SIGNING: &str = "1.3.6.1.5.5.7.3.3";
+    const ANY: &str = "2.5.29.37.0";
+    for usages in [
+        &[][..],
+        &[SERVER_AUTH],
+        &[CLIENT_AUTH],
+        &[CODE_SIGNING, CLIENT_AUTH],
+        &[ANY],
+    ] {
+        assert!(issued(usages).is_ok(), "{usages:?}");
+    }
+    let error = issued(&[CODE_SIGNING]).unwrap_err().to_string();
+    assert!(
+        error.ends_with("x509: certificate specifies an incompatible key usage"),
+        "{error}"
+    );
 }
