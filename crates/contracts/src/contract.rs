@@ -54,6 +54,40 @@ pub struct IndexDeclaration {
     pub definition: &'static str,
 }
 
+/// A private data collection that a contract writes to, besides the implicit ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CollectionDeclaration {
+    /// Its name.
+    pub name: String,
+    /// MSP ids whose peers hold it; only their clients read and write it.
+    pub members: Vec<String>,
+    /// Who endorses what is written to it, as `AND('AMSP.peer','BMSP.peer')`; `None` for the
+    /// contract's own policy.
+    pub endorsement: Option<String>,
+    /// Whether callers of other organizations may write to it.
+    pub open_for_writing: bool,
+}
+
+/// What a contract should be deployed with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deployment {
+    /// The endorsement policy, as `OutOf(2,'AMSP.peer','BMSP.peer')`.
+    pub policy: String,
+    /// The collections.
+    pub collections: Vec<CollectionDeclaration>,
+}
+
+/// The policy that `count` peers endorse, of different organizations among those `wanted` that
+/// are there. `None` when there are fewer.
+pub(crate) fn out_of(count: usize, wanted: &[&str], organizations: &[String]) -> Option<String> {
+    let peers: Vec<_> = wanted
+        .iter()
+        .filter(|msp| organizations.iter().any(|there| there == *msp))
+        .map(|msp| format!("'{msp}.peer'"))
+        .collect();
+    (peers.len() >= count).then(|| format!("OutOf({count},{})", peers.join(",")))
+}
+
 /// A contract that runs inside the peer.
 ///
 /// It must be a function of the stub alone: no clock, no randomness, no IO, no state of its own,
@@ -64,6 +98,12 @@ pub trait Contract: Send + Sync {
     /// The indexes that its JSON queries want; every peer that runs it keeps them up.
     fn indexes(&self) -> Vec<IndexDeclaration> {
         Vec::new()
+    }
+    /// Policy and collections for a channel of these organizations (MSP ids). `None` when one
+    /// that it cannot do without is not among them, and for contracts that leave it to whoever
+    /// deploys them.
+    fn deployment(&self, _organizations: &[String]) -> Option<Deployment> {
+        None
     }
     /// Handles a transaction sent with `is_init`. Succeeds without doing anything unless
     /// overridden.

@@ -24,6 +24,7 @@ pub mod kv;
 pub mod records;
 mod request;
 mod roles;
+mod standing;
 pub mod stub;
 pub mod testing;
 pub mod vault;
@@ -31,7 +32,7 @@ pub mod vault;
 use std::sync::Arc;
 
 pub use caller::{Caller, CallerError, NodeRole};
-pub use contract::{Contract, IndexDeclaration, Response};
+pub use contract::{CollectionDeclaration, Contract, Deployment, IndexDeclaration, Response};
 pub use failure::Failure;
 pub use key::{KeyError, composite_key, composite_range, split_composite_key};
 pub use request::MAX_CLOCK_SKEW_SECONDS;
@@ -50,28 +51,37 @@ pub fn built_in() -> Vec<Arc<dyn Contract>> {
 
 #[cfg(test)]
 mod tests {
+    use super::request::Function;
+
+    /// Each page, and the functions it has to name.
+    const PAGES: &[(&str, &[&[Function]])] = &[(
+        include_str!("../../../docs/contracts.md"),
+        &[super::records::FUNCTIONS, super::devices::FUNCTIONS],
+    )];
+
     #[test]
     fn the_documentation_names_every_function_and_no_other() {
-        let text = include_str!("../../../docs/contracts.md");
-        let functions: Vec<_> = [super::records::FUNCTIONS, super::devices::FUNCTIONS]
-            .into_iter()
-            .flatten()
-            .map(|function| function.name)
-            .collect();
-        for name in &functions {
-            assert!(text.contains(&format!("`{name}`")), "{name} is missing");
-        }
-        let first_cells = text.lines().filter_map(|line| {
-            let cell = line.strip_prefix("| `")?.split(" | ").next()?;
-            cell.starts_with(|c: char| c.is_ascii_uppercase())
-                .then_some(cell)
-        });
-        for cell in first_cells {
-            let names = cell.split('`').filter(|part| {
-                part.len() > 3 && part.chars().all(|c: char| c.is_ascii_alphabetic())
+        for (text, contracts) in PAGES {
+            let functions: Vec<_> = contracts
+                .iter()
+                .flat_map(|functions| functions.iter())
+                .map(|function| function.name)
+                .collect();
+            for name in &functions {
+                assert!(text.contains(&format!("`{name}`")), "{name} is missing");
+            }
+            let first_cells = text.lines().filter_map(|line| {
+                let cell = line.strip_prefix("| `")?.split(" | ").next()?;
+                cell.starts_with(|c: char| c.is_ascii_uppercase())
+                    .then_some(cell)
             });
-            for name in names {
-                assert!(functions.contains(&name), "{name} is no function");
+            for cell in first_cells {
+                let names = cell.split('`').filter(|part| {
+                    part.len() > 3 && part.chars().all(|c: char| c.is_ascii_alphabetic())
+                });
+                for name in names {
+                    assert!(functions.contains(&name), "{name} is no function");
+                }
             }
         }
     }

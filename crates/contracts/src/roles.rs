@@ -1,8 +1,8 @@
 //! Which organizations play which part, and whether a caller may do what it asks for.
 //!
-//! A caller is judged by its MSP **and** by the attribute `hc.role` of its certificate. There is
-//! no registry of credentials yet: a suspended licence shows only when its certificate is revoked
-//! or expires.
+//! A caller is judged by its MSP **and** by the attribute `hc.role` of its certificate. Where the
+//! configuration names a `registry`, by its credential there as well ([`crate::standing`]): an
+//! attribute outlives a licence that was suspended.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,7 @@ pub(crate) enum Part {
     Regulator,
     Payer,
     Research,
+    Waste,
     Citizen,
 }
 
@@ -56,9 +57,13 @@ pub(crate) struct Config {
     pub regulators: Vec<String>,
     pub payers: Vec<String>,
     pub research: Vec<String>,
+    /// Carriers and disposers.
+    pub waste: Vec<String>,
     /// Whose client certificates may speak for a patient by `hc.sid`.
     pub citizens: Vec<String>,
     pub law_profile: LawProfile,
+    /// The chaincode that knows who holds which licence; empty where nobody is asked.
+    pub registry: String,
 }
 
 impl Default for Config {
@@ -71,8 +76,10 @@ impl Default for Config {
             regulators: list(&["RegulatorMSP"]),
             payers: list(&["InsurerMSP"]),
             research: list(&["ResearchMSP"]),
+            waste: list(&["WasteMSP"]),
             citizens: list(&["CitizenMSP", "HospitalMSP", "ClinicMSP"]),
             law_profile: LawProfile::default(),
+            registry: String::new(),
         }
     }
 }
@@ -93,6 +100,7 @@ impl Config {
             Part::Regulator => &self.regulators,
             Part::Payer => &self.payers,
             Part::Research => &self.research,
+            Part::Waste => &self.waste,
             Part::Citizen => &self.citizens,
         }
     }
@@ -123,6 +131,7 @@ fn part_name(part: Part) -> &'static str {
         Part::Regulator => "regulators",
         Part::Payer => "payers",
         Part::Research => "research",
+        Part::Waste => "waste",
         Part::Citizen => "citizens",
     }
 }

@@ -16,7 +16,7 @@ mod scan;
 mod tests;
 mod trace;
 
-use crate::contract::{Contract, Response};
+use crate::contract::{Contract, Deployment, Response, out_of};
 use crate::request::{Function, dispatch, functions};
 use crate::roles;
 use crate::stub::Stub;
@@ -25,7 +25,7 @@ use crate::stub::Stub;
 pub struct Devices;
 
 pub(crate) const FUNCTIONS: &[Function] = functions! {
-    Submit "Configure" r#"{"providers":[MSP id],"makers":[],"distributors":[],"regulators":[],"payers":[],"research":[],"citizens":[]}, missing ones by default"# => roles::configure;
+    Submit "Configure" r#"{"providers":[MSP id],"makers":[],"distributors":[],"regulators":[],"payers":[],"research":[],"waste":[],"citizens":[],"registry":chaincode}, missing ones by default"# => roles::configure;
     Evaluate "ReadConfig" "{}" => roles::read_config;
     Submit "RegisterProduct" r#"{"product":{"di","issuer"?:"GS1","name","model","label":{"lot"?:bool,"serial"?:bool,"made"?:bool,"expires"?:bool}}}"# => product::register;
     Submit "SubmitCertification" r#"{"di","certNo","type","docHashes":[SHA-256]}"# => product::submit;
@@ -61,6 +61,14 @@ pub(crate) const FUNCTIONS: &[Function] = functions! {
 impl Contract for Devices {
     fn name(&self) -> &'static str {
         "devices"
+    }
+
+    fn deployment(&self, organizations: &[String]) -> Option<Deployment> {
+        let endorsers = ["HospitalMSP", "MakerMSP", "RegulatorMSP", "ClinicMSP"];
+        Some(Deployment {
+            policy: out_of(2, &endorsers, organizations)?,
+            collections: Vec::new(),
+        })
     }
 
     fn invoke(&self, stub: &mut dyn Stub) -> Response {

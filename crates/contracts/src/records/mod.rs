@@ -20,7 +20,7 @@ mod tests;
 
 use serde::Deserialize;
 
-use crate::contract::{Contract, Response};
+use crate::contract::{Contract, Deployment, Response, out_of};
 use crate::failure::Failure;
 use crate::request::{Call, Function, Outcome, dispatch, functions};
 use crate::roles::{self, LawProfile, Part, write_config};
@@ -30,7 +30,7 @@ use crate::stub::Stub;
 pub struct Records;
 
 pub(crate) const FUNCTIONS: &[Function] = functions! {
-    Submit "Configure" r#"{"providers":[MSP id],"makers":[],"distributors":[],"regulators":[],"payers":[],"research":[],"citizens":[],"lawProfile":"HIPAA|GDPR|PIPL"}, missing ones by default"# => roles::configure;
+    Submit "Configure" r#"{"providers":[MSP id],"makers":[],"distributors":[],"regulators":[],"payers":[],"research":[],"waste":[],"citizens":[],"registry":chaincode,"lawProfile":"HIPAA|GDPR|PIPL"}, missing ones by default"# => roles::configure;
     Evaluate "ReadConfig" "{}" => roles::read_config;
     Submit "SetLawProfile" r#"{"profile":"HIPAA|GDPR|PIPL"}"# => set_law_profile;
     Submit "RegisterRecords" r#"{"records":[{"id","sid","kind":"clinical-note|lab|imaging|medication|immunization|procedure|device|claim|other","confidentiality"?:"N|R|V","ctHash","ptCommit","size","suite","epoch"?,"vaultRef","fhir"?:["Type/id"]}]}"# => register::register;
@@ -63,6 +63,21 @@ pub(crate) const FUNCTIONS: &[Function] = functions! {
 impl Contract for Records {
     fn name(&self) -> &'static str {
         "records"
+    }
+
+    fn deployment(&self, organizations: &[String]) -> Option<Deployment> {
+        let endorsers = [
+            "HospitalMSP",
+            "ClinicMSP",
+            "RegulatorMSP",
+            "InsurerMSP",
+            "ResearchMSP",
+            "CitizenMSP",
+        ];
+        Some(Deployment {
+            policy: out_of(2, &endorsers, organizations)?,
+            collections: Vec::new(),
+        })
     }
 
     fn invoke(&self, stub: &mut dyn Stub) -> Response {
