@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::value::{StrDeserializer, StringDeserializer};
+use serde::de::value::StringDeserializer;
 use serde::de::{
     self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess,
     Visitor,
@@ -242,7 +242,7 @@ impl<'de> Deserializer<'de> for Setting<'_> {
         let key = self.key.clone();
         let fields = self.fields(fields).map_err(|error| error.at(&key))?;
         visitor
-            .visit_map(Fields {
+            .visit_map(Named {
                 left: fields.into_iter(),
                 next: None,
             })
@@ -290,7 +290,7 @@ impl<'de> Deserializer<'de> for Setting<'_> {
             .filter(|(_, value)| !value.is_null())
             .map(|(name, value)| (name.clone(), self.inner(&name, value)))
             .collect();
-        visitor.visit_map(Entries {
+        visitor.visit_map(Named {
             left: entries.into_iter(),
             next: None,
         })
@@ -333,12 +333,13 @@ impl SettingError {
     }
 }
 
-struct Fields<'a> {
-    left: std::vec::IntoIter<(&'static str, Setting<'a>)>,
+/// Settings under their names: a struct's fields, or a map's entries, whose keys are the file's.
+struct Named<'a, N> {
+    left: std::vec::IntoIter<(N, Setting<'a>)>,
     next: Option<Setting<'a>>,
 }
 
-impl<'de> MapAccess<'de> for Fields<'_> {
+impl<'de, N: IntoDeserializer<'de, SettingError>> MapAccess<'de> for Named<'_, N> {
     type Error = SettingError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
@@ -349,40 +350,7 @@ impl<'de> MapAccess<'de> for Fields<'_> {
             return Ok(None);
         };
         self.next = Some(setting);
-        let name: StrDeserializer<'static, SettingError> = name.into_deserializer();
-        seed.deserialize(name).map(Some)
-    }
-
-    fn next_value_seed<V: DeserializeSeed<'de>>(
-        &mut self,
-        seed: V,
-    ) -> Result<V::Value, SettingError> {
-        let no_key = || de::Error::custom("a value without a key");
-        let setting = self.next.take().ok_or_else(no_key)?;
-        let key = setting.key.clone();
-        seed.deserialize(setting).map_err(|error| error.at(&key))
-    }
-}
-
-/// Entries of a map, whose keys are the file's.
-struct Entries<'a> {
-    left: std::vec::IntoIter<(String, Setting<'a>)>,
-    next: Option<Setting<'a>>,
-}
-
-impl<'de> MapAccess<'de> for Entries<'_> {
-    type Error = SettingError;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, SettingError> {
-        let Some((name, setting)) = self.left.next() else {
-            return Ok(None);
-        };
-        self.next = Some(setting);
-        let name: StringDeserializer<SettingError> = name.into_deserializer();
-        seed.deserialize(name).map(Some)
+        seed.deserialize(name.into_deserializer()).map(Some)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(
