@@ -327,6 +327,9 @@ pub struct NetworkUp {
     /// Take any free ports instead of 7050 to 9056.
     #[arg(long)]
     pub free_ports: bool,
+    /// Eight organizations instead of three, and all health contracts.
+    #[arg(long)]
+    pub health: bool,
     /// Folder of an external builder, which the peers let build contracts; repeat for more.
     #[arg(long = "builder", value_name = "FOLDER")]
     pub builders: Vec<PathBuf>,

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::contract::{Contract, Response};
+use crate::contract::{Contract, Deployment, Response, out_of};
 use crate::failure::Failure;
 use crate::request::to_json;
 use crate::stub::{KeyValue, Stub};
@@ -53,6 +53,13 @@ struct Change<'a> {
 impl Contract for Kv {
     fn name(&self) -> &'static str {
         "kv"
+    }
+
+    fn deployment(&self, organizations: &[String]) -> Option<Deployment> {
+        Some(Deployment {
+            policy: out_of(2, &["HospitalMSP", "MakerMSP"], organizations)?,
+            collections: Vec::new(),
+        })
     }
 
     fn invoke(&self, stub: &mut dyn Stub) -> Response {

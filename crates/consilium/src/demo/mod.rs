@@ -71,6 +71,7 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
     let network = network::up(NetworkUp {
         dir: args.dir.clone(),
         free_ports: args.free_ports,
+        health: true,
         builders: Vec::new(),
         peer_chaincodedev: false,
     })

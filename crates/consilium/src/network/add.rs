@@ -15,8 +15,7 @@ use futures_util::future::try_join_all;
 use prost::Message;
 
 use super::{
-    deploy::CONTRACTS,
-    enroll, eventually, genesis as own_genesis, join_peer,
+    deploy, enroll, eventually, genesis as own_genesis, join_peer,
     plan::{Network, Organization},
     start_ca, start_peer, topology,
 };
@@ -67,7 +66,7 @@ pub async fn add_organization(args: &NetworkAddOrg) -> anyhow::Result<()> {
     join_peer(&network, newcomer, &genesis.into()).await?;
     let alone = Consortium::of_members(&network, std::slice::from_ref(newcomer)).await?;
     caught_up(&network, newcomer, &alone.first()?.admin).await?;
-    for (name, _) in CONTRACTS {
+    for (name, _) in deploy::contracts(&network) {
         take_part(&alone, name).await?;
     }
     println!("{}", topology(&network));

@@ -7,32 +7,39 @@ use anyhow::Context;
 use bytes::Bytes;
 use consilium_chaincode::lifecycle;
 use consilium_client::ApprovedDefinition;
+use consilium_contracts::{CollectionDeclaration, Deployment};
+use consilium_proto::protos::CollectionConfigPackage;
+use serde_json::json;
 
+use super::plan::Network;
 use crate::{
     contract::{Consortium, Rollout, roll_out},
     definition,
     progress::Steps,
 };
 
-/// The contracts of a local network and who must endorse them.
-pub const CONTRACTS: [(&str, &str); 3] = [
-    ("records", "AND('HospitalMSP.peer','RegulatorMSP.peer')"),
-    (
-        "devices",
-        "OutOf(2,'HospitalMSP.peer','MakerMSP.peer','RegulatorMSP.peer')",
-    ),
-    ("kv", "AND('HospitalMSP.peer','MakerMSP.peer')"),
-];
+/// The contracts that are compiled into the peers, as far as the network has the organizations
+/// that they need, with what they are deployed with.
+pub fn contracts(network: &Network) -> Vec<(&'static str, Deployment)> {
+    let members: Vec<_> = network
+        .organizations
+        .iter()
+        .map(|member| member.msp_id.clone())
+        .collect();
+    consilium_contracts::built_in()
+        .iter()
+        .filter_map(|contract| Some((contract.name(), contract.deployment(&members)?)))
+        .collect()
+}
 
-/// Deploys one built-in contract under `policy`. Does nothing when it is already defined.
+/// Deploys one built-in contract. Does nothing when it is already defined.
 ///
 /// # Errors
 /// Any step is refused.
 pub async fn contract(
     consortium: &Consortium,
     name: &str,
-    policy: &str,
-    steps: &Steps,
+    deployment: &Deployment,
 ) -> anyhow::Result<()> {
     let admin = &consortium.first()?.admin;
     let committed = admin.committed_sequence(&consortium.channel, name).await?;
@@ -45,13 +52,46 @@ pub async fn contract(
             name: name.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             sequence: 1,
-            policy: definition::signature_policy(policy)?,
+            policy: definition::signature_policy(&deployment.policy)?,
+            collections: collections(&deployment.collections)?,
             ..ApprovedDefinition::default()
         },
         package_id: lifecycle::package_id(name, &package),
         package: Some(package),
     };
-    roll_out(consortium, &rollout, steps).await
+    roll_out(consortium, &rollout, &Steps::silent()).await
+}
+
+/// Every member's peer gets what is written while it can be reached; one that cannot asks later.
+fn collections(
+    declared: &[CollectionDeclaration],
+) -> anyhow::Result<Option<CollectionConfigPackage>> {
+    if declared.is_empty() {
+        return Ok(None);
+    }
+    let described: Vec<_> = declared
+        .iter()
+        .map(|collection| {
+            let members: Vec<_> = collection
+                .members
+                .iter()
+                .map(|msp| format!("'{msp}.member'"))
+                .collect();
+            let mut described = json!({
+                "name": collection.name,
+                "policy": format!("OR({})", members.join(",")),
+                "requiredPeerCount": 0,
+                "maxPeerCount": members.len(),
+                "memberOnlyRead": true,
+                "memberOnlyWrite": !collection.open_for_writing,
+            });
+            if let Some(policy) = &collection.endorsement {
+                described["endorsementPolicy"] = json!({"signaturePolicy": policy});
+            }
+            described
+        })
+        .collect();
+    definition::collections::parse(&serde_json::to_vec(&described)?).map(Some)
 }
 
 /// The files of a `META-INF` folder in order, named as in a package.

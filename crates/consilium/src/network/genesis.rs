@@ -25,7 +25,9 @@ pub fn write(network: &Network) -> anyhow::Result<Bytes> {
     for member in &network.organizations {
         let mut organization = in_channel(network, member)?;
         organization.is_orderer = member.has_orderer;
-        organization.endpoints = vec![member.orderer_endpoint()];
+        if member.has_orderer {
+            organization.endpoints = vec![member.orderer_endpoint()];
+        }
         organizations.push(organization);
         if !member.has_orderer {
             continue;

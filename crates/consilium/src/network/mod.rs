@@ -55,7 +55,11 @@ pub async fn up(args: NetworkUp) -> anyhow::Result<Network> {
         );
         Network::load(&dir)?
     } else {
-        let mut network = Network::standard(&dir, args.free_ports)?;
+        let mut network = if args.health {
+            Network::health(&dir, args.free_ports)?
+        } else {
+            Network::standard(&dir, args.free_ports)?
+        };
         network.development = args.peer_chaincodedev;
         for builder in &args.builders {
             network.builders.push(std::path::absolute(builder)?);
@@ -100,9 +104,13 @@ pub async fn up(args: NetworkUp) -> anyhow::Result<Network> {
     }
     step("deploying the contracts");
     let consortium = Consortium::of_network(&network).await?;
-    for (name, policy) in deploy::CONTRACTS {
-        deploy::contract(&consortium, name, policy, &Steps::silent()).await?;
-    }
+    // At once, so that what each of them has to be approved for shares blocks.
+    futures_util::future::try_join_all(
+        deploy::contracts(&network)
+            .iter()
+            .map(|(name, deployment)| deploy::contract(&consortium, name, deployment)),
+    )
+    .await?;
     step("the network is up");
     steps.finish();
     println!("{}", topology(&network));

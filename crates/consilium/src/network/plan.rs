@@ -103,6 +103,26 @@ impl Network {
         })
     }
 
+    /// The eight organizations of the health suite. The three of [`Network::standard`] are the
+    /// founders and run the orderers.
+    ///
+    /// # Errors
+    /// No free ports.
+    pub fn health(dir: &Path, free_ports: bool) -> anyhow::Result<Self> {
+        let mut network = Self::standard(dir, free_ports)?;
+        for (name, title) in [
+            ("clinic", "Community clinic"),
+            ("insurer", "Insurer"),
+            ("waste", "Waste carrier and disposer"),
+            ("research", "Research institute"),
+            ("citizen", "Health card bureau"),
+        ] {
+            let member = network.newcomer(name, Some(title), free_ports)?;
+            network.organizations.push(member);
+        }
+        Ok(network)
+    }
+
     /// A further member of that name, which is not in the network yet.
     ///
     /// # Errors
