@@ -1,16 +1,16 @@
 //! The contract API, and the contracts that are compiled into the peer.
 //!
 //! **Owns**: what a contract may do ([`Stub`]), what it is ([`Contract`]), who is calling
-//! ([`Caller`]), composite keys, error codes ([`Failure`]), the health contracts ([`records`],
-//! [`devices`]), the plain key-value contract ([`kv`]), the rules of the identifiers they check
-//! ([`gs1`]), and the off-chain half of the records contract ([`vault`]).
+//! ([`Caller`]), composite keys, error codes ([`Failure`]), the health contracts ([`providers`],
+//! [`records`], [`devices`]), the plain key-value contract ([`kv`]), the rules of the identifiers
+//! they check ([`gs1`], [`identifiers`]), and the off-chain half of the records contract ([`vault`]).
 //!
 //! **Must not know**: the ledger, sockets, an async runtime, the clock. Time is the proposal's
 //! timestamp; everything else comes through the stub, so that every endorser computes the same
 //! bytes.
 //!
 //! **Start reading** at [`stub`], then [`contract`], then `records/mod.rs`. What each function
-//! takes, who may call it and how it fails is in `docs/contracts.md`. Tests of contracts run on
+//! takes, who may call it and how it fails is in `docs/contracts.md` and `docs/health`. Tests of contracts run on
 //! [`testing::TestLedger`], transaction by transaction.
 
 pub mod caller;
@@ -19,8 +19,10 @@ pub mod devices;
 pub mod failure;
 mod fields;
 pub mod gs1;
+pub mod identifiers;
 pub mod key;
 pub mod kv;
+pub mod providers;
 pub mod records;
 mod request;
 mod roles;
@@ -38,11 +40,12 @@ pub use key::{KeyError, composite_key, composite_range, split_composite_key};
 pub use request::MAX_CLOCK_SKEW_SECONDS;
 pub use stub::{HistoryEntry, KeyValue, Page, Stub, StubError, Timestamp};
 
-/// The contracts that every peer can run in process: `records`, `devices` and `kv`.
+/// The contracts that every peer can run in process: `providers`, `records`, `devices` and `kv`.
 ///
 /// A contract becomes callable on a channel only once a chaincode definition names it.
 pub fn built_in() -> Vec<Arc<dyn Contract>> {
     vec![
+        Arc::new(providers::Providers),
         Arc::new(records::Records),
         Arc::new(devices::Devices),
         Arc::new(kv::Kv),
@@ -54,10 +57,16 @@ mod tests {
     use super::request::Function;
 
     /// Each page, and the functions it has to name.
-    const PAGES: &[(&str, &[&[Function]])] = &[(
-        include_str!("../../../docs/contracts.md"),
-        &[super::records::FUNCTIONS, super::devices::FUNCTIONS],
-    )];
+    const PAGES: &[(&str, &[&[Function]])] = &[
+        (
+            include_str!("../../../docs/contracts.md"),
+            &[super::records::FUNCTIONS, super::devices::FUNCTIONS],
+        ),
+        (
+            include_str!("../../../docs/health/providers.md"),
+            &[super::providers::FUNCTIONS],
+        ),
+    ];
 
     #[test]
     fn the_documentation_names_every_function_and_no_other() {

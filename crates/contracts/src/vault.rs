@@ -216,8 +216,20 @@ pub fn pseudonym(sector_key: &[u8], id_type: &str, id_number: &str) -> String {
 ///
 /// The contract computes it the same way from the transient map.
 pub fn implant_commitment(salt: &[u8], sid: &str, procedure: &str, date: &str) -> String {
+    commitment([salt, sid.as_bytes(), procedure.as_bytes(), date.as_bytes()])
+}
+
+/// The commitment to a fact about a practitioner: SHA-256 over salt, pseudonym, name of the field
+/// and value, each with its length in front. Lower-case hexadecimal.
+///
+/// The contract `providers` computes it the same way from the transient map.
+pub fn field_commitment(salt: &[u8], pid: &str, field: &str, value: &str) -> String {
+    commitment([salt, pid.as_bytes(), field.as_bytes(), value.as_bytes()])
+}
+
+fn commitment(parts: [&[u8]; 4]) -> String {
     let mut hasher = Sha256::new();
-    for part in [salt, sid.as_bytes(), procedure.as_bytes(), date.as_bytes()] {
+    for part in parts {
         hasher.update((part.len() as u64).to_be_bytes());
         hasher.update(part);
     }
