@@ -39,18 +39,30 @@ impl Call<'_> {
     /// Whether the caller (`hc.pid`, at `hc.facility` if that is in the certificate) holds a
     /// credential for `role` that is in force. Active where the contract has no registry.
     pub fn practitioner_standing(&mut self, role: &str) -> Result<Standing, Failure> {
+        let creator = self.stub.creator();
+        let attribute = |name| creator.attribute(name).map(str::to_owned);
+        let (pid, facility) = (attribute("hc.pid"), attribute("hc.facility"));
+        let msp = self.msp().to_owned();
+        self.standing_of(pid.as_deref(), &msp, role, facility.as_deref())
+    }
+
+    /// As [`Call::practitioner_standing`], of somebody who is not the caller.
+    pub fn standing_of(
+        &mut self,
+        pid: Option<&str>,
+        msp: &str,
+        role: &str,
+        facility: Option<&str>,
+    ) -> Result<Standing, Failure> {
         if self.config()?.registry.is_empty() {
             return Ok(Standing::active());
         }
-        let creator = self.stub.creator();
-        let Some(pid) = creator.attribute("hc.pid") else {
+        let Some(pid) = pid else {
             return Ok(Standing::inactive("NO_PID"));
         };
-        let question = match creator.attribute("hc.facility") {
-            Some(facility) => {
-                json!({"pid": pid, "org": self.msp(), "role": role, "facility": facility})
-            }
-            None => json!({"pid": pid, "org": self.msp(), "role": role}),
+        let question = match facility {
+            Some(facility) => json!({"pid": pid, "org": msp, "role": role, "facility": facility}),
+            None => json!({"pid": pid, "org": msp, "role": role}),
         };
         self.ask_registry("Check", &question)
     }
@@ -69,6 +81,12 @@ impl Call<'_> {
                 standing.reason
             ),
         ))
+    }
+
+    /// As [`Call::require_practitioner`], for the caller's own `hc.role`.
+    pub fn require_own_credential(&mut self) -> Result<(), Failure> {
+        let role = self.role().unwrap_or_default().to_owned();
+        self.require_practitioner(&role)
     }
 
     /// Whether an organization is registered, active and licensed for `scope`. Active where the

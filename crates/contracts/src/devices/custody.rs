@@ -112,6 +112,16 @@ pub(super) fn ship(call: &mut Call<'_>) -> Result<Outcome, Failure> {
             "units are shipped to another",
         ));
     }
+    let receiver = call.organization_standing(&args.to, "")?;
+    if !receiver.active {
+        return Err(Failure::rule(
+            "ORG_INACTIVE",
+            format!(
+                "{} receives nothing, the registry says {}",
+                args.to, receiver.reason
+            ),
+        ));
+    }
     let units = load_units(call, &args.units)?;
     for mut unit in units {
         need_holder(call, &unit)?;

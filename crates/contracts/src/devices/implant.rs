@@ -72,6 +72,7 @@ fn commitment(
 
 pub(super) fn implant(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     call.require(&[Part::Provider], &["physician"])?;
+    call.require_practitioner("implant")?;
     let args: Implant = call.args()?;
     fields::code("procedureRef", &args.procedure_ref)?;
     let (commit, link) = commitment(call, args.patient_commit)?;
@@ -129,6 +130,7 @@ struct Explant {
 
 pub(super) fn explant(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     call.require(&[Part::Provider], &["physician"])?;
+    call.require_own_credential()?;
     let args: Explant = call.args()?;
     fields::code("procedureRef", &args.procedure_ref)?;
     let mut unit = load_unit(call, &args.unit)?;

@@ -10,6 +10,7 @@ use crate::failure::Failure;
 use crate::fields;
 use crate::request::{Call, Outcome};
 use crate::roles::Part;
+use crate::standing::Standing;
 
 /// Records by id, or all current ones of a subject at one custodian.
 #[derive(Deserialize)]
@@ -85,11 +86,12 @@ pub(super) fn resolve(call: &mut Call<'_>, target: &Target) -> Result<Vec<Record
     Ok(records)
 }
 
-fn requester(call: &mut Call<'_>, sid: &str) -> Result<Requester, Failure> {
+/// Who asks, and what the registry has against it, if anything.
+fn requester(call: &mut Call<'_>, sid: &str) -> Result<(Requester, Option<String>), Failure> {
     let speaks_for_subject = voice(call, sid)?.is_some();
     let (msp, role) = (call.msp().to_owned(), call.role().map(str::to_owned));
     let config = call.config()?;
-    Ok(Requester {
+    let mut who = Requester {
         is_provider: config.plays(&msp, Part::Provider),
         is_payer: config.plays(&msp, Part::Payer),
         is_research: config.plays(&msp, Part::Research),
@@ -97,8 +99,48 @@ fn requester(call: &mut Call<'_>, sid: &str) -> Result<Requester, Failure> {
         is_citizen: config.plays(&msp, Part::Citizen),
         msp,
         role,
+        in_force: true,
         speaks_for_subject,
-    })
+    };
+    let standing = if who.is_person() || !who.may_ask() {
+        // Patients have no credential, and whom the role stops needs none.
+        Standing::active()
+    } else {
+        caller_standing(call)?
+    };
+    who.in_force = standing.active;
+    Ok((who, (!standing.active).then_some(standing.reason)))
+}
+
+/// What the registry says of the caller, see [`standing_of_staff`].
+pub(super) fn caller_standing(call: &mut Call<'_>) -> Result<Standing, Failure> {
+    let creator = call.stub.creator().clone();
+    standing_of_staff(
+        call,
+        creator.msp_id(),
+        creator.attribute("hc.role").unwrap_or_default(),
+        creator.attribute("hc.pid"),
+        creator.attribute("hc.facility"),
+    )
+}
+
+/// What the registry says: of the credential where staff have one, of the organization at payers.
+/// The regulator keeps the registry and is not asked about itself.
+pub(super) fn standing_of_staff(
+    call: &mut Call<'_>,
+    msp: &str,
+    role: &str,
+    pid: Option<&str>,
+    facility: Option<&str>,
+) -> Result<Standing, Failure> {
+    let config = call.config()?;
+    if config.plays(msp, Part::Provider) || config.plays(msp, Part::Research) {
+        call.standing_of(pid, msp, role, facility)
+    } else if config.plays(msp, Part::Payer) {
+        call.organization_standing(msp, "")
+    } else {
+        Ok(Standing::active())
+    }
 }
 
 /// The verdict on the whole request: permitted only when every document is, else the denial that
@@ -106,6 +148,7 @@ fn requester(call: &mut Call<'_>, sid: &str) -> Result<Requester, Failure> {
 struct Decided {
     permit: bool,
     code: &'static str,
+    standing: Option<String>,
     consent: Option<String>,
     obligations: Vec<String>,
     items: Vec<Item>,
@@ -146,6 +189,7 @@ fn combine(records: &[Record], verdicts: Vec<Verdict>) -> Decided {
         Some(verdict) => Decided {
             permit: verdict.permit,
             code: verdict.code,
+            standing: None,
             consent: verdict.consent.clone(),
             obligations: if verdict.permit {
                 obligations
@@ -158,6 +202,7 @@ fn combine(records: &[Record], verdicts: Vec<Verdict>) -> Decided {
         None => Decided {
             permit: false,
             code: "NO_CONSENT",
+            standing: None,
             consent: None,
             obligations,
             items,
@@ -171,14 +216,16 @@ fn decide_all(
     purpose: Purpose,
 ) -> Result<(Decided, &'static str), Failure> {
     let sid = records[0].sid.clone();
-    let who = requester(call, &sid)?;
+    let (who, standing) = requester(call, &sid)?;
     let consents = active(call, &sid)?;
     let profile = call.config()?.law_profile;
     let verdicts = records
         .iter()
         .map(|record| decide(&who, record, &consents, profile, purpose, call.now))
         .collect();
-    Ok((combine(records, verdicts), profile.name()))
+    let mut decided = combine(records, verdicts);
+    decided.standing = standing;
+    Ok((decided, profile.name()))
 }
 
 #[derive(Deserialize)]
@@ -215,6 +262,7 @@ pub(super) fn request(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     access.purpose_ref = args.purpose_ref;
     access.profile = profile.to_owned();
     access.code = decided.code.to_owned();
+    access.standing = decided.standing;
     access.consent = decided.consent;
     access.obligations = decided.obligations;
     access.items = decided.items;
@@ -253,6 +301,7 @@ pub(super) fn entry(
         items: Vec::new(),
         decision: "Permitted".to_owned(),
         code: String::new(),
+        standing: None,
         consent: None,
         obligations: Vec::new(),
         profile: String::new(),

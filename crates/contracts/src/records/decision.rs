@@ -1,6 +1,6 @@
 //! Who may read a document: an ordered list of rules, the first that applies decides. Pure.
 //!
-//! 1. no role that may ask: deny `CREDENTIAL`
+//! 1. no role that may ask, or no credential for it that is in force: deny `CREDENTIAL`
 //! 2. the document is erased or in error: deny `ERASED`, `ENTERED_IN_ERROR`
 //! 3. the subject or guardian asks for itself (PATRQT): permit `SUBJECT`
 //! 4. an active consent denies: deny `CONSENT_DENY`
@@ -17,13 +17,15 @@ use super::model::{
 use crate::roles::LawProfile;
 
 /// Grows whenever the list above changes; kept with every decision.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// Everything that the rules look at about the one who asks.
 #[derive(Debug, Clone)]
 pub(crate) struct Requester {
     pub msp: String,
     pub role: Option<String>,
+    /// The registry knows nothing against it, or there is none.
+    pub in_force: bool,
     /// Asks about its own documents, or as guardian about its ward's.
     pub speaks_for_subject: bool,
     pub is_provider: bool,
@@ -38,12 +40,12 @@ impl Requester {
         self.role.as_deref().is_some_and(|r| roles.contains(&r))
     }
 
-    fn is_person(&self) -> bool {
+    pub fn is_person(&self) -> bool {
         self.has_role(&["patient", "guardian"])
     }
 
     /// The attribute names a role that may ask at all, at an organization that has such a role.
-    fn has_credential(&self) -> bool {
+    pub fn may_ask(&self) -> bool {
         (self.is_provider && self.has_role(&["physician", "nurse", "records", "billing", "dpo"]))
             || (self.is_payer && self.has_role(&["adjudicator", "cashier", "fraud"]))
             || (self.is_research && self.has_role(&["investigator", "curator"]))
@@ -118,7 +120,7 @@ pub(crate) fn decide(
     purpose: Purpose,
     now: i64,
 ) -> Verdict {
-    if !requester.has_credential() {
+    if !requester.may_ask() || !requester.in_force {
         return Verdict::plain(false, "CREDENTIAL");
     }
     match record.state {
@@ -207,6 +209,7 @@ mod tests {
         Requester {
             msp: msp.into(),
             role: Some(role.into()),
+            in_force: true,
             speaks_for_subject: false,
             is_provider: matches!(msp, "HospitalMSP" | "ClinicMSP"),
             is_payer: msp == "InsurerMSP",
@@ -262,6 +265,10 @@ mod tests {
         let permit = || vec![consent(vec![provision(Rule::Permit)])];
         let physician = requester("HospitalMSP", "physician");
         let own = requester("ClinicMSP", "physician");
+        let suspended = Requester {
+            in_force: false,
+            ..physician.clone()
+        };
         let mut subject = requester("HospitalMSP", "patient");
         subject.speaks_for_subject = true;
         let erased = Record {
@@ -314,9 +321,11 @@ mod tests {
         }])];
         let treat = Purpose::Treat;
         let pipl = LawProfile::Pipl;
-        let cases: [Case; 30] = table![
+        let cases: [Case; 32] = table![
             "1 no role for it": requester("HospitalMSP", "supply"), record(), permit(), pipl, treat => "CREDENTIAL";
             "1 a role of another kind of organization": requester("InsurerMSP", "physician"), record(), permit(), pipl, treat => "CREDENTIAL";
+            "1 a credential that is not in force": suspended, record(), permit(), LawProfile::Hipaa, treat => "CREDENTIAL";
+            "1 before the state of the record": suspended, erased, permit(), pipl, treat => "CREDENTIAL";
             "2 erased": physician, erased, permit(), pipl, treat => "ERASED";
             "2 erased even for the subject": subject, erased, vec![], pipl, Purpose::Patrqt => "ERASED";
             "2 in error": physician, in_error, permit(), pipl, treat => "ENTERED_IN_ERROR";

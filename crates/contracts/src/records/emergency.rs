@@ -2,13 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::access::{Target, commit_decision, entry, load, need_state, refuse_duplicate, resolve};
+use super::access::{
+    Target, caller_standing, commit_decision, entry, load, need_state, refuse_duplicate, resolve,
+};
 use super::model::{Access, AccessState, Item, Purpose, RecordState};
 use super::register::{MAX_PAGE, last_attribute};
 use crate::failure::Failure;
 use crate::fields;
 use crate::request::{Call, Outcome};
 use crate::roles::Part;
+use crate::standing::Standing;
 
 /// When the review is due, in seconds.
 const REVIEW_WINDOW: i64 = 72 * 3600;
@@ -31,7 +34,12 @@ pub(super) fn break_glass(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     let records = resolve(call, &args.target)?;
     let msp = call.msp().to_owned();
     let may = call.config()?.plays(&msp, Part::Provider) && call.role() == Some("physician");
-    let code = if !may {
+    let standing = if may {
+        caller_standing(call)?
+    } else {
+        Standing::active()
+    };
+    let code = if !may || !standing.active {
         "CREDENTIAL"
     } else if records.iter().any(|r| r.state == RecordState::Erased) {
         "ERASED"
@@ -45,6 +53,7 @@ pub(super) fn break_glass(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     };
     let mut access = entry(call, args.access_id, &records, Purpose::Etreat, state);
     access.code = code.to_owned();
+    access.standing = (!standing.active).then_some(standing.reason);
     access.profile = call.config()?.law_profile.name().to_owned();
     access.reason = Some(args.reason_code);
     access.place = Some(args.place_ref);

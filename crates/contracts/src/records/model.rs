@@ -223,6 +223,9 @@ pub(crate) struct Access {
     pub items: Vec<Item>,
     pub decision: String,
     pub code: String,
+    /// What the registry had against the requester, when it decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<String>,
     /// The consent that decided, when one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consent: Option<String>,

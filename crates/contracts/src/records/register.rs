@@ -112,6 +112,7 @@ struct RegisterRecords {
 
 pub(super) fn register(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     call.require(&[Part::Provider, Part::Research], WRITERS)?;
+    call.require_own_credential()?;
     let args: RegisterRecords = call.args()?;
     fields::count("records", args.records.len(), MAX_BATCH)?;
     let count = args.records.len();
@@ -175,6 +176,7 @@ fn own_current(call: &mut Call<'_>, id: &str) -> Result<Record, Failure> {
 
 pub(super) fn amend(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     call.require(&[Part::Provider, Part::Research], WRITERS)?;
+    call.require_own_credential()?;
     let AmendRecord { if_version, entry } = call.args()?;
     entry.check()?;
     let before = own_current(call, &entry.id)?;
@@ -219,6 +221,7 @@ struct MarkError {
 
 pub(super) fn mark_error(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     call.require(&[Part::Provider, Part::Research], WRITERS)?;
+    call.require_own_credential()?;
     let args: MarkError = call.args()?;
     fields::code("reasonCode", &args.reason_code)?;
     let mut record = own_current(call, &args.id)?;

@@ -2,14 +2,15 @@
 
 use serde::Deserialize;
 
-use super::access::{load, need_state};
+use super::access::{load, need_state, standing_of_staff};
 use super::consent::active;
-use super::model::AccessState;
+use super::model::{Access, AccessState};
 use super::register::MAX_PAGE;
 use crate::failure::Failure;
 use crate::fields;
 use crate::request::{Call, Outcome};
 use crate::roles::Part;
+use crate::standing::Standing;
 
 /// How long after the decision a key may be released, in seconds.
 const RELEASE_WINDOW: i64 = 15 * 60;
@@ -60,6 +61,16 @@ pub(super) fn confirm_release(call: &mut Call<'_>) -> Result<Outcome, Failure> {
             ));
         }
     }
+    let may_still = still_in_force(call, &access)?;
+    if !may_still.active {
+        return Err(Failure::forbidden(
+            "CREDENTIAL",
+            format!(
+                "the requester of access {} may no longer ask, the registry says {}",
+                access.id, may_still.reason
+            ),
+        ));
+    }
     access.state = AccessState::Released;
     access.key_fingerprint = Some(args.key_fingerprint);
     call.store("access", &[&access.id], &access)?;
@@ -70,6 +81,15 @@ pub(super) fn confirm_release(call: &mut Call<'_>) -> Result<Outcome, Failure> {
         "Released",
         "",
     ))
+}
+
+/// Asks the registry about the requester again, so that a suspension committed meanwhile stops the
+/// key too.
+fn still_in_force(call: &mut Call<'_>, access: &Access) -> Result<Standing, Failure> {
+    match access.role.as_deref() {
+        None | Some("patient" | "guardian") => Ok(Standing::active()),
+        Some(role) => standing_of_staff(call, &access.org, role, access.pid.as_deref(), None),
+    }
 }
 
 #[derive(Deserialize)]

@@ -6,6 +6,7 @@ use crate::testing::{Proposal, START, TestLedger, Validity};
 use crate::vault::{Binding, KeyRing, SUITE, Sealed, hash, pseudonym};
 
 mod consents;
+mod credentials;
 mod registration;
 mod requests;
 mod rules;
