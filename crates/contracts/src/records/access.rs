@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::consent::{active, voice};
 use super::decision::{self, Requester, Verdict, decide};
-use super::model::{Access, AccessState, Item, Kind, Purpose, Record, RecordState};
+use super::model::{Access, AccessState, Item, Kind, Purpose, Record};
 use super::register::{MAX_PAGE, ids_after, load as load_record};
 use crate::failure::Failure;
 use crate::fields;
@@ -50,7 +50,7 @@ pub(super) fn resolve(call: &mut Call<'_>, target: &Target) -> Result<Vec<Record
             let mut found = Vec::new();
             for id in ids {
                 let record = load_record(call, &id)?;
-                let wanted = record.state == RecordState::Current
+                let wanted = record.is_kept()
                     && (target.kinds.is_empty() || target.kinds.contains(&record.kind))
                     && target
                         .custodian

@@ -124,7 +124,7 @@ pub(crate) fn decide(
         return Verdict::plain(false, "CREDENTIAL");
     }
     match record.state {
-        RecordState::Current => {}
+        RecordState::Current | RecordState::Transferring => {}
         RecordState::Erased => return Verdict::plain(false, "ERASED"),
         RecordState::EnteredInError => return Verdict::plain(false, "ENTERED_IN_ERROR"),
     }
@@ -188,6 +188,7 @@ mod tests {
             id: "r".into(),
             sid: "S".into(),
             custodian: "ClinicMSP".into(),
+            to: None,
             kind: Kind::Lab,
             confidentiality: Confidentiality::N,
             ct_hash: String::new(),

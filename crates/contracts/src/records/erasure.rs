@@ -6,7 +6,7 @@
 use serde::Deserialize;
 
 use super::consent::require_voice;
-use super::model::{Erasure, ErasureState, RecordState};
+use super::model::{Erasure, ErasureState, Step};
 use super::register::{MAX_PAGE, load as load_record};
 use crate::failure::Failure;
 use crate::fields;
@@ -154,7 +154,7 @@ pub(super) fn attest(call: &mut Call<'_>) -> Result<Outcome, Failure> {
                 format!("record {id} is of another subject or custodian"),
             ));
         }
-        record.state = RecordState::Erased;
+        record.step(Step::Erase)?;
         record.at = call.now;
         call.store("rec", &[&id], &record)?;
     }

@@ -2,13 +2,14 @@
 //!
 //! Documents stay encrypted in their custodian's vault ([`crate::vault`]); the ledger has their
 //! hashes, the subject's pseudonym and coarse codes. Files by what happens to a document:
-//! `register` (it exists), `consent` (who may), `decision` (the rules, pure), `access` (who asked,
+//! `register` (it exists), `custody` (another keeps it), `consent` (who may), `decision` (the rules, pure), `access` (who asked,
 //! and what was decided), `release` (it is handed over), `emergency` (without asking), `accounting`
 //! (who sees all that), `erasure` (it goes).
 
 mod access;
 mod accounting;
 mod consent;
+mod custody;
 mod decision;
 mod emergency;
 mod erasure;
@@ -36,6 +37,9 @@ pub(crate) const FUNCTIONS: &[Function] = functions! {
     Submit "RegisterRecords" r#"{"records":[{"id","sid","kind":"clinical-note|lab|imaging|medication|immunization|procedure|device|claim|other","confidentiality"?:"N|R|V","ctHash","ptCommit","size","suite","epoch"?,"vaultRef","fhir"?:["Type/id"]}]}"# => register::register;
     Submit "AmendRecord" r#"{"ifVersion":number,"entry":{as in RegisterRecords}}"# => register::amend;
     Submit "MarkError" r#"{"id","reasonCode"}"# => register::mark_error;
+    Submit "TransferCustody" r#"{"id","to":MSP id}"# => custody::transfer;
+    Submit "AcceptCustody" r#"{"id","ctHash","vaultRef","epoch"?}"# => custody::accept;
+    Submit "CancelTransfer" r#"{"id"}"# => custody::cancel;
     Evaluate "Verify" r#"{"id","ctHash"}"# => register::verify;
     Evaluate "ReadRecord" r#"{"id"}"# => register::read;
     Evaluate "RecordHistory" r#"{"id"}"# => register::history;

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::failure::Failure;
+
 /// What a document is about, coarsely: exact codes stay in the envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -42,6 +44,8 @@ pub(crate) enum Purpose {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum RecordState {
     Current,
+    /// Offered to another custodian, who has not accepted yet.
+    Transferring,
     EnteredInError,
     Erased,
 }
@@ -50,10 +54,44 @@ impl RecordState {
     pub fn name(self) -> &'static str {
         match self {
             RecordState::Current => "Current",
+            RecordState::Transferring => "Transferring",
             RecordState::EnteredInError => "EnteredInError",
             RecordState::Erased => "Erased",
         }
     }
+}
+
+/// What happens to a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    Amend,
+    MarkError,
+    Transfer,
+    Accept,
+    Cancel,
+    Erase,
+}
+
+/// Every pair of states that may follow one another, and by what. Nothing else ever happens.
+pub(crate) const TRANSITIONS: &[(Step, RecordState, RecordState)] = {
+    use RecordState::{Current, EnteredInError, Erased, Transferring};
+    &[
+        (Step::Amend, Current, Current),
+        (Step::MarkError, Current, EnteredInError),
+        (Step::Transfer, Current, Transferring),
+        (Step::Accept, Transferring, Current),
+        (Step::Cancel, Transferring, Current),
+        (Step::Erase, Current, Erased),
+        (Step::Erase, EnteredInError, Erased),
+    ]
+};
+
+/// The state after a step, `None` when the step is not possible.
+pub(crate) fn after(step: Step, state: RecordState) -> Option<RecordState> {
+    TRANSITIONS
+        .iter()
+        .find(|(s, from, _)| *s == step && *from == state)
+        .map(|(_, _, to)| *to)
 }
 
 /// `rec~id`: the fingerprint of one document and where it is.
@@ -63,6 +101,9 @@ pub(crate) struct Record {
     pub id: String,
     pub sid: String,
     pub custodian: String,
+    /// While Transferring: who is to keep it next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
     pub kind: Kind,
     pub confidentiality: Confidentiality,
     /// SHA-256 of the stored ciphertext.
@@ -90,6 +131,28 @@ pub(crate) struct Record {
     pub reason: Option<String>,
     /// When this version was written, by its transaction's timestamp.
     pub at: i64,
+}
+
+impl Record {
+    /// Takes a step, or refuses it with 409 `BAD_STATE`.
+    pub fn step(&mut self, step: Step) -> Result<(), Failure> {
+        self.state = after(step, self.state).ok_or_else(|| {
+            Failure::conflict(
+                "BAD_STATE",
+                format!(
+                    "record {} is {}, {step:?} is not possible",
+                    self.id,
+                    self.state.name()
+                ),
+            )
+        })?;
+        Ok(())
+    }
+
+    /// Whether there is something to read: also while another custodian is to accept it.
+    pub fn is_kept(&self) -> bool {
+        matches!(self.state, RecordState::Current | RecordState::Transferring)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::model::{Confidentiality, Kind, Record, RecordState};
+use super::model::{Confidentiality, Kind, Record, RecordState, Step};
 use crate::failure::Failure;
 use crate::fields;
 use crate::key::{composite_key, composite_range, split_composite_key};
@@ -58,6 +58,7 @@ impl Entry {
             id: self.id,
             sid: self.sid,
             custodian: custodian.to_owned(),
+            to: None,
             kind: self.kind,
             confidentiality: self.confidentiality,
             ct_hash: self.ct_hash,
@@ -152,26 +153,15 @@ struct AmendRecord {
     entry: Entry,
 }
 
-/// The record, if the caller's organization keeps it and it is Current.
-fn own_current(call: &mut Call<'_>, id: &str) -> Result<Record, Failure> {
-    let record = load(call, id)?;
-    if record.custodian != call.msp() {
-        return Err(Failure::forbidden(
-            "NOT_CUSTODIAN",
-            format!("record {id} is kept by {}", record.custodian),
-        ));
+/// Refuses documents that another keeps with 403 `NOT_CUSTODIAN`.
+pub(super) fn need_custodian(call: &Call<'_>, record: &Record) -> Result<(), Failure> {
+    if record.custodian == call.msp() {
+        return Ok(());
     }
-    if record.state != RecordState::Current {
-        return Err(Failure::conflict(
-            "BAD_STATE",
-            format!(
-                "record {id} is {}, {} needs Current",
-                record.state.name(),
-                call.function()
-            ),
-        ));
-    }
-    Ok(record)
+    Err(Failure::forbidden(
+        "NOT_CUSTODIAN",
+        format!("record {} is kept by {}", record.id, record.custodian),
+    ))
 }
 
 pub(super) fn amend(call: &mut Call<'_>) -> Result<Outcome, Failure> {
@@ -179,7 +169,9 @@ pub(super) fn amend(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     call.require_own_credential()?;
     let AmendRecord { if_version, entry } = call.args()?;
     entry.check()?;
-    let before = own_current(call, &entry.id)?;
+    let mut before = load(call, &entry.id)?;
+    need_custodian(call, &before)?;
+    before.step(Step::Amend)?;
     if before.version != if_version {
         return Err(Failure::new(
             412,
@@ -224,8 +216,9 @@ pub(super) fn mark_error(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     call.require_own_credential()?;
     let args: MarkError = call.args()?;
     fields::code("reasonCode", &args.reason_code)?;
-    let mut record = own_current(call, &args.id)?;
-    record.state = RecordState::EnteredInError;
+    let mut record = load(call, &args.id)?;
+    need_custodian(call, &record)?;
+    record.step(Step::MarkError)?;
     record.reason = Some(args.reason_code);
     record.at = call.now;
     call.store("rec", &[&record.id], &record)?;

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::access::{load, need_state, standing_of_staff};
 use super::consent::active;
 use super::model::{Access, AccessState};
-use super::register::MAX_PAGE;
+use super::register::{MAX_PAGE, load as load_record};
 use crate::failure::Failure;
 use crate::fields;
 use crate::request::{Call, Outcome};
@@ -57,6 +57,18 @@ pub(super) fn confirm_release(call: &mut Call<'_>) -> Result<Outcome, Failure> {
                 format!(
                     "the consent that access {} rests on is no longer active",
                     access.id
+                ),
+            ));
+        }
+    }
+    for item in &access.items {
+        let record = load_record(call, &item.id)?;
+        if record.custodian != access.custodian {
+            return Err(Failure::conflict(
+                "CUSTODY_CHANGED",
+                format!(
+                    "record {} is kept by {} by now",
+                    record.id, record.custodian
                 ),
             ));
         }

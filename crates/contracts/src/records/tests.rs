@@ -7,6 +7,7 @@ use crate::vault::{Binding, KeyRing, SUITE, Sealed, hash, pseudonym};
 
 mod consents;
 mod credentials;
+mod custody;
 mod registration;
 mod requests;
 mod rules;
