@@ -1,17 +1,18 @@
 //! The contract API, and the contracts that are compiled into the peer.
 //!
 //! **Owns**: what a contract may do ([`Stub`]), what it is ([`Contract`]), who is calling
-//! ([`Caller`]), composite keys, error codes ([`Failure`]), the health contracts ([`providers`],
-//! [`records`], [`devices`]), the plain key-value contract ([`kv`]), the rules of the identifiers
-//! they check ([`gs1`], [`identifiers`]), and the off-chain half of the records contract ([`vault`]).
+//! ([`Caller`]), composite keys, error codes ([`Failure`]), the health contracts
+//! ([`providers`], [`records`], [`devices`], [`waste`]), the
+//! plain key-value contract ([`kv`]), the rules of the identifiers they check
+//! ([`gs1`], [`udi`], [`identifiers`]), and the off-chain half of the records contract ([`vault`]).
 //!
 //! **Must not know**: the ledger, sockets, an async runtime, the clock. Time is the proposal's
 //! timestamp; everything else comes through the stub, so that every endorser computes the same
 //! bytes.
 //!
 //! **Start reading** at [`stub`], then [`contract`], then `records/mod.rs`. What each function
-//! takes, who may call it and how it fails is in `docs/contracts.md` and `docs/health`. Tests of contracts run on
-//! [`testing::TestLedger`], transaction by transaction.
+//! takes, who may call it and how it fails is in `docs/contracts.md` and `docs/health/`. Tests of
+//! contracts run on [`testing::TestLedger`], transaction by transaction.
 
 pub mod caller;
 pub mod contract;
@@ -29,7 +30,9 @@ mod roles;
 mod standing;
 pub mod stub;
 pub mod testing;
+pub mod udi;
 pub mod vault;
+pub mod waste;
 
 use std::sync::Arc;
 
@@ -40,7 +43,7 @@ pub use key::{KeyError, composite_key, composite_range, split_composite_key};
 pub use request::MAX_CLOCK_SKEW_SECONDS;
 pub use stub::{HistoryEntry, KeyValue, Page, Stub, StubError, Timestamp};
 
-/// The contracts that every peer can run in process: `providers`, `records`, `devices` and `kv`.
+/// The contracts that every peer can run in process.
 ///
 /// A contract becomes callable on a channel only once a chaincode definition names it.
 pub fn built_in() -> Vec<Arc<dyn Contract>> {
@@ -48,6 +51,7 @@ pub fn built_in() -> Vec<Arc<dyn Contract>> {
         Arc::new(providers::Providers),
         Arc::new(records::Records),
         Arc::new(devices::Devices),
+        Arc::new(waste::Waste),
         Arc::new(kv::Kv),
     ]
 }
@@ -65,6 +69,10 @@ mod tests {
         (
             include_str!("../../../docs/health/providers.md"),
             &[super::providers::FUNCTIONS],
+        ),
+        (
+            include_str!("../../../docs/health/waste.md"),
+            &[super::waste::FUNCTIONS],
         ),
     ];
 

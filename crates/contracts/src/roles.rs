@@ -64,6 +64,8 @@ pub(crate) struct Config {
     pub law_profile: LawProfile,
     /// The chaincode that knows who holds which licence; empty where nobody is asked.
     pub registry: String,
+    /// The chaincode that knows the bags of waste; empty where none is asked.
+    pub waste_contract: String,
 }
 
 impl Default for Config {
@@ -80,6 +82,7 @@ impl Default for Config {
             citizens: list(&["CitizenMSP", "HospitalMSP", "ClinicMSP"]),
             law_profile: LawProfile::default(),
             registry: String::new(),
+            waste_contract: String::new(),
         }
     }
 }

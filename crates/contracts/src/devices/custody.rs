@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::bag::need_bag;
 use super::lot::{MAX_UNITS, lot_or_serial};
 use super::model::{Step, Unit, UnitId, UnitState};
 use super::product::{device_identifier, load as load_product, need_registrant};
@@ -355,6 +356,7 @@ pub(super) fn destroy(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     let mut unit = load_unit(call, &args.unit)?;
     need_holder(call, &unit)?;
     unit.step(Step::Destroy, call.now)?;
+    need_bag(call, &args.bag_id)?;
     unit.note = Some(args.bag_id.clone());
     finish(call, unit, "UnitDestroyed", &args.bag_id)
 }

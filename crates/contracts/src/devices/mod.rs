@@ -1,10 +1,12 @@
 //! The `devices` contract: certification, custody, implants and recalls of medical devices.
 //!
 //! Files by subject: `model` (what is kept, and which states may follow which), `product`, `lot`,
-//! `scan` (verdicts on carriers, pure), `custody` (from hand to hand), `implant` (the procedure and
+//! `scan` (verdicts on carriers, pure), `custody` (from hand to hand), `bag` (where
+//! a destroyed unit went), `implant` (the procedure and
 //! the patient), `recall` and `affected` (whom it concerns), `trace` (questions).
 
 mod affected;
+mod bag;
 mod custody;
 mod implant;
 mod lot;
@@ -25,9 +27,9 @@ use crate::stub::Stub;
 pub struct Devices;
 
 pub(crate) const FUNCTIONS: &[Function] = functions! {
-    Submit "Configure" r#"{"providers":[MSP id],"makers":[],"distributors":[],"regulators":[],"payers":[],"research":[],"waste":[],"citizens":[],"registry":chaincode}, missing ones by default"# => roles::configure;
+    Submit "Configure" r#"{"providers":[MSP id],"makers":[],"distributors":[],"regulators":[],"payers":[],"research":[],"waste":[],"citizens":[],"registry":chaincode,"wasteContract":chaincode}, missing ones by default"# => roles::configure;
     Evaluate "ReadConfig" "{}" => roles::read_config;
-    Submit "RegisterProduct" r#"{"product":{"di","issuer"?:"GS1","name","model","label":{"lot"?:bool,"serial"?:bool,"made"?:bool,"expires"?:bool}}}"# => product::register;
+    Submit "RegisterProduct" r#"{"product":{"di","issuer"?:"GS1|HIBCC|ICCBBA","name","model","label":{"lot"?:bool,"serial"?:bool,"made"?:bool,"expires"?:bool}}}"# => product::register;
     Submit "SubmitCertification" r#"{"di","certNo","type","docHashes":[SHA-256]}"# => product::submit;
     Submit "Certify" r#"{"di","certNo","validFrom"?:seconds,"validTo":seconds}"# => product::certify;
     Submit "Refuse" r#"{"di","reason"}"# => product::refuse;

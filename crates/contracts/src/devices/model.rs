@@ -56,6 +56,9 @@ pub(crate) struct Certificate {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Product {
     pub di: String,
+    /// Who issued the device identifier.
+    #[serde(default = "gs1")]
+    pub issuer: String,
     /// The manufacturer's MSP id.
     pub registrant: String,
     pub name: String,
@@ -68,6 +71,10 @@ pub(crate) struct Product {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     pub at: i64,
+}
+
+pub(crate) fn gs1() -> String {
+    "GS1".to_owned()
 }
 
 impl Product {

@@ -5,17 +5,22 @@ use serde::Deserialize;
 use super::model::{Certificate, Label, Package, Product, ProductState};
 use crate::failure::Failure;
 use crate::fields;
-use crate::gs1::gtin::{self, GtinError};
 use crate::request::{Call, Outcome};
 use crate::roles::Part;
+use crate::udi::{Agency, CarrierError};
 
 const MAX_DOCUMENTS: usize = 64;
 
-/// A device identifier as GTIN-14: 422 `BAD_CHECK_DIGIT`, or 400 when it is no GTIN at all.
+/// A device identifier as it is kept: 422 `BAD_CHECK_DIGIT`, or 400 when it is none at all. Its
+/// first character says which agency issued it.
 pub(super) fn device_identifier(text: &str) -> Result<String, Failure> {
-    gtin::normalize(text).map_err(|error| match error {
-        GtinError::CheckDigit { .. } => Failure::rule("BAD_CHECK_DIGIT", error.to_string()),
-        GtinError::Format(_) => Failure::malformed(error.to_string()),
+    identifier_of(Agency::of_text(text), text)
+}
+
+fn identifier_of(agency: Agency, text: &str) -> Result<String, Failure> {
+    agency.device_identifier(text).map_err(|error| match error {
+        CarrierError::CheckDigit(why) => Failure::rule("BAD_CHECK_DIGIT", why),
+        CarrierError::Malformed(_) => Failure::malformed(error.to_string()),
     })
 }
 
@@ -77,27 +82,23 @@ struct RegisterProduct {
 #[serde(deny_unknown_fields)]
 struct NewProduct {
     di: String,
-    #[serde(default = "gs1")]
+    #[serde(default = "super::model::gs1")]
     issuer: String,
     name: String,
     model: String,
     label: Label,
 }
 
-fn gs1() -> String {
-    "GS1".to_owned()
-}
-
 pub(super) fn register(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     call.require(&[Part::Maker], &["regulatory"])?;
     let RegisterProduct { product } = call.args()?;
-    if product.issuer != "GS1" {
-        return Err(Failure::rule(
+    let agency = Agency::of_name(&product.issuer).ok_or_else(|| {
+        Failure::rule(
             "UNKNOWN_ISSUER",
-            "device identifiers of GS1 are registered, those of other agencies not yet",
-        ));
-    }
-    let di = device_identifier(&product.di)?;
+            "device identifiers of GS1, HIBCC and ICCBBA are registered, those of other agencies not yet",
+        )
+    })?;
+    let di = identifier_of(agency, &product.di)?;
     fields::public_text("name", &product.name)?;
     fields::public_text("model", &product.model)?;
     if call.exists("prod", &[&di])? || call.exists("pkg", &[&di])? {
@@ -108,6 +109,7 @@ pub(super) fn register(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     }
     let product = Product {
         di,
+        issuer: agency.name().to_owned(),
         registrant: call.msp().to_owned(),
         name: product.name,
         model: product.model,

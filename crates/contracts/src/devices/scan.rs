@@ -11,8 +11,8 @@ use super::model::{
 use super::recall::open_recalls;
 use crate::failure::Failure;
 use crate::fields::{self, date_of};
-use crate::gs1::udi::{self, Udi, UdiError};
 use crate::request::{Call, Outcome};
+use crate::udi::{self, CarrierError, Udi};
 
 /// The verdicts in the order in which they are tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,8 +124,8 @@ pub(super) fn scan(call: &mut Call<'_>, carrier: &str) -> Result<Scanned, Failur
         Ok(udi) => udi,
         Err(error) => {
             let verdict = match error {
-                UdiError::Malformed(_) => Verdict::Malformed,
-                UdiError::CheckDigit(_) => Verdict::BadCheckDigit,
+                CarrierError::Malformed(_) => Verdict::Malformed,
+                CarrierError::CheckDigit(_) => Verdict::BadCheckDigit,
             };
             return Ok(Scanned {
                 verdict,

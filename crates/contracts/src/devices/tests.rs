@@ -6,6 +6,7 @@ use crate::contract::Response;
 use crate::testing::{Proposal, START, TestLedger, Validity};
 use crate::vault::{hash, implant_commitment};
 
+mod agencies;
 mod credentials;
 mod recalls;
 mod refusals;

@@ -297,7 +297,7 @@ fn date(ai: &str, value: &str, current_year: i16) -> Result<Date, UdiError> {
 }
 
 /// The year that two digits mean: never 51 or more years ahead, never 50 or more behind.
-fn full_year(yy: i16, current_year: i16) -> i16 {
+pub(crate) fn full_year(yy: i16, current_year: i16) -> i16 {
     let current_year = current_year.clamp(100, 9800);
     let century = current_year - current_year % 100;
     match yy - current_year % 100 {

@@ -19,8 +19,8 @@ fn refusals_of_products_lots_and_shipments() {
     };
     let mut no_name = product("09504000059118");
     no_name["product"]["name"] = json!("x".repeat(201));
-    let mut hibcc = product("09504000059118");
-    hibcc["product"]["issuer"] = json!("HIBCC");
+    let mut others = product("MA.156.M0.100011.1234");
+    others["product"]["issuer"] = json!("MA");
     let other_maker = with("OtherMSP", "regulatory");
     let submit = json!({"di": second, "certNo": "C1", "type": "T", "docHashes": [hash(b"f")]});
     let cases: Vec<(&str, Caller, Value, i32, &str)> = vec![
@@ -56,7 +56,7 @@ fn refusals_of_products_lots_and_shipments() {
         (
             "RegisterProduct",
             regulatory(),
-            hibcc,
+            others,
             422,
             "UNKNOWN_ISSUER",
         ),

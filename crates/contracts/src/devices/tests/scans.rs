@@ -14,7 +14,7 @@ fn verdicts_come_in_their_order() {
     );
     let cases = [
         ("(01)1234".to_owned(), "MALFORMED"),
-        ("+H123PARTNO1234567890120".to_owned(), "MALFORMED"),
+        ("+H123PARTNO1234567890120".to_owned(), "BAD_CHECK_DIGIT"),
         (
             format!("(01){}(17)271231(10)L1(21)S1", "00844588018924"),
             "BAD_CHECK_DIGIT",

@@ -1,0 +1,57 @@
+//! The waste bag that a destroyed unit went into.
+
+use serde::Deserialize;
+
+use crate::failure::Failure;
+use crate::request::{Call, decode, to_json};
+use crate::roles::Part;
+
+/// What this contract has to know of a bag of the waste contract.
+#[derive(Deserialize)]
+struct Bag {
+    generator: String,
+    state: String,
+}
+
+/// A provider's bag has to be one of its own that is still open to it, where the configuration
+/// names the contract to ask: 422 `UNKNOWN_BAG`, `BAG_GONE`. The bag is read in this transaction,
+/// so that one that is put on a manifest meanwhile makes the transaction invalid.
+pub(super) fn need_bag(call: &mut Call<'_>, id: &str) -> Result<(), Failure> {
+    let contract = call.config()?.waste_contract.clone();
+    let msp = call.msp().to_owned();
+    if contract.is_empty() || !call.config()?.plays(&msp, Part::Provider) {
+        return Ok(());
+    }
+    let args = [
+        b"ReadBag".to_vec().into(),
+        to_json(&serde_json::json!({ "id": id })).into(),
+    ];
+    let answer = call.stub.invoke(&contract, &args)?;
+    if matches!(answer.status, 403 | 404) {
+        return Err(Failure::rule(
+            "UNKNOWN_BAG",
+            format!("{contract} knows no bag {id} of {msp}: seal it first"),
+        ));
+    }
+    if !answer.is_endorsable() {
+        return Err(Failure::new(
+            500,
+            "WASTE_CONTRACT",
+            format!("{contract} does not answer: {}", answer.message),
+        ));
+    }
+    let bag: Bag = decode("bag", &answer.payload)?;
+    if bag.generator != msp {
+        return Err(Failure::rule(
+            "UNKNOWN_BAG",
+            format!("bag {id} is not one of {msp}"),
+        ));
+    }
+    if bag.state != "Sealed" {
+        return Err(Failure::rule(
+            "BAG_GONE",
+            format!("bag {id} is {}, nothing more goes into it", bag.state),
+        ));
+    }
+    Ok(())
+}
