@@ -2,7 +2,7 @@
 //!
 //! **Owns**: what a contract may do ([`Stub`]), what it is ([`Contract`]), who is calling
 //! ([`Caller`]), composite keys, error codes ([`Failure`]), the health contracts
-//! ([`providers`], [`records`], [`devices`], [`waste`]), the
+//! ([`providers`], [`records`], [`devices`], [`waste`], [`card`]), the
 //! plain key-value contract ([`kv`]), the rules of the identifiers they check
 //! ([`gs1`], [`udi`], [`identifiers`]), and the off-chain half of the records contract ([`vault`]).
 //!
@@ -15,6 +15,7 @@
 //! contracts run on [`testing::TestLedger`], transaction by transaction.
 
 pub mod caller;
+pub mod card;
 pub mod contract;
 pub mod devices;
 pub mod failure;
@@ -52,6 +53,7 @@ pub fn built_in() -> Vec<Arc<dyn Contract>> {
         Arc::new(records::Records),
         Arc::new(devices::Devices),
         Arc::new(waste::Waste),
+        Arc::new(card::HealthCards),
         Arc::new(kv::Kv),
     ]
 }
@@ -73,6 +75,10 @@ mod tests {
         (
             include_str!("../../../docs/health/waste.md"),
             &[super::waste::FUNCTIONS],
+        ),
+        (
+            include_str!("../../../docs/health/card.md"),
+            &[super::card::FUNCTIONS],
         ),
     ];
 

@@ -27,9 +27,11 @@ use crate::caller::Caller;
 use crate::contract::{Contract, Response};
 use crate::stub::{HistoryEntry, Timestamp};
 
+mod leaks;
 mod query;
 mod stub;
 
+pub use leaks::{Leak, leaks};
 use stub::{TestStub, Used};
 
 /// The time at which a new [`TestLedger`] starts: 2026-11-23T00:00:00Z.

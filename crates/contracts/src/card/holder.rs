@@ -1,0 +1,199 @@
+//! Who may speak for a card: its holder by the pseudonym in the certificate, and guardians.
+
+use serde::{Deserialize, Serialize};
+
+use super::application;
+use super::model::{CARDHOLDERS, Card, Holder, Ward};
+use crate::failure::Failure;
+use crate::fields;
+use crate::key::{composite_key, split_composite_key};
+use crate::request::{Call, Outcome, decode};
+use crate::roles::Part;
+
+/// Guardians that one person has at most, those no longer linked included.
+pub(crate) const MAX_GUARDIANS: usize = 8;
+/// What a provider is licensed for that opens cards and admits with them.
+pub(super) const CARE: &str = "care";
+
+/// Refuses a provider whose own licence is not in force with 403 `CREDENTIAL`.
+pub(super) fn require_licensed(call: &mut Call<'_>) -> Result<(), Failure> {
+    let msp = call.msp().to_owned();
+    let standing = call.organization_standing(&msp, CARE)?;
+    if standing.active {
+        return Ok(());
+    }
+    Err(Failure::forbidden(
+        "CREDENTIAL",
+        format!(
+            "{} needs a licence for {CARE} that is in force, the registry says {msp} is {}",
+            call.function(),
+            standing.reason
+        ),
+    ))
+}
+
+/// Whether the caller is the card's holder, or a guardian of the holder now.
+pub(super) fn speaks_for(call: &mut Call<'_>, card: &Card) -> Result<bool, Failure> {
+    let msp = call.msp().to_owned();
+    if !call.config()?.plays(&msp, Part::Citizen) {
+        return Ok(false);
+    }
+    let (Some(own), Some(sid)) = (call.sid().map(str::to_owned), &card.sid) else {
+        return Ok(false);
+    };
+    match call.role() {
+        Some("patient") => Ok(own == *sid),
+        Some("guardian") => {
+            // The pseudonym comes from a certificate: it need not be one.
+            fields::sid("hc.sid", &own)?;
+            let ward: Option<Ward> = call.load("ward", &[&own, sid])?;
+            Ok(ward.is_some_and(|ward| ward.holds(call.now)))
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Refuses everybody but holder and guardians with 403 `NOT_HOLDER`.
+pub(super) fn require_holder(call: &mut Call<'_>, card: &Card) -> Result<(), Failure> {
+    if speaks_for(call, card)? {
+        return Ok(());
+    }
+    Err(Failure::forbidden(
+        "NOT_HOLDER",
+        format!(
+            "{} is for the holder (hc.role patient with the card's hc.sid) or a linked guardian",
+            call.function()
+        ),
+    ))
+}
+
+/// Whether somebody is the guardian of this person now.
+pub(super) fn has_guardian(call: &mut Call<'_>, sid: &str) -> Result<bool, Failure> {
+    for guardian in guardians(call, sid)? {
+        let ward: Option<Ward> = call.load("ward", &[&guardian, sid])?;
+        if ward.is_some_and(|ward| ward.holds(call.now)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn guardians(call: &mut Call<'_>, sid: &str) -> Result<Vec<String>, Failure> {
+    let entries = call.stub.range_composite("wardOf", &[sid], MAX_GUARDIANS)?;
+    let mut guardians = Vec::new();
+    for entry in entries {
+        let (_, attributes) = split_composite_key(&entry.key)?;
+        guardians.extend(attributes.last().map(|last| (*last).to_owned()));
+    }
+    Ok(guardians)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct LinkGuardian {
+    guardian_sid: String,
+    sid: String,
+    until: i64,
+    evidence_hash: String,
+}
+
+pub(super) fn link_guardian(call: &mut Call<'_>) -> Result<Outcome, Failure> {
+    call.require_issuer()?;
+    let args: LinkGuardian = call.args()?;
+    fields::sid("guardianSid", &args.guardian_sid)?;
+    fields::sid("sid", &args.sid)?;
+    fields::hash("evidenceHash", &args.evidence_hash)?;
+    if args.guardian_sid == args.sid {
+        return Err(Failure::rule(
+            "SELF_GUARDIAN",
+            "nobody is their own guardian",
+        ));
+    }
+    if args.until <= call.now {
+        return Err(Failure::rule("PERIOD", "a guardianship ends in the future"));
+    }
+    let known = guardians(call, &args.sid)?;
+    if !known.contains(&args.guardian_sid) {
+        if known.len() >= MAX_GUARDIANS {
+            return Err(Failure::rule(
+                "TOO_MANY_GUARDIANS",
+                format!("a person has at most {MAX_GUARDIANS} guardians: unlink one first"),
+            ));
+        }
+        call.index("wardOf", &[&args.sid, &args.guardian_sid])?;
+    }
+    let ward = Ward {
+        until: args.until,
+        evidence_hash: args.evidence_hash,
+        linked: true,
+    };
+    call.store("ward", &[&args.guardian_sid, &args.sid], &ward)?;
+    call.guard("ward", &[&args.guardian_sid, &args.sid])?;
+    let id = call.stub.tx_id().to_owned();
+    Ok(Outcome::changed(&id, "Linked").event(call, "GuardianLinked", &id, "Linked", ""))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct UnlinkGuardian {
+    guardian_sid: String,
+    sid: String,
+}
+
+pub(super) fn unlink_guardian(call: &mut Call<'_>) -> Result<Outcome, Failure> {
+    call.require_issuer()?;
+    let args: UnlinkGuardian = call.args()?;
+    fields::sid("guardianSid", &args.guardian_sid)?;
+    fields::sid("sid", &args.sid)?;
+    let mut ward: Ward = call
+        .load("ward", &[&args.guardian_sid, &args.sid])?
+        .ok_or_else(|| Failure::not_found("no such guardianship"))?;
+    if !ward.linked {
+        return Err(Failure::conflict(
+            "BAD_STATE",
+            "the guardianship is Unlinked, UnlinkGuardian needs Linked",
+        ));
+    }
+    ward.linked = false;
+    call.store("ward", &[&args.guardian_sid, &args.sid], &ward)?;
+    call.unindex("wardOf", &[&args.sid, &args.guardian_sid])?;
+    let id = call.stub.tx_id().to_owned();
+    Ok(Outcome::changed(&id, "Unlinked").event(call, "GuardianUnlinked", &id, "Unlinked", ""))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ByHandle {
+    handle: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Match {
+    /// The document is that of the opening.
+    id: bool,
+    /// Name and birth date are those of the opening.
+    person: bool,
+}
+
+/// Whether a proof is the one that the card was opened with.
+pub(super) fn verify(call: &mut Call<'_>) -> Result<Outcome, Failure> {
+    call.require_issuer()?;
+    let args: ByHandle = call.args()?;
+    let card = application::load(call, &args.handle)?;
+    let mut proof = application::proof(call)?;
+    let key = composite_key("holder", &[&card.handle])?;
+    let bytes = call.stub.get_private(CARDHOLDERS, &key)?.ok_or_else(|| {
+        Failure::not_found(format!(
+            "nothing is kept of the holder of card {}",
+            card.handle
+        ))
+    })?;
+    let stored: Holder = decode("holder", &bytes)?;
+    proof.salt = stored.salt.clone();
+    let said = Holder::of(&proof);
+    Ok(Outcome::of(&Match {
+        id: said.id_commit == stored.id_commit,
+        person: said.person_commit == stored.person_commit,
+    }))
+}
