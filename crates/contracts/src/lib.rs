@@ -2,7 +2,7 @@
 //!
 //! **Owns**: what a contract may do ([`Stub`]), what it is ([`Contract`]), who is calling
 //! ([`Caller`]), composite keys, error codes ([`Failure`]), the health contracts
-//! ([`providers`], [`records`], [`devices`], [`waste`], [`card`]), the
+//! ([`providers`], [`records`], [`devices`], [`costs`], [`waste`], [`card`]), the
 //! plain key-value contract ([`kv`]), the rules of the identifiers they check
 //! ([`gs1`], [`udi`], [`identifiers`]), and the off-chain half of the records contract ([`vault`]).
 //!
@@ -17,6 +17,7 @@
 pub mod caller;
 pub mod card;
 pub mod contract;
+pub mod costs;
 pub mod devices;
 pub mod failure;
 mod fields;
@@ -52,6 +53,7 @@ pub fn built_in() -> Vec<Arc<dyn Contract>> {
         Arc::new(providers::Providers),
         Arc::new(records::Records),
         Arc::new(devices::Devices),
+        Arc::new(costs::Costs),
         Arc::new(waste::Waste),
         Arc::new(card::HealthCards),
         Arc::new(kv::Kv),
@@ -71,6 +73,10 @@ mod tests {
         (
             include_str!("../../../docs/health/providers.md"),
             &[super::providers::FUNCTIONS],
+        ),
+        (
+            include_str!("../../../docs/health/costs.md"),
+            &[super::costs::FUNCTIONS],
         ),
         (
             include_str!("../../../docs/health/waste.md"),

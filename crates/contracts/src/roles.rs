@@ -66,6 +66,8 @@ pub(crate) struct Config {
     pub registry: String,
     /// The chaincode that knows the bags of waste; empty where none is asked.
     pub waste_contract: String,
+    /// The chaincode that knows where a device unit is; empty where nobody is asked.
+    pub devices: String,
 }
 
 impl Default for Config {
@@ -83,6 +85,7 @@ impl Default for Config {
             law_profile: LawProfile::default(),
             registry: String::new(),
             waste_contract: String::new(),
+            devices: String::new(),
         }
     }
 }

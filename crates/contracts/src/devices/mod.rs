@@ -18,6 +18,8 @@ mod scan;
 mod tests;
 mod trace;
 
+pub(crate) use model::UnitId;
+
 use crate::contract::{Contract, Deployment, Response, out_of};
 use crate::request::{Function, dispatch, functions};
 use crate::roles;
@@ -56,6 +58,7 @@ pub(crate) const FUNCTIONS: &[Function] = functions! {
     Submit "CloseRecall" r#"{"no"}"# => recall::close;
     Evaluate "ReadRecall" r#"{"no"}"# => recall::read;
     Evaluate "Affected" r#"{"no","bookmark"?:unit}"# => affected::affected;
+    Evaluate "ReadUnit" r#"{"unit":{"di","lot"?,"serial"}}"# => trace::read_unit;
     Evaluate "TraceUnit" r#"{"unit":{"di","lot"?,"serial"}}"# => trace::trace;
     Evaluate "UnitsHeld" r#"{"org":MSP id,"bookmark"?:unit}"# => trace::held;
 };

@@ -95,6 +95,16 @@ pub(super) fn trace(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     }))
 }
 
+/// One unit as it is now, and nothing else: what other contracts ask for.
+pub(super) fn read_unit(call: &mut Call<'_>) -> Result<Outcome, Failure> {
+    let args: ByUnit = call.args()?;
+    let id = unit_id(&args.unit)?;
+    let unit: Unit = call
+        .load("unit", &id.key())?
+        .ok_or_else(|| Failure::not_found(format!("no unit {id}")))?;
+    Ok(Outcome::of(&unit))
+}
+
 fn recalls_of(call: &mut Call<'_>, id: &UnitId) -> Result<Vec<RecallOfUnit>, Failure> {
     let all = call.stub.range_composite("recall", &[], MAX_RELATED)?;
     let mut found = Vec::new();

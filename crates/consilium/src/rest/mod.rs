@@ -1,0 +1,197 @@
+//! An organization's door over HTTP: the FHIR surface, tokens, and the console.
+//!
+//! It stands in front of the organization's peer and signs with the identities of its wallet, as an
+//! application of the organization would. `fhir` is the surface itself (the crate `consilium-fhir`);
+//! here is what it needs from outside: the ledger, who calls, TLS, files.
+
+mod api;
+mod authenticate;
+mod console;
+mod describe;
+mod ledger;
+mod scopes;
+mod tokens;
+mod wallet;
+
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context;
+use axum::{
+    Form, Json, Router,
+    extract::{State, rejection::FormRejection},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use bytes::Bytes;
+use consilium_transport::{ClientAuth, ClientTls, HttpLimits, ServerTls, TlsIdentity};
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::{
+    certificates::{Keeper, Purpose},
+    config::{self, Certificates, GatewayConfig},
+    node, telemetry,
+};
+use authenticate::Members;
+use ledger::PeerLedger;
+use tokens::{Refusal, TokenRequest, Tokens};
+use wallet::Wallet;
+
+/// `consilium gateway start`: runs until SIGTERM.
+///
+/// # Errors
+/// The configuration is wrong, a file is missing, the peer cannot be reached, or the address is taken.
+pub async fn start(file: &Path) -> anyhow::Result<()> {
+    telemetry::init("info")?;
+    let settings: GatewayConfig = config::read(file)?;
+    let at = |path: &Path| config::relative(file, path);
+    let wallet = Arc::new(Wallet::open(&at(&settings.wallet), &settings.msp_id)?);
+    let ledger = Arc::new(connect(file, &settings, wallet.clone()).await?);
+    let endpoint = format!("{}/oauth2/token", settings.external_url);
+    let tokens = Arc::new(Tokens::new(&settings.external_url, &endpoint)?);
+    let members = Arc::new(Members::new(wallet.clone(), tokens.clone()));
+    let fhir = surface::open(&at(&settings.data), &settings, ledger.clone(), members.clone()).await?;
+    let app = Router::new()
+        .nest("/fhir", fhir)
+        .nest("/api", api::router(api::Api { ledger, members }))
+        .merge(oauth(&settings.external_url, wallet, tokens))
+        .merge(console::router());
+
+    let identity = TlsIdentity::from_pem(
+        &config::read_named(file, "tls.cert", &settings.tls.cert)?,
+        &config::read_named(file, "tls.key", &settings.tls.key)?,
+    )?;
+    let roots = node::pems(file, "tls.clientRootCAs", &settings.tls.client_root_cas)?;
+    let auth = match roots.is_empty() {
+        true => ClientAuth::None,
+        false => ClientAuth::Verify,
+    };
+    let tls = ServerTls::new(identity, auth, &roots)?;
+    let listener = consilium_transport::listen(&settings.listen_address)
+        .await
+        .with_context(|| format!("cannot listen on {}", settings.listen_address))?;
+    tracing::info!(address = %listener.local_addr()?, url = settings.external_url, "Listening on https");
+    let (stop, stopped) = watch::channel(false);
+    let keeping = tokio::spawn(node::keep(keeper(file, &settings, &tls)?, stopped));
+    consilium_transport::serve_http_with(
+        listener,
+        Some(tls),
+        app,
+        HttpLimits::named("gateway"),
+        async {
+            let _ = node::stop_signal().await;
+        },
+    )
+    .await?;
+    stop.send_replace(true);
+    keeping.await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The connection to the organization's peer.
+async fn connect(
+    file: &Path,
+    settings: &GatewayConfig,
+    wallet: Arc<Wallet>,
+) -> anyhow::Result<PeerLedger> {
+    let peer = &settings.peer;
+    let root = config::read_named(file, "peer.rootCert", &peer.root_cert)?;
+    let own = match (&peer.client_cert, &peer.client_key) {
+        (Some(certificate), Some(key)) => Some(TlsIdentity::from_pem(
+            &config::read_named(file, "peer.clientCert", certificate)?,
+            &config::read_named(file, "peer.clientKey", key)?,
+        )?),
+        _ => None,
+    };
+    let tls = ClientTls::new(own, &[Bytes::from(root)])?;
+    let hash = tls.identity_hash().map_or_else(Bytes::new, |hash| hash.to_vec().into());
+    // The peer may start after its gateway, and come back after it was away.
+    let connection = consilium_transport::connect_lazy(
+        &peer.address,
+        Some(tls),
+        Duration::from_secs(5),
+    );
+    Ok(PeerLedger::new(connection, hash, &settings.channel, wallet))
+}
+
+/// Takes up the listener's certificate when its files change.
+fn keeper(file: &Path, settings: &GatewayConfig, tls: &Arc<ServerTls>) -> anyhow::Result<Keeper> {
+    let mut keeper = Keeper::new(file, &Certificates::default());
+    let shown = tls.clone();
+    keeper.tls(
+        Purpose::Server,
+        "tls.cert",
+        &settings.tls.cert,
+        &settings.tls.key,
+        move |identity| Ok(shown.set_identity(identity)?),
+    )?;
+    Ok(keeper)
+}
+
+/// What the token endpoint needs.
+#[derive(Clone)]
+struct Issuing {
+    wallet: Arc<Wallet>,
+    tokens: Arc<Tokens>,
+}
+
+/// The token endpoint, and where to find it (SMART App Launch 2, `.well-known/smart-configuration`).
+fn oauth(url: &str, wallet: Arc<Wallet>, tokens: Arc<Tokens>) -> Router {
+    let configuration = json!({
+        "issuer": url,
+        "token_endpoint": format!("{url}/oauth2/token"),
+        "token_endpoint_auth_methods_supported": ["private_key_jwt"],
+        "token_endpoint_auth_signing_alg_values_supported": ["ES256", "ES384"],
+        "grant_types_supported": ["client_credentials"],
+        "scopes_supported": ["patient/*.rs", "user/*.cruds", "system/*.cruds"],
+        "capabilities": ["client-confidential-asymmetric", "permission-v2", "permission-v1"],
+    });
+    Router::new()
+        .route(
+            "/fhir/.well-known/smart-configuration",
+            get(move || async move { Json(configuration) }),
+        )
+        .route("/oauth2/token", post(token))
+        .with_state(Issuing { wallet, tokens })
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = match self.error {
+            "invalid_client" => StatusCode::UNAUTHORIZED,
+            "server_error" => StatusCode::INTERNAL_SERVER_ERROR,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        (status, Json(self)).into_response()
+    }
+}
+
+async fn token(
+    State(issuing): State<Issuing>,
+    request: Result<Form<TokenRequest>, FormRejection>,
+) -> Result<Response, Refusal> {
+    let Form(request) = request.map_err(|error| Refusal {
+        error: "invalid_request",
+        error_description: error.body_text(),
+    })?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let member = |name: &str| issuing.wallet.member(name).ok().flatten();
+    let answer = issuing.tokens.exchange(
+        &request,
+        now.as_secs(),
+        |name| Some(member(name)?.signer.certificate().clone()),
+        |name, wanted| {
+            member(name).map_or_else(String::new, |member| {
+                scopes::granted(wanted, member.caller.attribute("hc.scope"))
+            })
+        },
+    )?;
+    // RFC 6749 §5.1: tokens are not kept by anybody on the way.
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response())
+}
