@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::caller::Caller;
-use crate::contract::{Contract, Response};
+use crate::contract::Response;
 use crate::testing::{Proposal, START, TestLedger, Validity};
 
 mod claims;
