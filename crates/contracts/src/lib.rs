@@ -2,7 +2,7 @@
 //!
 //! **Owns**: what a contract may do ([`Stub`]), what it is ([`Contract`]), who is calling
 //! ([`Caller`]), composite keys, error codes ([`Failure`]), the health contracts
-//! ([`providers`], [`records`], [`devices`], [`costs`], [`waste`], [`card`]), the
+//! ([`providers`], [`records`], [`devices`], [`costs`], [`waste`], [`card`], [`research`]), the
 //! plain key-value contract ([`kv`]), the rules of the identifiers they check
 //! ([`gs1`], [`udi`], [`identifiers`]), and the off-chain half of the records contract ([`vault`]).
 //!
@@ -28,6 +28,7 @@ pub mod kv;
 pub mod providers;
 pub mod records;
 mod request;
+pub mod research;
 mod roles;
 mod standing;
 pub mod stub;
@@ -56,6 +57,7 @@ pub fn built_in() -> Vec<Arc<dyn Contract>> {
         Arc::new(costs::Costs),
         Arc::new(waste::Waste),
         Arc::new(card::HealthCards),
+        Arc::new(research::Research),
         Arc::new(kv::Kv),
     ]
 }
@@ -85,6 +87,10 @@ mod tests {
         (
             include_str!("../../../docs/health/card.md"),
             &[super::card::FUNCTIONS],
+        ),
+        (
+            include_str!("../../../docs/health/research.md"),
+            &[super::research::FUNCTIONS],
         ),
     ];
 

@@ -1,0 +1,120 @@
+//! Who acts, the marks that make an organization endorse, and lists that are read page by page.
+
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::key::{composite_key, composite_range, split_composite_key};
+use crate::request::{Call, to_json};
+use crate::stub::{KeyValue, StubError};
+
+/// Entries of a page.
+pub(super) const MAX_PAGE: usize = 200;
+
+/// The collection that only one organization's peers hold.
+pub(super) fn own_collection(msp: &str) -> String {
+    format!("_implicit_org_{msp}")
+}
+
+/// The caller's pseudonym (`hc.pid`).
+///
+/// # Errors
+/// 403 `NO_PID`: where one decides about another, both have to be known.
+pub(super) fn pid(call: &Call<'_>) -> Result<String, Failure> {
+    call.stub
+        .creator()
+        .attribute("hc.pid")
+        .map(str::to_owned)
+        .ok_or_else(|| {
+            Failure::forbidden(
+                "NO_PID",
+                format!("{} needs a certificate with hc.pid", call.function()),
+            )
+        })
+}
+
+/// Refuses callers of another organization than the one that this is about.
+pub(super) fn need_org(call: &Call<'_>, code: &'static str, org: &str) -> Result<(), Failure> {
+    if call.msp() == org {
+        return Ok(());
+    }
+    Err(Failure::forbidden(
+        code,
+        format!(
+            "{} is for {org}, the caller is {}",
+            call.function(),
+            call.msp()
+        ),
+    ))
+}
+
+/// Refuses a second thing under the same id with 409 `DUPLICATE`.
+pub(super) fn unused(call: &mut Call<'_>, object_type: &str, id: &str) -> Result<(), Failure> {
+    if call.exists(object_type, &[id])? {
+        return Err(Failure::conflict(
+            "DUPLICATE",
+            format!("{object_type} {id} exists"),
+        ));
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct Mark<'a> {
+    by: &'a str,
+    tx: &'a str,
+}
+
+/// Leaves a mark in the implicit collections of organizations, so that their peers have to
+/// endorse: what binds them cannot be forged without them. The mark says who called, and holds
+/// nothing secret.
+pub(super) fn mark(call: &mut Call<'_>, msps: &[&str], key: &str) -> Result<(), Failure> {
+    let value = to_json(&Mark {
+        by: call.msp(),
+        tx: call.stub.tx_id(),
+    });
+    for msp in msps {
+        call.stub.put_private(&own_collection(msp), key, &value)?;
+    }
+    Ok(())
+}
+
+/// Entries of an index after a bookmark, one page and whether there is more.
+pub(super) fn page(
+    call: &mut Call<'_>,
+    object_type: &str,
+    owner: &[&str],
+    bookmark: Option<&str>,
+) -> Result<(Vec<KeyValue>, bool), Failure> {
+    let (mut start, end) = composite_range(object_type, owner)?;
+    if let Some(bookmark) = bookmark {
+        let attributes: Vec<_> = owner.iter().copied().chain([bookmark]).collect();
+        start = composite_key(object_type, &attributes)?;
+        start.push('\u{0}');
+    }
+    let mut found = call.stub.range(&start, &end, MAX_PAGE + 1)?;
+    let more = found.len() > MAX_PAGE;
+    found.truncate(MAX_PAGE);
+    Ok((found, more))
+}
+
+/// The last attributes of a page of keys, and the bookmark when there are more.
+pub(super) fn ids(
+    call: &mut Call<'_>,
+    object_type: &str,
+    owner: &[&str],
+    bookmark: Option<&str>,
+) -> Result<(Vec<String>, Option<String>), Failure> {
+    let (found, more) = page(call, object_type, owner, bookmark)?;
+    let ids = found
+        .iter()
+        .map(|entry| last_attribute(&entry.key))
+        .collect::<Result<Vec<_>, _>>()?;
+    let bookmark = more.then(|| ids.last().cloned()).flatten();
+    Ok((ids, bookmark))
+}
+
+/// The last attribute of an index key.
+pub(super) fn last_attribute(key: &str) -> Result<String, Failure> {
+    let (_, attributes) = split_composite_key(key).map_err(StubError::from)?;
+    Ok(attributes.last().copied().unwrap_or_default().to_owned())
+}
