@@ -67,7 +67,7 @@ pub(crate) struct Config {
     /// The chaincode that knows the bags of waste; empty where none is asked.
     pub waste_contract: String,
     /// The chaincode that knows where a device unit is; empty where nobody is asked.
-    pub devices: String,
+    pub devices_contract: String,
 }
 
 impl Default for Config {
@@ -85,7 +85,7 @@ impl Default for Config {
             law_profile: LawProfile::default(),
             registry: String::new(),
             waste_contract: String::new(),
-            devices: String::new(),
+            devices_contract: String::new(),
         }
     }
 }

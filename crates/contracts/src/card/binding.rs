@@ -130,7 +130,7 @@ pub(super) fn bind(call: &mut Call<'_>) -> Result<Outcome, Failure> {
         at: call.now,
     };
     store(call, &binding)?;
-    call.mark(&binding.handle)?;
+    call.mark_bureau(&binding.handle)?;
     finish(call, &binding, "Bound", "FacilityBound")
 }
 
@@ -196,7 +196,7 @@ pub(super) fn unbind(call: &mut Call<'_>) -> Result<Outcome, Failure> {
             Failure::not_found(format!("card {} is not bound to {facility}", card.handle))
         })?;
     remove(call, &binding)?;
-    call.mark(&binding.handle)?;
+    call.mark_bureau(&binding.handle)?;
     finish(call, &binding, "Unbound", "FacilityUnbound")
 }
 

@@ -134,7 +134,7 @@ pub(super) fn check_in(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     };
     call.store("checkIn", &[&entry.id], &entry)?;
     call.index("useOf", &[&entry.handle, &sortable(entry.at), &entry.id])?;
-    call.mark(&entry.handle)?;
+    call.mark_bureau(&entry.handle)?;
     Ok(
         Outcome::verdict(&entry.id, state, state, verdict.code()).event(
             call,

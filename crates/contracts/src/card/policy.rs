@@ -87,7 +87,7 @@ impl Call<'_> {
 
     /// Makes the bureau's endorsement necessary for this transaction, by a private write that only
     /// it can endorse. Nothing is read, so that two of them do not conflict.
-    pub(super) fn mark(&mut self, handle: &str) -> Result<(), Failure> {
+    pub(super) fn mark_bureau(&mut self, handle: &str) -> Result<(), Failure> {
         let collection = format!("_implicit_org_{}", self.bureau()?);
         let key = composite_key("mark", &[handle])?;
         let tx_id = self.stub.tx_id().to_owned();

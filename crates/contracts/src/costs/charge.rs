@@ -166,7 +166,7 @@ fn finish(
     charge: Charge,
     event: &'static str,
 ) -> Result<Outcome, Failure> {
-    call.mark(pair, &charge.epi)?;
+    call.mark_pair(pair, &charge.epi)?;
     store(call, &charge)?;
     let id = format!("{}/{}", charge.epi, charge.seq);
     let state = charge.state.name();
@@ -239,7 +239,7 @@ fn must_be_implanted_here(call: &mut Call<'_>, unit: &UnitId) -> Result<(), Fail
             )));
         }
     }
-    let devices = call.config()?.devices.clone();
+    let devices = call.config()?.devices_contract.clone();
     if devices.is_empty() {
         return Ok(());
     }

@@ -79,7 +79,7 @@ pub(super) fn save(call: &mut Call<'_>, claim: &mut Claim) -> Result<(), Failure
 /// Writes a claim whose next step stays due when it was.
 pub(super) fn write(call: &mut Call<'_>, claim: &mut Claim) -> Result<(), Failure> {
     claim.at = call.now;
-    call.mark(&claim.pair(), &claim.id)?;
+    call.mark_pair(&claim.pair(), &claim.id)?;
     call.store("claim", &[&claim.id], claim)
 }
 

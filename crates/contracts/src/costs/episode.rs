@@ -148,7 +148,7 @@ pub(super) fn open(call: &mut Call<'_>) -> Result<Outcome, Failure> {
 }
 
 fn save(call: &mut Call<'_>, episode: Episode, event: &'static str) -> Result<Outcome, Failure> {
-    call.mark(&episode.pair(), &episode.id)?;
+    call.mark_pair(&episode.pair(), &episode.id)?;
     call.store("epi", &[&episode.id], &episode)?;
     let state = episode.state.name();
     Ok(Outcome::changed(&episode.id, state).event(call, event, &episode.id, state, &episode.payer))

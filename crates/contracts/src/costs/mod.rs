@@ -34,7 +34,7 @@ use crate::stub::Stub;
 pub struct Costs;
 
 pub(crate) const FUNCTIONS: &[Function] = functions! {
-    Submit "Configure" r#"{"providers":[MSP id],"makers":[],"distributors":[],"regulators":[],"payers":[],"research":[],"waste":[],"citizens":[],"registry":chaincode,"devices":chaincode}, missing ones by default"# => roles::configure;
+    Submit "Configure" r#"{"providers":[MSP id],"makers":[],"distributors":[],"regulators":[],"payers":[],"research":[],"waste":[],"citizens":[],"registry":chaincode,"devicesContract":chaincode}, missing ones by default"# => roles::configure;
     Evaluate "ReadConfig" "{}" => roles::read_config;
     SubmitTransient "SetPepper" r#"{"payer":MSP id}"# => episode::set_pepper;
     Submit "PublishPrices" r#"{"version","from":"YYYY-MM-DD","currency","pages":[SHA-256],"org"?:MSP id}"# => tariff::publish;

@@ -394,7 +394,7 @@ impl Call<'_> {
 
     /// Leaves a mark in the pair's collection, whose policy then asks both sides to endorse even
     /// where a transaction changes public keys alone (healthcare.md R10).
-    pub(super) fn mark(&mut self, pair: &Pair, id: &str) -> Result<(), Failure> {
+    pub(super) fn mark_pair(&mut self, pair: &Pair, id: &str) -> Result<(), Failure> {
         let value = BTreeMap::from([("tx", self.stub.tx_id().to_owned())]);
         self.write_private(pair, &format!("mark.{id}"), &value)
     }
