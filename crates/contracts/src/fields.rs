@@ -2,6 +2,7 @@
 
 use jiff::civil::Date;
 
+use crate::commitment::Salt;
 use crate::failure::Failure;
 
 const MAX_ID_CHARS: usize = 64;
@@ -57,6 +58,28 @@ pub(crate) fn sid(name: &str, value: &str) -> Result<(), Failure> {
     }
 }
 
+/// A FHIR reference `Type/id`, of anything but a person: the subject is the pseudonym, and nobody else is named.
+pub(crate) fn reference(text: &str) -> Result<(), Failure> {
+    let malformed = || Failure::malformed("a FHIR reference is 'Type/id' and nothing else");
+    let (kind, id) = text.split_once('/').ok_or_else(malformed)?;
+    let is_type = (3..=40).contains(&kind.len())
+        && kind.starts_with(|c: char| c.is_ascii_uppercase())
+        && kind.bytes().all(|b| b.is_ascii_alphabetic());
+    if !is_type || self::id("id", id).is_err() {
+        return Err(malformed());
+    }
+    if matches!(
+        kind,
+        "Patient" | "Person" | "RelatedPerson" | "Practitioner" | "PractitionerRole"
+    ) {
+        return Err(Failure::rule(
+            "PERSON_REFERENCE",
+            format!("a reference to a {kind} does not go on the ledger; the subject is the sid"),
+        ));
+    }
+    Ok(())
+}
+
 /// A SHA-256 in lower-case hexadecimal.
 pub(crate) fn hash(name: &str, value: &str) -> Result<(), Failure> {
     let fits = value.len() == 64
@@ -70,6 +93,11 @@ pub(crate) fn hash(name: &str, value: &str) -> Result<(), Failure> {
             "{name} is a SHA-256 of 64 lower-case hexadecimal digits"
         )))
     }
+}
+
+/// A salt in hexadecimal digits, as private values carry it. The value is not repeated.
+pub(crate) fn salt(name: &str, value: &str) -> Result<Salt, Failure> {
+    Salt::from_hex(value).map_err(|error| Failure::malformed(format!("{name}: {error}")))
 }
 
 /// Text that describes a product, which is public.

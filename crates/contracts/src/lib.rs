@@ -2,7 +2,7 @@
 //!
 //! **Owns**: what a contract may do ([`Stub`]), what it is ([`Contract`]), who is calling
 //! ([`Caller`]), composite keys, error codes ([`Failure`]), the health contracts
-//! ([`providers`], [`records`], [`devices`], [`costs`], [`waste`], [`card`], [`research`]), the
+//! ([`providers`], [`records`], [`devices`], [`costs`], [`waste`], [`card`], [`research`], [`privacy`]), the
 //! plain key-value contract ([`kv`]), the rules of the identifiers they check
 //! ([`gs1`], [`udi`], [`identifiers`]), and the off-chain half of the records contract ([`vault`]).
 //!
@@ -16,6 +16,7 @@
 
 pub mod caller;
 pub mod card;
+pub mod commitment;
 pub mod contract;
 pub mod costs;
 pub mod devices;
@@ -25,7 +26,10 @@ pub mod gs1;
 pub mod identifiers;
 pub mod key;
 pub mod kv;
+pub mod merkle;
+pub mod privacy;
 pub mod providers;
+mod purge;
 pub mod records;
 mod request;
 pub mod research;
@@ -58,6 +62,7 @@ pub fn built_in() -> Vec<Arc<dyn Contract>> {
         Arc::new(waste::Waste),
         Arc::new(card::HealthCards),
         Arc::new(research::Research),
+        Arc::new(privacy::Privacy),
         Arc::new(kv::Kv),
     ]
 }
@@ -91,6 +96,10 @@ mod tests {
         (
             include_str!("../../../docs/health/research.md"),
             &[super::research::FUNCTIONS],
+        ),
+        (
+            include_str!("../../../docs/health/privacy.md"),
+            &[super::privacy::FUNCTIONS],
         ),
     ];
 

@@ -27,6 +27,22 @@ pub(crate) enum Part {
     Citizen,
 }
 
+/// Any organization of the configuration.
+pub(crate) const ALL_PARTS: &[Part] = &[
+    Part::Provider,
+    Part::Maker,
+    Part::Distributor,
+    Part::Regulator,
+    Part::Payer,
+    Part::Research,
+    Part::Waste,
+    Part::Citizen,
+];
+
+/// The roles that answer for an organization's keys and private data: its data protection officer,
+/// at the health-card bureau the issuer, at a research institute the curator.
+pub(crate) const CUSTODIAN_ROLES: &[&str] = &["dpo", "issuer", "curator"];
+
 /// Disclosure without consent that the channel's law allows (healthcare.md §2.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "UPPERCASE")]

@@ -29,6 +29,7 @@ use crate::stub::{HistoryEntry, Timestamp};
 
 mod leaks;
 mod query;
+pub mod scan;
 mod stub;
 
 pub use leaks::{Leak, leaks};

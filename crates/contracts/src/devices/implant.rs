@@ -12,19 +12,13 @@ use super::product::{device_identifier, load as load_product};
 use super::recall::is_recalled;
 use crate::failure::Failure;
 use crate::fields::{self, date_of};
+use crate::purge::own_collection;
 use crate::request::{Call, Outcome, decode, to_json};
 use crate::roles::Part;
 use crate::vault::implant_commitment;
 
-/// Salts have at least 16 bytes.
-const MIN_SALT_HEX: usize = 32;
 const LINK_SHAPE: &str =
     r#"{"sid","procedure","date":"YYYY-MM-DD","salt": at least 32 hexadecimal digits}"#;
-
-/// The collection that only one organization's peers hold.
-pub(super) fn own_collection(msp: &str) -> String {
-    format!("_implicit_org_{msp}")
-}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -52,15 +46,10 @@ fn commitment(
             ))),
         };
     };
-    let salt = hex::decode(&link.salt)
-        .ok()
-        .filter(|_| link.salt.len() >= MIN_SALT_HEX)
-        .ok_or_else(|| {
-            Failure::malformed("the salt in the transient map is too short or not hexadecimal")
-        })?;
+    let salt = fields::salt("the transient salt", &link.salt)?;
     // Do not repeat the value: refusals are logged.
     fields::sid("the transient sid", &link.sid)?;
-    let computed = implant_commitment(&salt, &link.sid, &link.procedure, &link.date);
+    let computed = implant_commitment(salt.as_bytes(), &link.sid, &link.procedure, &link.date);
     if given.is_some_and(|given| given != computed) {
         return Err(Failure::rule(
             "COMMIT_MISMATCH",

@@ -21,6 +21,7 @@ mod trace;
 pub(crate) use model::UnitId;
 
 use crate::contract::{Contract, Deployment, Response, out_of};
+use crate::purge;
 use crate::request::{Function, dispatch, functions};
 use crate::roles;
 use crate::stub::Stub;
@@ -49,6 +50,8 @@ pub(crate) const FUNCTIONS: &[Function] = functions! {
     SubmitTransient "Implant" r#"{"unit":{"di","lot"?,"serial"},"procedureRef","patientCommit"?}"# => implant::implant;
     Submit "Explant" r#"{"unit":{"di","lot"?,"serial"},"procedureRef"}"# => implant::explant;
     Evaluate "ReadPatient" r#"{"unit":{"di","lot"?,"serial"}}"# => implant::read_patient;
+    Submit "PurgePrivate" r#"{"keys":[],"ground":"ERASURE|RETENTION|CONSENT|ERROR|ORDER","reference":id}"# => purge::purge_private;
+    Evaluate "ReadPurged" r#"{"org":MSP id,"keyHash":SHA-256}"# => purge::read_purged;
     Submit "ReturnUnit" r#"{"unit":{"di","lot"?,"serial"}}"# => custody::return_unit;
     Submit "DestroyUnit" r#"{"unit":{"di","lot"?,"serial"},"bagId"}"# => custody::destroy;
     Submit "ReportEvent" r#"{"eventId","di","lot"?,"serial"?,"severity":"death|serious|malfunction|minor","docHash"}"# => implant::report_event;

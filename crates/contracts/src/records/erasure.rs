@@ -1,11 +1,12 @@
 //! Making documents inaccessible: wished by the subject, decided and attested by the custodian.
 //!
 //! The ledger keeps the fingerprints, which prove that documents existed; the keys are destroyed
-//! in the custodian's vault ([`crate::vault::KeyRing::shred`]).
+//! in the custodian's vault ([`crate::vault::Vault::shred`]); what else is destroyed with them is attested in
+//! [`crate::privacy`].
 
 use serde::Deserialize;
 
-use super::consent::require_voice;
+use super::consent::{require_voice, voice};
 use super::model::{Erasure, ErasureState, Step};
 use super::register::{MAX_PAGE, load as load_record};
 use crate::failure::Failure;
@@ -83,6 +84,30 @@ fn own(call: &mut Call<'_>, id: &str, needed: ErasureState) -> Result<Erasure, F
         ));
     }
     Ok(erasure)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ReadErasure {
+    erase_id: String,
+}
+
+/// For the custodian, regulators and the subject; to all others there is none.
+pub(super) fn read(call: &mut Call<'_>) -> Result<Outcome, Failure> {
+    let args: ReadErasure = call.args()?;
+    fields::id("eraseId", &args.erase_id)?;
+    let missing = || Failure::not_found(format!("no erasure {}", args.erase_id));
+    let erasure: Erasure = call.load("erase", &[&args.erase_id])?.ok_or_else(missing)?;
+    let msp = call.msp().to_owned();
+    let visible = if matches!(call.role(), Some("patient" | "guardian")) {
+        voice(call, &erasure.sid)?.is_some()
+    } else {
+        erasure.custodian == msp || call.config()?.plays(&msp, Part::Regulator)
+    };
+    if !visible {
+        return Err(missing());
+    }
+    Ok(Outcome::of(&erasure))
 }
 
 #[derive(Deserialize)]

@@ -13,7 +13,7 @@ mod custody;
 mod decision;
 mod emergency;
 mod erasure;
-mod model;
+pub(crate) mod model;
 mod register;
 mod release;
 #[cfg(test)]
@@ -61,6 +61,7 @@ pub(crate) const FUNCTIONS: &[Function] = functions! {
     Evaluate "Accounting" r#"{"sid","from"?:seconds,"to"?:seconds,"bookmark"?}"# => accounting::accounting;
     Submit "RequestErasure" r#"{"eraseId","sid","custodian"}"# => erasure::request;
     Submit "DecideErasure" r#"{"eraseId","verdict":"Accepted|Retained","ground"?,"until"?:seconds}"# => erasure::decide;
+    Evaluate "ReadErasure" r#"{"eraseId"}"# => erasure::read;
     Submit "AttestErasure" r#"{"eraseId","ids":[],"keyIds":[],"method"}"# => erasure::attest;
 };
 

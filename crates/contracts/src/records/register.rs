@@ -50,7 +50,9 @@ impl Entry {
                 "fhir has at most {MAX_REFERENCES} references"
             )));
         }
-        self.fhir.iter().try_for_each(|text| reference(text))
+        self.fhir
+            .iter()
+            .try_for_each(|text| fields::reference(text))
     }
 
     fn into_record(self, custodian: &str, version: u32, prev: Option<String>, at: i64) -> Record {
@@ -75,28 +77,6 @@ impl Entry {
             at,
         }
     }
-}
-
-/// `Type/id`, of anything but a person: the subject is the pseudonym, and nobody else is named.
-fn reference(text: &str) -> Result<(), Failure> {
-    let malformed = || Failure::malformed("a FHIR reference is 'Type/id' and nothing else");
-    let (kind, id) = text.split_once('/').ok_or_else(malformed)?;
-    let is_type = (3..=40).contains(&kind.len())
-        && kind.starts_with(|c: char| c.is_ascii_uppercase())
-        && kind.bytes().all(|b| b.is_ascii_alphabetic());
-    if !is_type || fields::id("id", id).is_err() {
-        return Err(malformed());
-    }
-    if matches!(
-        kind,
-        "Patient" | "Person" | "RelatedPerson" | "Practitioner" | "PractitionerRole"
-    ) {
-        return Err(Failure::rule(
-            "PERSON_REFERENCE",
-            format!("a reference to a {kind} does not go on the ledger; the subject is the sid"),
-        ));
-    }
-    Ok(())
 }
 
 pub(super) fn load(call: &mut Call<'_>, id: &str) -> Result<Record, Failure> {

@@ -170,6 +170,30 @@ fn the_commitment_may_be_made_by_the_hospital_and_is_checked_when_the_patient_co
 }
 
 #[test]
+fn an_erased_patient_leaves_the_unit_and_the_proof_but_no_name() {
+    let mut ledger = made();
+    deliver(&mut ledger, "S1", &supply());
+    implant(&mut ledger, "S1", &surgeon(), SID);
+    let salt = hex::decode(SALT).unwrap();
+    let question = || call("ReadPatient", &surgeon(), json!({"unit": unit("S1")}));
+    assert_eq!(ledger.evaluate(question()).status, 200);
+    let commit = implant_commitment(&salt, SID, "Procedure/p1", "2026-11-23");
+    // The data protection officer purges it through `privacy`, which calls this contract.
+    let dpo = with("HospitalMSP", "dpo");
+    let privacy =
+        |function: &str, args: Value| Proposal::new("privacy", function, &dpo).json(&args);
+    let request = json!({"id": "x-1", "holder": "HospitalMSP", "ground": "ERASURE"});
+    body(&ledger.submit(privacy("RequestPurge", request)));
+    let attest = json!({"id": "x-1", "private": [{"chaincode": "devices", "keys": [commit]}], "method": "PURGE"});
+    body(&ledger.submit(privacy("AttestDestruction", attest)));
+    let verified = body(&ledger.evaluate(privacy("VerifyErasure", json!({"id": "x-1"}))));
+    assert_eq!(verified["erased"], true);
+    let answer = ledger.evaluate(question());
+    assert_eq!(answer.status, 404, "{}", answer.message);
+    assert_eq!(state_of(&ledger, "S1"), "Implanted");
+}
+
+#[test]
 fn the_same_request_with_another_patient_is_another_request() {
     let mut ledger = made();
     deliver(&mut ledger, "S1", &supply());
