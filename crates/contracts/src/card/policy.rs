@@ -8,6 +8,7 @@ use prost::Message;
 
 use crate::failure::Failure;
 use crate::key::composite_key;
+use crate::purge::own_collection;
 use crate::request::Call;
 use crate::roles::Part;
 
@@ -88,7 +89,7 @@ impl Call<'_> {
     /// Makes the bureau's endorsement necessary for this transaction, by a private write that only
     /// it can endorse. Nothing is read, so that two of them do not conflict.
     pub(super) fn mark_bureau(&mut self, handle: &str) -> Result<(), Failure> {
-        let collection = format!("_implicit_org_{}", self.bureau()?);
+        let collection = own_collection(&self.bureau()?);
         let key = composite_key("mark", &[handle])?;
         let tx_id = self.stub.tx_id().to_owned();
         Ok(self.stub.put_private(&collection, &key, tx_id.as_bytes())?)

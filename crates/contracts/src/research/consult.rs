@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::model::{Consult, State, Thing, step};
 use super::output::credit;
-use super::party::{own_collection, pid, unused};
+use super::party::{pid, unused};
 use crate::failure::Failure;
 use crate::fields;
+use crate::purge::own_collection;
 use crate::request::{Call, Outcome};
 use crate::roles::Part;
 use crate::vault::hash;

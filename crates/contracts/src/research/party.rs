@@ -4,16 +4,12 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::key::{composite_key, composite_range, split_composite_key};
+use crate::purge::own_collection;
 use crate::request::{Call, to_json};
 use crate::stub::{KeyValue, StubError};
 
 /// Entries of a page.
 pub(super) const MAX_PAGE: usize = 200;
-
-/// The collection that only one organization's peers hold.
-pub(super) fn own_collection(msp: &str) -> String {
-    format!("_implicit_org_{msp}")
-}
 
 /// The caller's pseudonym (`hc.pid`).
 ///

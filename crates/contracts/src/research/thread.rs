@@ -6,9 +6,10 @@ use serde_json::json;
 
 use super::consult::{ByCon, Letter, load, need_party, opinion_key, question_key};
 use super::model::Consult;
-use super::party::{ids, own_collection};
+use super::party::ids;
 use crate::failure::Failure;
 use crate::fields;
+use crate::purge::own_collection;
 use crate::request::{Call, Outcome, decode, to_json};
 use crate::roles::Part;
 

@@ -240,7 +240,7 @@ fn checkpoints_follow_one_another_and_are_recomputed() {
     let two = ask(&ledger, "ReadCheckpoint", &physician(), json!({}));
     assert_eq!(two["n"], 2);
     assert_eq!(two["root"], json!(hash(b"")));
-    let stored = ledger.state("privacy", "\0check\00000000001\0").unwrap();
+    let stored = ledger.state("privacy", "\0check\u{0}0000000001\0").unwrap();
     assert_eq!(two["prev"], json!(hash(stored)));
     refused(
         &ledger.evaluate(call("ReadCheckpoint", &physician(), json!({"n": 3}))),

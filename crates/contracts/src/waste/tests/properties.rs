@@ -31,7 +31,7 @@ fn chosen(bits: u8) -> Vec<String> {
 fn parties(world: &World, no: &str, vary: u8) -> (Caller, Caller, Caller) {
     let firm = |n: u8| with(["WasteMSP", "HaulerMSP"][usize::from(n % 2)], "carrier");
     let facility = with(["WasteMSP", "BurnerMSP"][usize::from(vary % 2)], "disposer");
-    let Some(manifest) = world.manifests.get(no).filter(|_| vary % 8 != 0) else {
+    let Some(manifest) = world.manifests.get(no).filter(|_| !vary.is_multiple_of(8)) else {
         return (firm(vary), firm(vary + 1), facility);
     };
     let giver = manifest
