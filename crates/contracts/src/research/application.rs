@@ -300,30 +300,13 @@ pub(super) fn accept(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     let project = project::load_own(call, &request.project)?;
     not_the_board(&project, &accepted_by)?;
     let dataset = load_listed(call, &request.dataset)?;
-    // Time has passed since the request: an ethics approval may have ended.
-    let found = match_use(
-        &dataset.conditions,
-        &Applicant {
-            org: &request.org,
-            pid: &request.pid,
-            project: &project,
-            terms: &request.terms,
-            now: call.now,
-        },
-    );
-    let (_, code, duo) = verdict(found);
-    if code != "OK" {
-        let code = if code == "NO_ETHICS" {
-            "NO_ETHICS"
-        } else {
-            "DUO_MISMATCH"
-        };
+    // Conditions and project stay as they were when they were matched; an approval may have ended.
+    if dataset.conditions.modifier(duo::IRB).is_some() && !duo::has_ethics(&project, call.now) {
         return Err(Failure::rule(
-            code,
+            "NO_ETHICS",
             format!(
-                "request {} does not meet {} any more",
-                request.id,
-                duo.unwrap_or_default()
+                "dataset {} requires an ethics approval in force, project {} has none any more",
+                dataset.id, project.id
             ),
         ));
     }

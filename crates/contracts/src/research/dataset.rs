@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::band;
 use super::duo::{self, Conditions};
 use super::model::{Dataset, State, Tally, Thing, Withdrawal, step};
-use super::party::{ids, need_org, unused};
+use super::party::{ids, need_org, next, unused};
 use crate::failure::Failure;
 use crate::fields;
 use crate::request::{Call, Outcome};
@@ -83,6 +83,7 @@ pub(super) fn register(call: &mut Call<'_>) -> Result<Outcome, Failure> {
         at: call.now,
     };
     call.store("ds", &[&dataset.id], &dataset)?;
+    call.index("dsOf", &[&dataset.custodian, &dataset.id])?;
     for code in codes(&dataset) {
         call.index("dsByUse", &[code, &dataset.id])?;
     }
@@ -180,7 +181,10 @@ pub(super) fn read(call: &mut Call<'_>) -> Result<Outcome, Failure> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Find {
-    duo: String,
+    #[serde(default)]
+    duo: Option<String>,
+    #[serde(default)]
+    custodian: Option<String>,
     #[serde(default)]
     bookmark: Option<String>,
 }
@@ -193,13 +197,25 @@ struct Datasets {
 
 pub(super) fn find(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     let args: Find = call.args()?;
-    if duo::find(&args.duo).is_none() {
-        return Err(Failure::rule(
-            "UNKNOWN_DUO",
-            "duo is a code that datasets may carry, DUO:0000042 for example",
-        ));
-    }
-    let (datasets, bookmark) = ids(call, "dsByUse", &[&args.duo], args.bookmark.as_deref())?;
+    let bookmark = args.bookmark.as_deref();
+    let (datasets, bookmark) = match (&args.duo, &args.custodian) {
+        (Some(code), None) if duo::find(code).is_some() => ids(call, "dsByUse", &[code], bookmark)?,
+        (Some(_), None) => {
+            return Err(Failure::rule(
+                "UNKNOWN_DUO",
+                "duo is a code that datasets may carry, DUO:0000042 for example",
+            ));
+        }
+        (None, Some(custodian)) => {
+            fields::msp("custodian", custodian)?;
+            ids(call, "dsOf", &[custodian], bookmark)?
+        }
+        _ => {
+            return Err(Failure::malformed(
+                "FindDatasets is asked for 'duo' or for 'custodian'",
+            ));
+        }
+    };
     Ok(Outcome::of(&Datasets { datasets, bookmark }))
 }
 
@@ -241,10 +257,7 @@ pub(super) fn withdraw(call: &mut Call<'_>) -> Result<Outcome, Failure> {
         ));
     }
     let mut tally = tally(call, &dataset.id)?;
-    tally.withdrawn = tally
-        .withdrawn
-        .checked_add(1)
-        .ok_or_else(|| Failure::rule("COUNT_LIMIT", "no more withdrawals can be counted"))?;
+    tally.withdrawn = next(tally.withdrawn)?;
     let withdrawal = Withdrawal {
         at: call.now,
         releases: tally.releases,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dataset::{CUSTODIANS, tally};
 use super::model::{Grant, State, Thing, Use, UseKind, step};
-use super::party::{MAX_PAGE, last_attribute, mark, need_org, page};
+use super::party::{MAX_PAGE, last_attribute, mark, need_org, next, page};
 use crate::failure::Failure;
 use crate::fields::{self, sortable};
 use crate::key::composite_range;
@@ -72,10 +72,7 @@ pub(super) fn record_use(call: &mut Call<'_>) -> Result<Outcome, Failure> {
         }
         _ => {}
     }
-    grant.uses = grant
-        .uses
-        .checked_add(1)
-        .ok_or_else(|| Failure::rule("COUNT_LIMIT", "no more uses can be counted"))?;
+    grant.uses = next(grant.uses)?;
     let used = Use {
         n: grant.uses,
         kind: args.kind,
@@ -124,10 +121,7 @@ fn release(call: &mut Call<'_>, grant: &Grant, excluded: u32) -> Result<(), Fail
             ),
         ));
     }
-    tally.releases = tally
-        .releases
-        .checked_add(1)
-        .ok_or_else(|| Failure::rule("COUNT_LIMIT", "no more releases can be counted"))?;
+    tally.releases = next(tally.releases)?;
     call.store("tally", &[&grant.dataset], &tally)
 }
 

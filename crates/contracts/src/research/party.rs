@@ -54,6 +54,16 @@ pub(super) fn unused(call: &mut Call<'_>, object_type: &str, id: &str) -> Result
     Ok(())
 }
 
+/// The number after this one.
+///
+/// # Errors
+/// 422 `COUNT_LIMIT`.
+pub(super) fn next(count: u32) -> Result<u32, Failure> {
+    count
+        .checked_add(1)
+        .ok_or_else(|| Failure::rule("COUNT_LIMIT", format!("{count} is the largest count")))
+}
+
 #[derive(Serialize)]
 struct Mark<'a> {
     by: &'a str,
@@ -113,4 +123,15 @@ pub(super) fn ids(
 pub(super) fn last_attribute(key: &str) -> Result<String, Failure> {
     let (_, attributes) = split_composite_key(key).map_err(StubError::from)?;
     Ok(attributes.last().copied().unwrap_or_default().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counting_ends_with_an_error() {
+        assert_eq!(next(u32::MAX - 1).unwrap(), u32::MAX);
+        assert_eq!(next(u32::MAX).unwrap_err().code, "COUNT_LIMIT");
+    }
 }

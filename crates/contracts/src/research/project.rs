@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::disease;
 use super::duo;
 use super::model::{Project, Purpose, State, Thing, step};
-use super::party::{need_org, pid, unused};
+use super::party::{ids, need_org, pid, unused};
 use crate::failure::Failure;
 use crate::fields;
 use crate::request::{Call, Outcome};
@@ -86,6 +86,7 @@ pub(super) fn register(call: &mut Call<'_>) -> Result<Outcome, Failure> {
         ethics_until: None,
         at: call.now,
     };
+    call.index("projOf", &[&project.org, &project.id])?;
     save(call, &project, "ProjectRegistered", "")
 }
 
@@ -198,4 +199,25 @@ struct ById {
 pub(super) fn read(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     let args: ById = call.args()?;
     Ok(Outcome::of(&load(call, &args.id)?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ByOrg {
+    org: String,
+    #[serde(default)]
+    bookmark: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Projects {
+    projects: Vec<String>,
+    bookmark: Option<String>,
+}
+
+pub(super) fn list(call: &mut Call<'_>) -> Result<Outcome, Failure> {
+    let args: ByOrg = call.args()?;
+    fields::msp("org", &args.org)?;
+    let (projects, bookmark) = ids(call, "projOf", &[&args.org], args.bookmark.as_deref())?;
+    Ok(Outcome::of(&Projects { projects, bookmark }))
 }

@@ -8,6 +8,7 @@ use crate::vault::hash;
 
 mod cohorts;
 mod consults;
+mod malformed;
 mod matching;
 mod properties;
 mod refusals;

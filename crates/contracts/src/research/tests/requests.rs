@@ -13,6 +13,16 @@ fn data_goes_from_offer_to_publication_and_everybody_sees_what_became_of_it() {
         json!({"duo": "DUO:0000007"}),
     );
     assert_eq!(found["datasets"], json!(["ds-1"]));
+    let of_hospital = json!({"custodian": "HospitalMSP"});
+    let found = ask(&ledger, "FindDatasets", &investigator(), of_hospital);
+    assert_eq!(found["datasets"], json!(["ds-1"]));
+    let list = ask(
+        &ledger,
+        "ListProjects",
+        &dpo(),
+        json!({"org": "ResearchMSP"}),
+    );
+    assert_eq!(list["projects"], json!(["proj-1"]));
     let terms = json!({"dataset": "ds-1", "project": "proj-1", "terms": {"months": 6}});
     let dry = ask(&ledger, "EvaluateRequest", &investigator(), terms.clone());
     assert_eq!(dry, json!({"decision": "Denied", "code": "NO_ETHICS"}));
