@@ -1,6 +1,7 @@
 //! Random sequences of calls, and what holds after each of them.
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::*;
 
@@ -74,7 +75,7 @@ fn may_follow(thing: Thing, before: &Value, after: &Value) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, rng_seed: RngSeed::Fixed(7), ..ProptestConfig::default() })]
 
     #[test]
     fn a_grant_never_permits_beyond_its_end_and_nobody_approves_oneself(
@@ -93,7 +94,7 @@ proptest! {
             (Thing::Grant, look(ledger, "ReadGrant", json!({"grant": "dar-1"}))),
         ];
         for (step, who, days) in steps {
-            ledger.advance(days * DAY / 4);
+            ledger.advance(days * DAY / 2);
             let before = states(&ledger);
             let response = ledger.submit(data_call(step, who));
             let after = states(&ledger);
