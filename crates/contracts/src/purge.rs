@@ -33,7 +33,8 @@ pub(crate) enum Ground {
     Order,
 }
 
-/// `purged~collection~keyHash`: what stays of a private value.
+/// `purged~collection~keyHash~reference`: what stays of a private value. Never replaced, also when
+/// a value comes back under that key and is purged again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Tombstone {
@@ -122,7 +123,17 @@ pub(crate) fn purge_private(call: &mut Call<'_>) -> Result<Outcome, Failure> {
             tx: call.stub.tx_id().to_owned(),
         };
         call.stub.purge_private(&collection, &tombstone.key)?;
-        call.store("purged", &[&collection, &tombstone.key_hash], &tombstone)?;
+        let place = [&collection, &tombstone.key_hash, &tombstone.reference].map(String::as_str);
+        if call.exists("purged", &place)? {
+            return Err(Failure::conflict(
+                "DUPLICATE",
+                format!(
+                    "{} has purged the key with hash {} before, for this it needs another reference",
+                    tombstone.reference, tombstone.key_hash
+                ),
+            ));
+        }
+        call.store("purged", &place, &tombstone)?;
         purged.push(Purged {
             collection: tombstone.collection,
             key_hash: tombstone.key_hash,
@@ -142,6 +153,7 @@ pub(crate) fn purge_private(call: &mut Call<'_>) -> Result<Outcome, Failure> {
 pub(crate) struct ReadPurged {
     pub org: String,
     pub key_hash: String,
+    pub reference: String,
 }
 
 /// What `ReadPurged` answers.
@@ -157,13 +169,14 @@ pub(crate) fn read_purged(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     let args: ReadPurged = call.args()?;
     fields::msp("org", &args.org)?;
     fields::hash("keyHash", &args.key_hash)?;
+    fields::id("reference", &args.reference)?;
     let collection = own_collection(&args.org);
     let record: Tombstone = call
-        .load("purged", &[&collection, &args.key_hash])?
+        .load("purged", &[&collection, &args.key_hash, &args.reference])?
         .ok_or_else(|| {
             Failure::not_found(format!(
-                "no deletion record of {} for key hash {}",
-                args.org, args.key_hash
+                "no deletion record of {} for key hash {} and reference {}",
+                args.org, args.key_hash, args.reference
             ))
         })?;
     let present = call

@@ -333,14 +333,13 @@ pub(super) fn verify(call: &mut Call<'_>) -> Result<Outcome, Failure> {
         let question = ReadPurged {
             org: purge.holder.clone(),
             key_hash: purged.value.key_hash.clone(),
+            reference: purge.id.clone(),
         };
         let status = ask(call, &purged.chaincode, "ReadPurged", &question)
             .and_then(|payload| parse::<PurgedStatus>(&purged.chaincode, &payload));
         let (recorded, gone) = match status {
             Ok(status) => (
-                // A value that was written and purged again has a later record.
-                status.record.reference == purge.id
-                    && status.record.value_hash == purged.value.value_hash,
+                status.record.value_hash == purged.value.value_hash,
                 !status.present,
             ),
             Err(failure) if failure.status < 500 => (false, false),

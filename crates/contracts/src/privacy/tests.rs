@@ -16,6 +16,7 @@ use crate::vault::{Binding, EmbeddedVault, Sector, SectorKeys, Vault, hash};
 mod audit;
 mod epochs;
 mod erasure;
+mod seals;
 mod transitions;
 
 const SID: &str = "JOHNNIEJOHNNIEJOHNNIEJOHNN";
@@ -134,6 +135,27 @@ fn event(id: &str) -> Value {
         "id": id, "type": "PatientRead", "action": "R", "outcome": "0", "purpose": "TREAT",
         "subject": SID, "entities": ["Observation/0d1b3c9e-7a55-4f2a-9d5e-1f6f0a8b7c11"], "at": START,
     }})
+}
+
+fn changed(id: &str, name: &str, value: Value) -> Value {
+    let mut event = event(id);
+    event["event"][name] = value;
+    event
+}
+
+fn append(ledger: &mut TestLedger, caller: &Caller, event: Value) {
+    assert_eq!(ok(ledger, "Append", caller, event)["state"], "Recorded");
+}
+
+fn root_of(ledger: &TestLedger, from: i64, to: i64) -> Value {
+    let args = json!({"from": from, "to": to});
+    ask(ledger, "PreviewCheckpoint", &auditor(), args)["root"].clone()
+}
+
+fn seal(ledger: &mut TestLedger, from: i64, to: i64) {
+    let root = root_of(ledger, from, to);
+    let args = json!({"from": from, "to": to, "root": root});
+    ok(ledger, "Checkpoint", &auditor(), args);
 }
 
 /// Nothing that says who the patient is, on anything that every member of the channel sees.

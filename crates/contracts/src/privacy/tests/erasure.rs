@@ -44,6 +44,16 @@ fn a_patient_is_erased_and_the_proof_stays() {
         (&json!(false), &json!("Requested"))
     );
 
+    // The decision is not for everybody to read.
+    for (who, status) in [
+        (hospital_dpo(), 200),
+        (auditor(), 200),
+        (clinic_dpo(), 404),
+        (patient(OTHER_SID), 404),
+    ] {
+        let read = records("ReadErasure", &who, json!({"eraseId": "e-1"}));
+        assert_eq!(ledger.evaluate(read).status, status, "{}", who.msp_id());
+    }
     let accepted = json!({"eraseId": "e-1", "verdict": "Accepted"});
     body(&ledger.submit(records("DecideErasure", &hospital_dpo(), accepted)));
     let destroyed = vault.shred(SID).unwrap();
@@ -83,7 +93,7 @@ fn a_patient_is_erased_and_the_proof_stays() {
     // The third value is still there.
     let again = ledger.evaluate(
         Proposal::new("keeper", "ReadPurged", &auditor())
-            .json(&json!({"org": "HospitalMSP", "keyHash": hash(b"k-3")})),
+            .json(&json!({"org": "HospitalMSP", "keyHash": hash(b"k-3"), "reference": "x-1"})),
     );
     refused(&again, 404, "NOT_FOUND");
     let (name, payload) = ledger.events().last().unwrap();
@@ -114,6 +124,27 @@ fn a_value_that_comes_back_is_noticed() {
     let verified = verify(&ledger);
     assert_eq!(verified["erased"], false);
     assert_eq!(verified["private"][0]["gone"], false);
+    // Purged again under another request, both have their record.
+    ok(
+        &mut ledger,
+        "RequestPurge",
+        &hospital_dpo(),
+        request("x-2", "ERROR"),
+    );
+    ok(
+        &mut ledger,
+        "AttestDestruction",
+        &hospital_dpo(),
+        attest("x-2", &["k-1"], &[]),
+    );
+    for id in ["x-1", "x-2"] {
+        let verified = ask(&ledger, "VerifyErasure", &auditor(), json!({"id": id}));
+        assert_eq!(verified["erased"], true, "{id}");
+    }
+    keep_again(&mut ledger, "k-1");
+    let again = Proposal::new("keeper", "PurgePrivate", &hospital_dpo())
+        .json(&json!({"keys": ["k-1"], "ground": "ERROR", "reference": "x-2"}));
+    refused(&ledger.submit(again), 409, "DUPLICATE");
 }
 
 #[test]
@@ -147,12 +178,12 @@ fn a_value_is_purged_by_its_contract_alone_with_a_record_too() {
         404,
         "NOT_FOUND",
     );
-    let status = body(
-        &ledger.evaluate(
-            Proposal::new("keeper", "ReadPurged", &clinic_dpo())
-                .json(&json!({"org": "HospitalMSP", "keyHash": hash(b"k-1")})),
-        ),
-    );
+    let status =
+        body(&ledger.evaluate(
+            Proposal::new("keeper", "ReadPurged", &clinic_dpo()).json(
+                &json!({"org": "HospitalMSP", "keyHash": hash(b"k-1"), "reference": "case-1"}),
+            ),
+        ));
     assert_eq!(status["present"], false);
     assert_eq!(status["record"]["ground"], "ERROR");
     assert_eq!(status["record"]["by"], "HospitalMSP");
