@@ -84,6 +84,8 @@ pub(crate) struct Config {
     pub waste_contract: String,
     /// The chaincode that knows where a device unit is; empty where nobody is asked.
     pub devices_contract: String,
+    /// The chaincode that knows whose health cards are in force; empty where nobody is asked.
+    pub card_contract: String,
 }
 
 impl Default for Config {
@@ -102,6 +104,7 @@ impl Default for Config {
             registry: String::new(),
             waste_contract: String::new(),
             devices_contract: String::new(),
+            card_contract: String::new(),
         }
     }
 }

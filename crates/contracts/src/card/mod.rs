@@ -20,7 +20,7 @@ pub mod national;
 pub mod number;
 mod policy;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod token;
 
 use crate::contract::{CollectionDeclaration, Contract, Deployment, Response, out_of};

@@ -17,7 +17,7 @@ mod story;
 mod transitions;
 
 /// The standards' own examples.
-const LI: &str = "11010519491231002X";
+pub(crate) const LI: &str = "11010519491231002X";
 const WANG: &str = "440524188001010014";
 const DAY: i64 = 86_400;
 const SALT: &str = "8d3b5f0c9a1e4726b0c2d4e6f8091a2b";
@@ -28,7 +28,7 @@ fn with(msp: &str, attributes: &[(&str, &str)]) -> Caller {
     let name: Vec<_> = attributes.iter().map(|(_, value)| *value).collect();
     Caller::for_tests(msp, &format!("u-{}", name.join("-")), attributes)
 }
-fn issuer() -> Caller {
+pub(crate) fn issuer() -> Caller {
     with("CitizenMSP", &[("hc.role", "issuer")])
 }
 fn desk() -> Caller {
@@ -58,7 +58,7 @@ fn epoch_key(epoch: u32, sector: &str) -> String {
 }
 
 /// A person's care pseudonym.
-fn sid(id: &str, epoch: u32) -> String {
+pub(crate) fn sid(id: &str, epoch: u32) -> String {
     let key = hex::decode(epoch_key(epoch, "care")).unwrap();
     pseudonym(&key, "resident-id", id)
 }
@@ -103,9 +103,10 @@ fn refused(response: &Response, status: i32, code: &str) {
 }
 
 /// A channel with a card bureau, and the cards' private keys, which no ledger has.
-struct World {
-    ledger: TestLedger,
-    keys: BTreeMap<String, (Vec<u8>, CardKey)>,
+pub(crate) struct World {
+    pub(crate) ledger: TestLedger,
+    /// By handle.
+    pub(crate) keys: BTreeMap<String, (Vec<u8>, CardKey)>,
     tokens: u32,
 }
 
@@ -122,13 +123,13 @@ impl World {
     }
 
     /// With an open card of Li.
-    fn with_card(handle: &str) -> Self {
+    pub(crate) fn with_card(handle: &str) -> Self {
         let mut world = World::new();
         world.open(handle, LI);
         world
     }
 
-    fn ok(&mut self, function: &str, caller: &Caller, args: Value) -> Value {
+    pub(crate) fn ok(&mut self, function: &str, caller: &Caller, args: Value) -> Value {
         body(&self.ledger.submit(call(function, caller, args)))
     }
 
@@ -171,7 +172,7 @@ impl World {
         body(&self.ledger.submit(activation));
     }
 
-    fn replacement(&mut self, handle: &str, new: &str) -> Proposal {
+    pub(crate) fn replacement(&mut self, handle: &str, new: &str) -> Proposal {
         let args = json!({"handle": handle, "newHandle": new, "newKey": self.key(new), "validTo": START + 400 * DAY});
         call("Replace", &issuer(), args)
     }
@@ -230,6 +231,6 @@ fn activation(handle: &str) -> Proposal {
     call("Activate", &issuer(), args)
 }
 
-fn reason(handle: &str, reason: &str) -> Value {
+pub(crate) fn reason(handle: &str, reason: &str) -> Value {
     json!({"handle": handle, "reason": reason})
 }

@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::model::{Consent, ConsentState, Period, Provision, Purpose, Rule, Ward};
 use super::register::last_attribute;
+use super::signed;
 use crate::failure::Failure;
 use crate::fields;
 use crate::request::{Call, Outcome};
@@ -18,6 +19,8 @@ const MAX_LIST: usize = 32;
 pub(super) enum Voice {
     Subject,
     Guardian(String),
+    /// By the signature of this health card, through a clerk.
+    Card(String),
 }
 
 /// Whether the caller is the subject or its guardian. Reads the guardianship when it matters.
@@ -65,11 +68,14 @@ pub(super) fn active(call: &mut Call<'_>, sid: &str) -> Result<Vec<Consent>, Fai
     Ok(consents)
 }
 
+/// Either by certificate, or signed by a card.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PutConsent {
-    sid: String,
-    consent: NewConsent,
+    sid: Option<String>,
+    consent: Option<NewConsent>,
+    signed: Option<String>,
+    jws: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -144,12 +150,21 @@ fn check_separation(provisions: &[Provision], profile: LawProfile) -> Result<(),
 }
 
 pub(super) fn put(call: &mut Call<'_>) -> Result<Outcome, Failure> {
-    let PutConsent { sid, consent } = call.args()?;
-    fields::sid("sid", &sid)?;
+    let args: PutConsent = call.args()?;
+    let (voice, sid, consent) = match (args.sid, args.consent, args.signed, args.jws) {
+        (Some(sid), Some(consent), None, None) => {
+            fields::sid("sid", &sid)?;
+            (require_voice(call, &sid)?, sid, consent)
+        }
+        (None, None, Some(signed), Some(jws)) => {
+            let signed = signed::check(call, &signed, &jws, r#"{"id","period","provisions"}"#)?;
+            (Voice::Card(signed.card), signed.sid, signed.data)
+        }
+        _ => return Err(either("sid and consent")),
+    };
     fields::id("consent.id", &consent.id)?;
     fields::count("provisions", consent.provisions.len(), MAX_PROVISIONS)?;
     consent.provisions.iter().try_for_each(check_provision)?;
-    let voice = require_voice(call, &sid)?;
     let period = Period {
         from: consent.period.from.unwrap_or(call.now),
         to: consent.period.to,
@@ -183,16 +198,19 @@ pub(super) fn put(call: &mut Call<'_>) -> Result<Outcome, Failure> {
             format!("a subject has at most {MAX_ACTIVE} active consents"),
         ));
     }
+    let (guardian, card) = match voice {
+        Voice::Subject => (None, None),
+        Voice::Guardian(guardian) => (Some(guardian), None),
+        Voice::Card(card) => (None, Some(card)),
+    };
     let stored = Consent {
         id: consent.id,
         sid,
         state: ConsentState::Active,
         period,
         provisions: consent.provisions,
-        guardian: match voice {
-            Voice::Subject => None,
-            Voice::Guardian(guardian) => Some(guardian),
-        },
+        guardian,
+        card,
         at: call.now,
     };
     call.store("consent", &[&stored.sid, &stored.id], &stored)?;
@@ -220,10 +238,46 @@ fn load(call: &mut Call<'_>, args: &ConsentId) -> Result<Consent, Failure> {
         .ok_or_else(|| Failure::not_found(format!("no consent {} of this subject", args.id)))
 }
 
+/// Either by certificate, or signed by a card.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RevokeConsent {
+    sid: Option<String>,
+    id: Option<String>,
+    signed: Option<String>,
+    jws: Option<String>,
+}
+
+/// What a card signs to revoke a consent.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RevokedId {
+    id: String,
+}
+
+fn either(fields: &str) -> Failure {
+    Failure::malformed(format!(
+        "the subject or guardian gives {fields}, a clerk what a card has signed: signed and jws"
+    ))
+}
+
 pub(super) fn revoke(call: &mut Call<'_>) -> Result<Outcome, Failure> {
-    let args: ConsentId = call.args()?;
-    fields::sid("sid", &args.sid)?;
-    require_voice(call, &args.sid)?;
+    let args: RevokeConsent = call.args()?;
+    let args = match (args.sid, args.id, args.signed, args.jws) {
+        (Some(sid), Some(id), None, None) => {
+            fields::sid("sid", &sid)?;
+            require_voice(call, &sid)?;
+            ConsentId { sid, id }
+        }
+        (None, None, Some(signed), Some(jws)) => {
+            let signed = signed::check::<RevokedId>(call, &signed, &jws, r#"{"id"}"#)?;
+            ConsentId {
+                sid: signed.sid,
+                id: signed.data.id,
+            }
+        }
+        _ => return Err(either("sid and id")),
+    };
     let mut consent = load(call, &args)?;
     if consent.state != ConsentState::Active {
         return Err(Failure::conflict(

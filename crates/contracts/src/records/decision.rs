@@ -240,6 +240,7 @@ mod tests {
             period: Period { from: 0, to: 2_000 },
             provisions,
             guardian: None,
+            card: None,
             at: 0,
         }
     }

@@ -2,9 +2,10 @@
 //!
 //! Documents stay encrypted in their custodian's vault ([`crate::vault`]); the ledger has their
 //! hashes, the subject's pseudonym and coarse codes. Files by what happens to a document:
-//! `register` (it exists), `custody` (another keeps it), `consent` (who may), `decision` (the rules, pure), `access` (who asked,
-//! and what was decided), `release` (it is handed over), `emergency` (without asking), `accounting`
-//! (who sees all that), `erasure` (it goes).
+//! `register` (it exists), `custody` (another keeps it), `consent` (who may), `signed` (said with a
+//! health card), `decision` (the rules, pure), `access` (who asked, and what was decided), `release`
+//! (it is handed over), `emergency` (without asking), `accounting` (who sees all that), `erasure`
+//! (it goes).
 
 mod access;
 mod accounting;
@@ -16,6 +17,7 @@ mod erasure;
 pub(crate) mod model;
 mod register;
 mod release;
+mod signed;
 #[cfg(test)]
 mod tests;
 
@@ -31,7 +33,7 @@ use crate::stub::Stub;
 pub struct Records;
 
 pub(crate) const FUNCTIONS: &[Function] = functions! {
-    Submit "Configure" r#"{"providers":[MSP id],"makers":[],"distributors":[],"regulators":[],"payers":[],"research":[],"waste":[],"citizens":[],"registry":chaincode,"lawProfile":"HIPAA|GDPR|PIPL"}, missing ones by default"# => roles::configure;
+    Submit "Configure" r#"{"providers":[MSP id],"makers":[],"distributors":[],"regulators":[],"payers":[],"research":[],"waste":[],"citizens":[],"registry":chaincode,"cardContract":chaincode,"lawProfile":"HIPAA|GDPR|PIPL"}, missing ones by default"# => roles::configure;
     Evaluate "ReadConfig" "{}" => roles::read_config;
     Submit "SetLawProfile" r#"{"profile":"HIPAA|GDPR|PIPL"}"# => set_law_profile;
     Submit "RegisterRecords" r#"{"records":[{"id","sid","kind":"clinical-note|lab|imaging|medication|immunization|procedure|device|claim|other","confidentiality"?:"N|R|V","ctHash","ptCommit","size","suite","epoch"?,"vaultRef","fhir"?:["Type/id"]}]}"# => register::register;
@@ -46,8 +48,8 @@ pub(crate) const FUNCTIONS: &[Function] = functions! {
     Evaluate "ListRecords" r#"{"sid","kinds"?:[],"custodian"?,"bookmark"?}"# => register::list;
     Submit "LinkGuardian" r#"{"guardianSid","sid","until":seconds,"evidenceHash"}"# => consent::link_guardian;
     Submit "UnlinkGuardian" r#"{"guardianSid","sid"}"# => consent::unlink_guardian;
-    Submit "PutConsent" r#"{"sid","consent":{"id","period":{"from"?:seconds,"to":seconds},"provisions":[{"type":"permit|deny","orgs"?:[],"roles"?:[],"purposes"?:["TREAT|HPAYMT|HOPERAT|HRESCH|PUBHLTH|PATRQT"],"kinds"?:[],"confidentiality"?:"N|R|V","obligations"?:[]}]}}"# => consent::put;
-    Submit "RevokeConsent" r#"{"sid","id"}"# => consent::revoke;
+    Submit "PutConsent" r#"{"sid","consent":{"id","period":{"from"?:seconds,"to":seconds},"provisions":[{"type":"permit|deny","orgs"?:[],"roles"?:[],"purposes"?:["TREAT|HPAYMT|HOPERAT|HRESCH|PUBHLTH|PATRQT"],"kinds"?:[],"confidentiality"?:"N|R|V","obligations"?:[]}]}} or, signed by a card, {"signed":text,"jws"}"# => consent::put;
+    Submit "RevokeConsent" r#"{"sid","id"} or, signed by a card, {"signed":text,"jws"}"# => consent::revoke;
     Evaluate "ReadConsent" r#"{"sid","id"}"# => consent::read;
     Evaluate "ListConsents" r#"{"sid"}"# => consent::list;
     Submit "RequestAccess" r#"{"accessId","target":{"records":[id]} or {"sid","kinds"?:[],"custodian"?},"purpose":"TREAT|HPAYMT|HOPERAT|HRESCH|PUBHLTH|PATRQT","purposeRef"?}"# => access::request;

@@ -217,6 +217,9 @@ pub(crate) struct Consent {
     /// The guardian's pseudonym when not given by the subject.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guardian: Option<String>,
+    /// The handle of the health card that signed it, where the subject had no certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<String>,
     pub at: i64,
 }
 

@@ -11,6 +11,7 @@ mod custody;
 mod registration;
 mod requests;
 mod rules;
+mod signed;
 
 const SID: &str = "JOHNNIEJOHNNIEJOHNNIEJOHNN";
 const OTHER_SID: &str = "LUNALUNALUNALUNALUNALUNALU";
