@@ -28,7 +28,7 @@ pub fn check_digit(digits: &str) -> Option<u8> {
 /// ```
 /// use consilium_contracts::card::number;
 /// let printed = number::printed("1100", "012345678").unwrap();
-/// assert_eq!(printed, "8015611000123456784");
+/// assert_eq!(printed, "8015611000123456783");
 /// assert!(number::is_printed(&printed));
 /// ```
 pub fn printed(issuer: &str, random: &str) -> Option<String> {
