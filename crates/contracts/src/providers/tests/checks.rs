@@ -141,6 +141,13 @@ fn what_is_nearest_to_being_in_force_is_the_reason() {
     let expired = || life(State::Active, 0, NOW);
     let future = || life(State::Active, NOW + 1, 2_000);
     let suspended = || life(State::Suspended, 0, 2_000);
+    let closed = |(credential, place): (Credential, Option<Facility>)| {
+        let place = place.map(|place| Facility {
+            life: revoked(),
+            ..place
+        });
+        (credential, place)
+    };
     let at = |facility, life| credential("nurse", facility, life);
     let cases = [
         (vec![], None, "UNKNOWN"),
@@ -171,6 +178,18 @@ fn what_is_nearest_to_being_in_force_is_the_reason() {
             "REVOKED",
         ),
         (vec![(nurse(good()).0, None)], None, "FACILITY_UNKNOWN"),
+        (vec![closed(nurse(good()))], None, "FACILITY_REVOKED"),
+        (
+            vec![nurse(suspended()), closed(nurse(good()))],
+            None,
+            "FACILITY_REVOKED",
+        ),
+        (
+            vec![closed(nurse(suspended())), nurse(expired())],
+            None,
+            "SUSPENDED",
+        ),
+        (vec![closed(nurse(good())), nurse(good())], None, "ACTIVE"),
     ];
     for (index, (credentials, facility, expected)) in cases.iter().enumerate() {
         let org = org(active());
