@@ -1,6 +1,6 @@
 //! The `providers` contract, the registry: which organizations, facilities and practitioners may
 //! act, in which role, and until when. Other contracts ask it in their own transactions
-//! ([`crate::standing`]), so that a suspension invalidates what was endorsed before it.
+//! (`standing.rs`), so that a suspension invalidates what was endorsed before it.
 //!
 //! Files by subject: `model` (what is kept, and which states may follow which), `life` (the steps
 //! that all of them take), `organization` (with its licences), `facility`, `credential`, `person`
