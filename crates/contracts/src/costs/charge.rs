@@ -6,8 +6,10 @@ use serde_json::json;
 use super::episode::{self, stay_key};
 use super::model::{Charge, ChargeState, ChargeStep, Episode, Refusal};
 use super::money::Money;
+use super::pair::{Pair, Pepper, check_salt, commit};
+use super::places::{conflict, occupy, vacate};
 use super::private::{
-    ChargeLine, Evidence, LINE_SHAPE, Pair, Pepper, PriceEntry, Stay, When, check_salt, commit,
+    ChargeLine, ClaimLine, Evidence, LINE_SHAPE, PriceEntry, PricePage, Stay, When,
 };
 use super::tariff;
 use crate::devices::UnitId;
@@ -282,81 +284,6 @@ fn must_be_implanted_here(call: &mut Call<'_>, unit: &UnitId) -> Result<(), Fail
     )))
 }
 
-/// The keyed hashes that stand for a code in an episode, and for it on a day. They are of one
-/// episode, so that equal codes of two episodes look different.
-struct Places {
-    code: String,
-    day: String,
-}
-
-fn places(pepper: &Pepper, epi: &str, line: &ChargeLine) -> Places {
-    Places {
-        code: code_tag(pepper, epi, &line.system, &line.code),
-        day: pepper.tag(
-            "day",
-            &[epi, &line.system, &line.code, &line.date.to_string()],
-        ),
-    }
-}
-
-fn code_tag(pepper: &Pepper, epi: &str, system: &str, code: &str) -> String {
-    pepper.tag("code", &[epi, system, code])
-}
-
-/// Whether another charge of the episode excludes this one: a package with its parts on either
-/// side (`UNBUNDLED`), or the same code on the same day without a modifier for repetition
-/// (`DOUBLE_CHARGE`).
-fn conflict(
-    call: &mut Call<'_>,
-    pepper: &Pepper,
-    epi: &str,
-    line: &ChargeLine,
-    parts: &[String],
-) -> Result<Option<&'static str>, Failure> {
-    let here = places(pepper, epi, line);
-    if !call
-        .stub
-        .range_composite("part", &[&here.code], 1)?
-        .is_empty()
-    {
-        return Ok(Some("UNBUNDLED"));
-    }
-    for part in parts {
-        let tag = code_tag(pepper, epi, &line.system, part);
-        if !call.stub.range_composite("code", &[&tag], 1)?.is_empty() {
-            return Ok(Some("UNBUNDLED"));
-        }
-    }
-    if is_repeat(&line.modifiers) {
-        return Ok(None);
-    }
-    let same = call
-        .stub
-        .range_composite("code", &[&here.code], MAX_CHARGES as usize)?;
-    let twice = same
-        .iter()
-        .any(|entry| entry.value.as_ref() == here.day.as_bytes());
-    Ok(twice.then_some("DOUBLE_CHARGE"))
-}
-
-fn occupy(
-    call: &mut Call<'_>,
-    pepper: &Pepper,
-    epi: &str,
-    seq: u32,
-    line: &ChargeLine,
-    parts: &[String],
-) -> Result<(), Failure> {
-    let here = places(pepper, epi, line);
-    let key = crate::key::composite_key("code", &[&here.code, &seq_text(seq)])?;
-    call.stub.put_state(&key, here.day.as_bytes())?;
-    for part in parts {
-        let tag = code_tag(pepper, epi, &line.system, part);
-        call.index("part", &[&tag, &seq_text(seq)])?;
-    }
-    Ok(())
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ReverseCharge {
@@ -377,12 +304,8 @@ pub(super) fn reverse(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     let pair = episode.pair();
     let line: ChargeLine = call.must_read(&pair, &line_key(&episode.id, args.seq))?;
     let pepper = call.pepper(&pair)?;
-    let here = places(&pepper, &episode.id, &line);
-    call.unindex("code", &[&here.code, &seq_text(args.seq)])?;
-    for part in parts_of(call, &pair, &line)? {
-        let tag = code_tag(&pepper, &episode.id, &line.system, &part);
-        call.unindex("part", &[&tag, &seq_text(args.seq)])?;
-    }
+    let parts = parts_of(call, &pair, &line)?;
+    vacate(call, &pepper, &episode.id, args.seq, &line, &parts)?;
     if let Some(unit) = &line.evidence.unit {
         call.unindex("billed", &unit.key())?;
     }
@@ -394,8 +317,7 @@ pub(super) fn reverse(call: &mut Call<'_>) -> Result<Outcome, Failure> {
 /// The parts of the package that a posted line is, from the page that it was checked against.
 fn parts_of(call: &mut Call<'_>, pair: &Pair, line: &ChargeLine) -> Result<Vec<String>, Failure> {
     let version = line.price_version.as_deref().unwrap_or_default();
-    let page: super::private::PricePage =
-        call.must_read(pair, &tariff::page_key(version, line.page))?;
+    let page: PricePage = call.must_read(pair, &tariff::page_key(version, line.page))?;
     Ok(page
         .entries
         .into_iter()
@@ -404,8 +326,8 @@ fn parts_of(call: &mut Call<'_>, pair: &Pair, line: &ChargeLine) -> Result<Vec<S
         .unwrap_or_default())
 }
 
-/// The amount of a charge, and whether a claim's line says the same about it.
-pub(super) fn agrees(charge: &ChargeLine, line: &super::private::ClaimLine, net: Money) -> bool {
+/// Whether a claim's line says the same as the charge that it bills.
+pub(super) fn agrees(charge: &ChargeLine, line: &ClaimLine, net: Money) -> bool {
     charge.date == line.date
         && charge.system == line.system
         && charge.code == line.code

@@ -3,9 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::model::{ClaimState, Episode, EpisodeState, EpisodeType};
-use super::private::{
-    COVERAGE_SHAPE, Coverage, Pair, PepperDoc, STAY_SHAPE, Stay, check_salt, commit,
-};
+use super::pair::{Pair, PepperDoc, check_salt, commit};
+use super::private::{COVERAGE_SHAPE, Coverage, STAY_SHAPE, Stay};
 use super::tariff::{currency, pair_of};
 use super::{claim, trace};
 use crate::failure::Failure;

@@ -1,9 +1,10 @@
 //! The `costs` contract: price lists, episodes, charges, claims, their adjudication and payment.
 //!
 //! Files by subject: `model` (what is public, and which states may follow which), `private` (what
-//! provider and payer keep between them), `money`, `tariff` (price lists), `codes` (syntax and
-//! published lists), `episode`, `charge`, `check` (verdicts on claims, pure), `claim`, `adjudicate`
-//! (decisions and packages), `settle` (payment and repayment), `dispute`, `sums` (pure) and `trace`.
+//! provider and payer keep between them) and `pair` (where and under which secret), `money`, `tariff`
+//! (price lists), `codes` (syntax and published lists), `episode`, `charge` and `places` (what excludes
+//! what), `facts` and `check` (verdicts on claims, pure), `claim`, `adjudicate`, `package` (DRG),
+//! `settle` (payment and repayment), `dispute`, `sums` (pure) and `trace`.
 
 mod adjudicate;
 mod charge;
@@ -12,8 +13,12 @@ mod claim;
 mod codes;
 mod dispute;
 mod episode;
+mod facts;
 mod model;
 mod money;
+mod package;
+mod pair;
+mod places;
 mod private;
 mod settle;
 mod sums;
@@ -51,7 +56,7 @@ pub(crate) const FUNCTIONS: &[Function] = functions! {
     SubmitTransient "ReplaceClaim" r#"{"id","oldId"}"# => claim::replace;
     Submit "VoidClaim" r#"{"id","reason"}"# => claim::void;
     SubmitTransient "Adjudicate" r#"{"id"}"# => adjudicate::adjudicate;
-    SubmitTransient "CheckDrg" r#"{"id"}"# => adjudicate::check_drg;
+    SubmitTransient "CheckDrg" r#"{"id"}"# => package::check_drg;
     Submit "Dispute" r#"{"id","reason"}"# => dispute::dispute;
     Submit "Appeal" r#"{"id","reason"}"# => dispute::appeal;
     SubmitTransient "Resolve" r#"{"id","outcome":"Upheld|Changed"}"# => dispute::resolve;
@@ -90,7 +95,7 @@ impl Contract for Costs {
                 let mut members = vec![provider.clone(), payer.clone()];
                 members.extend(regulators.iter().cloned());
                 collections.push(CollectionDeclaration {
-                    name: private::collection(provider, payer),
+                    name: pair::collection(provider, payer),
                     members,
                     endorsement: Some(format!("AND('{provider}.peer','{payer}.peer')")),
                     open_for_writing: false,

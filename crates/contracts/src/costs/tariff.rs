@@ -6,7 +6,8 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::model::{PriceList, PriceLists, in_force};
-use super::private::{ChargeLine, PAGE_SHAPE, Pair, PriceEntry, PricePage, check_salt};
+use super::pair::{Pair, check_salt};
+use super::private::{ChargeLine, PAGE_SHAPE, PriceEntry, PricePage};
 use crate::failure::Failure;
 use crate::fields::{self, date_of};
 use crate::request::{Call, Outcome};

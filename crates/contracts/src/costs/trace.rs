@@ -4,13 +4,14 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::adjudicate::{Totals, decision_key, drg_key};
+use super::adjudicate::{Totals, decision_key};
 use super::charge::{MAX_CHARGES, line_key};
 use super::claim::{doc_key, load};
 use super::dispute::need_patient;
 use super::episode::{self, stay_key};
 use super::model::{Charge, ChargeState, Claim, ClaimState, Episode, Refusal};
 use super::money::Money;
+use super::package::drg_key;
 use super::private::{ChargeLine, ClaimDoc, Decision, DrgDoc, Return, Returns, Stay};
 use super::sums::{ClaimSums, Sums, add_up};
 use crate::failure::Failure;

@@ -5,10 +5,14 @@ use crate::caller::Caller;
 use crate::contract::Response;
 use crate::testing::{Proposal, START, TestLedger, Validity};
 
+mod charges;
 mod claims;
+mod devices;
+mod malformed;
 mod races;
 mod refusals;
 mod rules;
+mod sequences;
 mod story;
 mod transitions;
 
@@ -299,4 +303,15 @@ fn both(control: &str) -> Value {
         ],
         2_655_200,
     )
+}
+
+/// The proposal with one field of its secret changed.
+fn bad(
+    proposal: &dyn Fn(&Value) -> Proposal,
+    secret: &Value,
+    change: &dyn Fn(&mut Value),
+) -> Proposal {
+    let mut secret = secret.clone();
+    change(&mut secret);
+    proposal(&secret)
 }
