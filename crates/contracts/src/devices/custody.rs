@@ -357,6 +357,8 @@ pub(super) fn destroy(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     need_holder(call, &unit)?;
     unit.step(Step::Destroy, call.now)?;
     need_bag(call, &args.bag_id)?;
+    let [di, lot, serial] = unit.id.key();
+    call.index("inBag", &[&args.bag_id, di, lot, serial])?;
     unit.note = Some(args.bag_id.clone());
     finish(call, unit, "UnitDestroyed", &args.bag_id)
 }

@@ -54,6 +54,7 @@ pub(crate) const FUNCTIONS: &[Function] = functions! {
     Evaluate "ReadPurged" r#"{"org":MSP id,"keyHash":SHA-256,"reference":id}"# => purge::read_purged;
     Submit "ReturnUnit" r#"{"unit":{"di","lot"?,"serial"}}"# => custody::return_unit;
     Submit "DestroyUnit" r#"{"unit":{"di","lot"?,"serial"},"bagId"}"# => custody::destroy;
+    Evaluate "UnitsInBag" r#"{"bagId","bookmark"?:unit}"# => bag::units;
     Submit "ReportEvent" r#"{"eventId","di","lot"?,"serial"?,"severity":"death|serious|malfunction|minor","docHash"}"# => implant::report_event;
     Submit "OpenRecall" r#"{"no","class":"I|II|III","di","scope":"all" or {"lots":[]} or {"units":[{"lot","serial"}]}}"# => recall::open;
     Submit "ContinueRecall" r#"{"no"}"# => recall::carry_on;

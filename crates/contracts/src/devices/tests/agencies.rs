@@ -212,6 +212,14 @@ fn a_destroyed_unit_went_into_a_bag_that_exists() {
         json!({"no": "20261101000001", "carriers": ["WasteMSP"], "disposer": "WasteMSP", "bags": ["b1"]}),
     );
     assert_eq!(ledger.commit(racing), Validity::MvccReadConflict);
+    let found = ask(&ledger, "UnitsInBag", &inspector(), json!({"bagId": "b1"}));
+    assert_eq!(found["units"].as_array().unwrap().len(), 1);
+    assert_eq!(found["units"][0]["unit"], unit("S1"));
+    let after = json!({"bagId": "b1", "bookmark": unit("S1")});
+    assert_eq!(
+        ask(&ledger, "UnitsInBag", &inspector(), after)["units"],
+        json!([])
+    );
     no(
         &mut ledger,
         "DestroyUnit",
