@@ -72,7 +72,11 @@ fn a_device_is_billed_once_by_whoever_implanted_it() {
     ok(&mut ledger, call("Configure", &certifier(), &json!({})));
     ok(
         &mut ledger,
-        call("Configure", &certifier(), &json!({"devicesContract": "devices"})),
+        call(
+            "Configure",
+            &certifier(),
+            &json!({"devicesContract": "devices"}),
+        ),
     );
     stocked(&mut ledger);
     no(
@@ -148,7 +152,11 @@ fn without_the_devices_contract_a_unit_is_billed_once_all_the_same() {
     no(&mut ledger, post("e1", 3, &two), 422, "AMOUNT");
     ok(
         &mut ledger,
-        call("Configure", &certifier(), &json!({"devicesContract": "records"})),
+        call(
+            "Configure",
+            &certifier(),
+            &json!({"devicesContract": "records"}),
+        ),
     );
     no(
         &mut ledger,
