@@ -2,15 +2,17 @@
 //! measure, then dates, lot and serial, and a check character (ANSI/HIBC 2.6, the Health Industry
 //! Supplier Labeling Standard). Pure.
 //!
-//! Read are primary data alone, and primary and secondary data in one symbol, with `/` between them.
-//! Two symbols on one label are two scans: a secondary one alone does not say which product it is.
+//! Read are primary data alone, primary and secondary data in one symbol with `/` between them, and
+//! several symbols of one label one after the other, where each secondary one repeats the primary
+//! one's check character as a link. A secondary one alone does not say which product it is.
 
 use std::fmt::Write as _;
 
 use jiff::civil::Date;
 
+use super::dates::{DateForm, day_of_year, eight_digits, is_digits};
 use super::{CarrierError, malformed};
-use crate::gs1::udi::{Udi, full_year};
+use crate::gs1::udi::Udi;
 
 /// The characters in the order of their values (ANSI/HIBC 2.6, appendix B; those of Code 39).
 const CHARACTERS: &[u8; 43] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ-. $/+%";
@@ -144,13 +146,46 @@ pub fn parse(carrier: &str, current_year: i16) -> Result<Label, CarrierError> {
             "longer than {MAX_CARRIER_CHARS} characters"
         )));
     }
-    let body = checked(carrier)?;
+    let label = checked(carrier).and_then(|body| one_symbol(body, current_year));
+    label.or_else(|error| several_symbols(carrier, current_year).ok_or(error))
+}
+
+fn one_symbol(body: &str, year: i16) -> Result<Label, CarrierError> {
     let mut segments = body.split('/');
     let mut label = primary(segments.next().unwrap_or_default())?;
     for segment in segments {
-        read_segment(segment, &mut label, current_year)?;
+        read_segment(segment, &mut label, year)?;
     }
     Ok(label)
+}
+
+/// A symbol of primary data, then those of secondary data: `+`, the data, the primary symbol's
+/// check character and one of its own.
+fn several_symbols(text: &str, year: i16) -> Option<Label> {
+    let (mut label, first, mut rest) = symbols(text).find_map(|(symbol, rest)| {
+        let label = primary(checked(symbol).ok()?).ok()?;
+        Some((label, symbol, rest))
+    })?;
+    let link = first.chars().next_back()?;
+    while !rest.is_empty() {
+        (label, rest) = symbols(rest).find_map(|(symbol, rest)| {
+            let data = checked(symbol).ok()?.strip_suffix(link)?;
+            let mut label = label.clone();
+            for segment in data.split('/') {
+                read_segment(segment, &mut label, year).ok()?;
+            }
+            Some((label, rest))
+        })?;
+    }
+    Some(label)
+}
+
+/// The ways to cut one symbol off a text: before each `+` and at the end.
+fn symbols(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let cuts = text.match_indices('+').map(|(at, _)| at);
+    cuts.filter(|at| *at > 0)
+        .chain([text.len()])
+        .filter_map(|at| text.split_at_checked(at))
 }
 
 /// What is between the flag `+` and the check character, which is right.
@@ -180,10 +215,6 @@ fn checked(carrier: &str) -> Result<&str, CarrierError> {
 fn is_alphanumeric(text: &str) -> bool {
     text.bytes()
         .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
-}
-
-fn is_digits(text: &str) -> bool {
-    text.bytes().all(|b| b.is_ascii_digit())
 }
 
 fn primary(text: &str) -> Result<Label, CarrierError> {
@@ -326,86 +357,5 @@ fn dated(text: &str, label: &mut Label, year: i16) -> Result<(), CarrierError> {
         set(&mut label.serial, variable("serial", rest)?, "serial")
     } else {
         set(&mut label.lot, variable("lot", rest)?, "lot")
-    }
-}
-
-#[derive(Clone, Copy)]
-enum DateForm {
-    MonthYear,
-    MonthDayYear,
-    /// Perhaps followed by the hour.
-    YearMonthDay,
-    /// Perhaps followed by the hour.
-    DayOfYear,
-    None,
-}
-
-impl DateForm {
-    /// Digits, as many as the form has.
-    fn read(self, text: &str, year: i16) -> Result<Option<Date>, CarrierError> {
-        let hour = match (self, text.len()) {
-            (DateForm::YearMonthDay, 8) => Some(&text[6..]),
-            (DateForm::DayOfYear, 7) => Some(&text[5..]),
-            _ => None,
-        };
-        if hour.is_some_and(|hour| hour > "23") {
-            return Err(malformed("an hour is 00 to 23"));
-        }
-        let date = match self {
-            DateForm::None => return Ok(None),
-            DateForm::MonthYear => date(&text[2..4], &text[..2], "01", year)?.last_of_month(),
-            DateForm::MonthDayYear => date(&text[4..6], &text[..2], &text[2..4], year)?,
-            DateForm::YearMonthDay => date(&text[..2], &text[2..4], &text[4..6], year)?,
-            DateForm::DayOfYear => day_of_year(&text[..5], year)?,
-        };
-        Ok(Some(date))
-    }
-}
-
-fn number(text: &str) -> Result<i16, CarrierError> {
-    text.parse().map_err(|_| malformed("a date has digits"))
-}
-
-fn date(yy: &str, month: &str, day: &str, current_year: i16) -> Result<Date, CarrierError> {
-    let year = full_year(number(yy)?, current_year);
-    calendar(year, number(month)?, number(day)?)
-}
-
-fn calendar(year: i16, month: i16, day: i16) -> Result<Date, CarrierError> {
-    let wrong = || malformed("a date is not in the calendar");
-    let month = i8::try_from(month).map_err(|_| wrong())?;
-    let day = i8::try_from(day).map_err(|_| wrong())?;
-    Date::new(year, month, day).map_err(|_| wrong())
-}
-
-/// YYYYMMDD.
-fn eight_digits(text: &str) -> Result<Date, CarrierError> {
-    if text.len() != 8 || !is_digits(text) {
-        return Err(malformed("14D and 16D are followed by a date YYYYMMDD"));
-    }
-    calendar(
-        number(&text[..4])?,
-        number(&text[4..6])?,
-        number(&text[6..])?,
-    )
-}
-
-/// YYJJJ, the day of the year from 001.
-fn day_of_year(text: &str, current_year: i16) -> Result<Date, CarrierError> {
-    let year = full_year(number(&text[..2])?, current_year);
-    nth_day(year, number(&text[2..5])?)
-}
-
-/// The n-th day of a year, from 1.
-pub(super) fn nth_day(year: i16, day: i16) -> Result<Date, CarrierError> {
-    let wrong = || malformed("a day of the year is 001 to 365, or 366");
-    let first = Date::new(year, 1, 1).map_err(|_| wrong())?;
-    let date = first
-        .checked_add(jiff::Span::new().days(i64::from(day) - 1))
-        .map_err(|_| wrong())?;
-    if date.year() == year && day >= 1 {
-        Ok(date)
-    } else {
-        Err(wrong())
     }
 }

@@ -9,7 +9,7 @@
 
 use jiff::civil::Date;
 
-use super::hibcc::nth_day;
+use super::dates::nth_day;
 use super::{CarrierError, malformed};
 use crate::gs1::udi::Udi;
 

@@ -3,6 +3,7 @@
 //! A carrier's first characters say whose it is: `+` is [`hibcc`]'s, `=` and `&` are [`iccbba`]'s,
 //! everything else is [`crate::gs1`]'s. What they say is the same for all: [`Udi`].
 
+mod dates;
 pub mod hibcc;
 pub mod iccbba;
 #[cfg(test)]
