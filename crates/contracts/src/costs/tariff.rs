@@ -55,6 +55,8 @@ pub(super) fn publish(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     }
     let caller = call.msp().to_owned();
     let by_regulator = call.config()?.plays(&caller, Part::Regulator);
+    let role = if by_regulator { "certifier" } else { "billing" };
+    call.require_role(&[role])?;
     let org = match (by_regulator, args.org) {
         (true, Some(org)) => org,
         (true, None) => {

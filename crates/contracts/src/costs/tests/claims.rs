@@ -358,3 +358,32 @@ fn who_is_not_covered_on_the_day_is_not_paid_for() {
         "Submitted"
     );
 }
+
+#[test]
+fn a_replacement_is_not_a_way_around_the_answers_to_a_dispute() {
+    let mut ledger = charged();
+    let full = decision(&[[1_250_000, 1_250_000, 0], [1_405_200, 0, 1_405_200]]);
+    ok(&mut ledger, submit("a", "e1", &billing(), &both("n1")));
+    ok(&mut ledger, adjudicate("a", &full));
+    ok(&mut ledger, contest("Dispute", &billing(), "a"));
+    ok(&mut ledger, resolve(&adjudicator(), "a", None));
+    ok(&mut ledger, replace("b", "a", &billing(), &both("n1")));
+    ok(&mut ledger, adjudicate("b", &full));
+    no(
+        &mut ledger,
+        contest("Dispute", &billing(), "b"),
+        409,
+        "LEVEL",
+    );
+    ok(&mut ledger, contest("Appeal", &billing(), "b"));
+    ok(&mut ledger, resolve(&inspector(), "b", None));
+    ok(&mut ledger, replace("c", "b", &billing(), &both("n1")));
+    ok(&mut ledger, adjudicate("c", &full));
+    no(
+        &mut ledger,
+        contest("Appeal", &billing(), "c"),
+        409,
+        "FINAL",
+    );
+    ok(&mut ledger, pay("c"));
+}

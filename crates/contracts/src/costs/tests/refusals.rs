@@ -208,6 +208,12 @@ fn price_and_code_lists_are_published_forwards() {
     ] {
         no(&mut ledger, proposal, status, code);
     }
+    for caller in [
+        with("HospitalMSP", "certifier"),
+        with("RegulatorMSP", "billing"),
+    ] {
+        no(&mut ledger, prices(&caller, json!({})), 403, "WRONG_ROLE");
+    }
     // A regulator may fill in days that are over, after the last list.
     ok(
         &mut ledger,
