@@ -114,6 +114,11 @@ pub struct Simulation {
 }
 
 impl Simulation {
+    /// The transaction's id.
+    pub fn tx_id(&self) -> &str {
+        &self.tx_id
+    }
+
     /// The public keys it would write or delete, with their namespaces.
     pub fn written_keys(&self) -> Vec<(String, String)> {
         self.sets.writes.keys().cloned().collect()

@@ -1,0 +1,127 @@
+//! Check digits of the identifiers that health data carries.
+
+/// The digits of a text, `None` when something else is in it.
+fn digits(text: &str) -> Option<Vec<u8>> {
+    text.bytes()
+        .map(|byte| byte.is_ascii_digit().then(|| byte - b'0'))
+        .collect()
+}
+
+/// Luhn's sum over all digits, the last being the check digit, is a multiple of ten.
+fn luhn(digits: &[u8]) -> bool {
+    let sum: u32 = digits
+        .iter()
+        .rev()
+        .enumerate()
+        .map(|(place, digit)| {
+            let value = u32::from(*digit) << (place % 2);
+            if value > 9 { value - 9 } else { value }
+        })
+        .sum();
+    sum % 10 == 0
+}
+
+/// A LOINC code: digits, a hyphen, and the check digit after Luhn (LOINC Users' Guide, appendix A).
+pub(crate) fn is_loinc(code: &str) -> bool {
+    let Some((number, check)) = code.split_once('-') else {
+        return false;
+    };
+    let all = digits(number).zip(digits(check)).map(|(mut all, check)| {
+        let single = check.len() == 1 && !all.is_empty();
+        all.extend(check);
+        (all, single)
+    });
+    // Part and answer codes (LP…, LA…) have letters in front, which are not counted.
+    match all {
+        Some((all, single)) => single && luhn(&all),
+        None => ["LP", "LA", "LG", "LL"]
+            .iter()
+            .filter_map(|prefix| code.strip_prefix(prefix))
+            .any(is_loinc),
+    }
+}
+
+/// A US national provider identifier: ten digits, Luhn over `80840` and the number (45 CFR 162.406).
+pub(crate) fn is_npi(number: &str) -> bool {
+    number.len() == 10 && digits(&format!("80840{number}")).is_some_and(|all| luhn(&all))
+}
+
+/// A SNOMED CT identifier: 6 to 18 digits with Verhoeff's check digit (SNOMED CT release file
+/// specification, 5.5).
+pub(crate) fn is_sctid(code: &str) -> bool {
+    const DIHEDRAL: [[u8; 10]; 10] = [
+        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
+        [1, 2, 3, 4, 0, 6, 7, 8, 9, 5],
+        [2, 3, 4, 0, 1, 7, 8, 9, 5, 6],
+        [3, 4, 0, 1, 2, 8, 9, 5, 6, 7],
+        [4, 0, 1, 2, 3, 9, 5, 6, 7, 8],
+        [5, 9, 8, 7, 6, 0, 4, 3, 2, 1],
+        [6, 5, 9, 8, 7, 1, 0, 4, 3, 2],
+        [7, 6, 5, 9, 8, 2, 1, 0, 4, 3],
+        [8, 7, 6, 5, 9, 3, 2, 1, 0, 4],
+        [9, 8, 7, 6, 5, 4, 3, 2, 1, 0],
+    ];
+    const PERMUTED: [[u8; 10]; 8] = [
+        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
+        [1, 5, 7, 6, 2, 8, 3, 0, 9, 4],
+        [5, 8, 0, 3, 7, 9, 6, 1, 4, 2],
+        [8, 9, 1, 6, 0, 4, 3, 5, 2, 7],
+        [9, 4, 5, 3, 1, 2, 6, 8, 7, 0],
+        [4, 2, 8, 6, 5, 7, 3, 9, 0, 1],
+        [2, 7, 9, 3, 8, 0, 6, 4, 1, 5],
+        [7, 0, 4, 6, 9, 1, 3, 2, 5, 8],
+    ];
+    let Some(all) = digits(code).filter(|all| (6..=18).contains(&all.len())) else {
+        return false;
+    };
+    let sum = all.iter().rev().enumerate().fold(0u8, |sum, (place, digit)| {
+        DIHEDRAL[usize::from(sum)][usize::from(PERMUTED[place % 8][usize::from(*digit)])]
+    });
+    sum == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn known_codes_pass_and_their_neighbours_do_not() {
+        for (check, good, bad) in [
+            (is_loinc as fn(&str) -> bool, "8302-2", "8302-3"),
+            (is_loinc, "LA6576-8", "LA6576-7"),
+            (is_npi, "1578387320", "1578387321"),
+            (is_sctid, "444814009", "444814008"),
+            (is_sctid, "22298006", "22289006"),
+        ] {
+            assert!(check(good), "{good}");
+            assert!(!check(bad), "{bad}");
+        }
+        for text in ["", "-", "8302", "8302-22", "x-1", "-2"] {
+            assert!(!is_loinc(text), "{text}");
+        }
+        for npi in ["290", "46290", "1234567890", "157838732O"] {
+            assert!(!is_npi(npi), "{npi}");
+        }
+        for sctid in ["", "12", "1234567890123456789", "44481400x"] {
+            assert!(!is_sctid(sctid), "{sctid}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+        #[test]
+        fn exactly_one_last_digit_fits(number in "[1-9][0-9]{5,14}") {
+            let fitting = |check: fn(&str) -> bool, join: &str| {
+                (0..10).filter(|digit| check(&format!("{number}{join}{digit}"))).count()
+            };
+            prop_assert_eq!(fitting(is_sctid, ""), 1);
+            prop_assert_eq!(fitting(is_loinc, "-"), 1);
+        }
+
+        #[test]
+        fn no_text_is_too_strange(text in ".{0,30}") {
+            let _ = (is_loinc(&text), is_npi(&text), is_sctid(&text));
+        }
+    }
+}
