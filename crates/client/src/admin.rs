@@ -144,6 +144,19 @@ impl Admin {
         decode(self.query(channel, "qscc", args).await?)
     }
 
+    /// The block that holds a transaction.
+    ///
+    /// # Errors
+    /// As [`Self::query`]; [`ClientError::Proposal`] where the peer does not have it.
+    pub async fn block_of(&self, channel: &str, tx_id: &str) -> Result<common::Block, ClientError> {
+        let args = vec![
+            Bytes::from_static(b"GetBlockByTxID"),
+            Bytes::copy_from_slice(channel.as_bytes()),
+            Bytes::copy_from_slice(tx_id.as_bytes()),
+        ];
+        decode(self.query(channel, "qscc", args).await?)
+    }
+
     /// Installs a chaincode package and returns its id.
     ///
     /// # Errors

@@ -70,6 +70,9 @@ pub enum Command {
     Peer(PeerArgs),
     /// Ask a peer who belongs to a channel and who endorses, as with Fabric's `discover`.
     Discover(DiscoverArgs),
+    /// Run an organization's gateway for FHIR clients and browsers.
+    #[command(subcommand)]
+    Gateway(GatewayCommand),
     /// How a node's certificates stand, and renewing them.
     #[command(subcommand)]
     Certificates(CertificatesCommand),
@@ -316,6 +319,17 @@ pub struct NetworkDir {
     /// Folder of the network.
     #[arg(long, env = "CONSILIUM_NETWORK", default_value = "consilium-network")]
     pub dir: PathBuf,
+}
+
+/// `consilium gateway`.
+#[derive(Debug, Subcommand)]
+pub enum GatewayCommand {
+    /// Serve FHIR R4, tokens and the console until SIGTERM.
+    Start {
+        /// The configuration file, gateway.yaml.
+        #[arg(long)]
+        config: PathBuf,
+    },
 }
 
 /// Arguments of `consilium network up`.

@@ -1,7 +1,8 @@
 //! The `consilium` binary: command lines, configuration and wiring.
 //!
 //! Owns: how a person starts, stops and calls things, and how the crates are put together into
-//! nodes. Must not know: any rule of the ledger. Start reading at [`cli`]; `node/` starts nodes,
+//! nodes. Must not know: any rule of the ledger. Start reading at [`cli`]; `node/` starts nodes, `rest/`
+//! an organization's door over HTTP,
 //! `network/` builds a consortium on one machine, `contract/` deploys contracts to one, `commands/` are
 //! the client commands, `demo/` runs health data through a network.
 
@@ -16,12 +17,13 @@ mod network;
 mod node;
 mod operations;
 mod progress;
+mod rest;
 mod telemetry;
 
 use std::{ffi::OsStr, io::Write, path::Path, process::ExitCode};
 
 use clap::Parser;
-use cli::{CaCommand, Cli, Command, DiscoverCli, NetworkCommand, PeerCli};
+use cli::{CaCommand, Cli, Command, DiscoverCli, GatewayCommand, NetworkCommand, PeerCli};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -61,6 +63,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Ca(CaCommand::Start(args)) => node::ca::start(args).await,
         Command::Orderer(command) => commands::orderer::execute(command).await,
         Command::Peer(args) => commands::peer::run(args).await,
+        Command::Gateway(GatewayCommand::Start { config }) => rest::start(&config).await,
         // It tells by itself what fails, as Fabric's does.
         Command::Discover(args) => return Ok(commands::discover::run(args).await),
         // The exit code is an answer, too.

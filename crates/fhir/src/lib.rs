@@ -41,7 +41,7 @@ mod update;
 mod validate;
 mod vault;
 
-pub use identity::{Authenticator, Identity, Scope, Unauthenticated};
+pub use identity::{Action, Authenticator, Identity, Scope, Unauthenticated};
 pub use import::{Import, ImportError, Progress};
 pub use interaction::Interaction;
 pub use ledger::{Call, Committed, Endorser, Ledger, LedgerError, Proof};

@@ -60,6 +60,6 @@ impl Vault for Mutex<KeyRing> {
     }
 
     fn shred(&self, _custodian: &str, sid: &str) -> Result<usize, VaultError> {
-        Ok(self.lock().shred(sid))
+        Ok(self.lock().shred(sid).len())
     }
 }

@@ -24,6 +24,13 @@ pub struct GatewayConfig {
     pub wallet: PathBuf,
     /// Folder of encrypted documents, their keys and the index.
     pub data: PathBuf,
+    /// File with the key of care pseudonyms, 32 bytes in hexadecimal; the same in the whole
+    /// consortium, or one person has several pseudonyms.
+    pub pseudonym_key: PathBuf,
+    /// Who confirms on the ledger that a document's key was released: an identity of the wallet with
+    /// `hc.role` `records` or `dpo`. Without one, this gateway keeps no documents.
+    #[serde(default)]
+    pub key_service: Option<String>,
 }
 
 /// `tls`.

@@ -12,15 +12,15 @@ use axum::{
     routing::{get, post},
 };
 use bytes::Bytes;
-use consilium_client::{BlockAt, Blocks, ClientError, Discovery, LIFECYCLE, lifecycle_args};
-use consilium_fhir::{Call, Identity, Ledger, LedgerError};
-use consilium_msp::{Certificate, dsl};
+use consilium_client::{BlockAt, Blocks, ClientError, LIFECYCLE, lifecycle_args};
+use consilium_fhir::{Action, Identity, LedgerError};
+use consilium_msp::dsl;
 use consilium_proto::{
     discovery::{self, query},
     lifecycle,
     protos::{ApplicationPolicy, application_policy, collection_config},
 };
-use consilium_protocol::{block, config::ChannelConfig};
+use consilium_protocol::config::ChannelConfig;
 use futures_util::stream;
 use prost::Message;
 use serde::Deserialize;
@@ -282,14 +282,15 @@ async fn evaluate(
 ) -> Answer {
     let Json(question) =
         question.map_err(|error| Refused(error.status(), error.body_text()))?;
-    if !caller.may(consilium_fhir::Action::Read, "*") {
+    if !caller.may(Action::Read, "*") {
         return Err(Refused(
             StatusCode::FORBIDDEN,
             "the token needs the scope user/*.r".into(),
         ));
     }
-    let call = Call::new(question.contract, question.function, question.args);
-    let payload = api.ledger.evaluate(&caller, call).await?;
+    let Question { contract, function, args } = question;
+    let call = consilium_client::Call::new(&contract, &function, [args.to_string()]);
+    let payload = api.ledger.ask(&caller, call).await?;
     let answer = serde_json::from_slice(&payload).context("the contract's answer is no JSON")?;
     Ok(Json(answer))
 }

@@ -90,7 +90,7 @@ impl Authenticator for Members {
 }
 
 /// What a certificate says, within the scopes of a token if there is one.
-fn identity_of(member: &Member, token: Option<&str>) -> Identity {
+pub fn identity_of(member: &Member, token: Option<&str>) -> Identity {
     let caller: &Caller = &member.caller;
     let attribute = |name: &str| caller.attribute(name).map(str::to_owned);
     let bound = caller.attribute("hc.scope");

@@ -56,6 +56,18 @@ impl PeerLedger {
         Ok(Gateway::new(self.connection.clone(), signer, &self.channel))
     }
 
+    /// Asks any contract; nothing is ordered.
+    ///
+    /// # Errors
+    /// As [`Ledger::evaluate`].
+    pub async fn ask(
+        &self,
+        caller: &Identity,
+        call: consilium_client::Call,
+    ) -> Result<Bytes, LedgerError> {
+        self.gateway(caller)?.evaluate(call).await.map_err(told)
+    }
+
     /// The peer's own view of the channel, asked as the caller.
     ///
     /// # Errors
@@ -113,11 +125,7 @@ impl Ledger for PeerLedger {
         caller: &'a Identity,
         call: Call,
     ) -> BoxFuture<'a, Result<Bytes, LedgerError>> {
-        async move {
-            let gateway = self.gateway(caller)?;
-            gateway.evaluate(arguments(call)).await.map_err(told)
-        }
-        .boxed()
+        self.ask(caller, arguments(call)).boxed()
     }
 
     fn proof<'a>(

@@ -10,7 +10,9 @@ mod console;
 mod describe;
 mod ledger;
 mod scopes;
+mod surface;
 mod tokens;
+mod vault;
 mod wallet;
 
 use std::{
@@ -28,6 +30,7 @@ use axum::{
     routing::{get, post},
 };
 use bytes::Bytes;
+use consilium_fhir::Fhir;
 use consilium_transport::{ClientAuth, ClientTls, HttpLimits, ServerTls, TlsIdentity};
 use serde_json::json;
 use tokio::sync::watch;
@@ -55,9 +58,16 @@ pub async fn start(file: &Path) -> anyhow::Result<()> {
     let endpoint = format!("{}/oauth2/token", settings.external_url);
     let tokens = Arc::new(Tokens::new(&settings.external_url, &endpoint)?);
     let members = Arc::new(Members::new(wallet.clone(), tokens.clone()));
-    let fhir = surface::open(&at(&settings.data), &settings, ledger.clone(), members.clone()).await?;
+    let fhir = surface::open(
+        &at(&settings.data),
+        &settings,
+        &at(&settings.pseudonym_key),
+        ledger.clone(),
+        &wallet,
+        members.clone(),
+    )?;
     let app = Router::new()
-        .nest("/fhir", fhir)
+        .nest("/fhir", fhir.router())
         .nest("/api", api::router(api::Api { ledger, members }))
         .merge(oauth(&settings.external_url, wallet, tokens))
         .merge(console::router());
@@ -72,6 +82,7 @@ pub async fn start(file: &Path) -> anyhow::Result<()> {
         false => ClientAuth::Verify,
     };
     let tls = ServerTls::new(identity, auth, &roots)?;
+    let recovering = tokio::spawn(recover(fhir));
     let listener = consilium_transport::listen(&settings.listen_address)
         .await
         .with_context(|| format!("cannot listen on {}", settings.listen_address))?;
@@ -88,10 +99,28 @@ pub async fn start(file: &Path) -> anyhow::Result<()> {
         },
     )
     .await?;
+    recovering.abort();
     stop.send_replace(true);
     keeping.await?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Settles what a crash left between the store and the ledger, as soon as the peer answers.
+async fn recover(fhir: Fhir) {
+    loop {
+        match fhir.recover().await {
+            Ok((0, 0)) => return,
+            Ok((settled, discarded)) => {
+                tracing::info!(settled, discarded, "documents that were under way are settled");
+                return;
+            }
+            Err(refusal) => {
+                tracing::warn!(?refusal, "the ledger does not say yet how documents under way ended");
+                tokio::time::sleep(Duration::from_secs(5)).await;
+            }
+        }
+    }
 }
 
 /// The connection to the organization's peer.

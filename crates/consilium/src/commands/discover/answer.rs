@@ -31,15 +31,20 @@ pub fn config(result: query_result::Result) -> anyhow::Result<String> {
     }
 }
 
+/// A peer of a channel.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct ChannelPeer {
+pub struct ChannelPeer {
+    /// MSP id of its organization.
     #[serde(rename = "MSPID")]
-    msp_id: String,
-    ledger_height: u64,
-    endpoint: String,
+    pub msp_id: String,
+    /// Blocks that it has.
+    pub ledger_height: u64,
+    /// `host:port`
+    pub endpoint: String,
     identity: String,
-    chaincodes: Option<Vec<String>>,
+    /// Chaincodes that it runs.
+    pub chaincodes: Option<Vec<String>>,
 }
 
 #[derive(Serialize)]
@@ -56,16 +61,28 @@ struct LocalPeer {
 /// # Errors
 /// What the server answered instead.
 pub fn peers(result: query_result::Result, with_state: bool) -> anyhow::Result<String> {
-    let members = match result {
-        query_result::Result::Members(members) => members,
+    if with_state {
+        return golang::indented(&some(channel_peers(result)?));
+    }
+    let peers = of_organization(members(result)?).context(CONSTRUCTING)?;
+    golang::indented(&some(peers))
+}
+
+/// Peers of a channel.
+///
+/// # Errors
+/// What the server answered instead.
+pub fn channel_peers(result: query_result::Result) -> anyhow::Result<Vec<ChannelPeer>> {
+    of_channel(members(result)?).context(CONSTRUCTING)
+}
+
+const CONSTRUCTING: &str = "failed constructing peer membership out of response";
+
+fn members(result: query_result::Result) -> anyhow::Result<PeerMembershipResult> {
+    match result {
+        query_result::Result::Members(members) => Ok(members),
         query_result::Result::Error(error) => anyhow::bail!("{}", error.content),
         _ => anyhow::bail!("expected QueryResult of either PeerMembershipResult or Error"),
-    };
-    let constructing = "failed constructing peer membership out of response";
-    if with_state {
-        golang::indented(&some(of_channel(members).context(constructing)?))
-    } else {
-        golang::indented(&some(of_organization(members).context(constructing)?))
     }
 }
 

@@ -1,7 +1,7 @@
 //! `consilium discover`, and this program under the name of Fabric's `discover`: its flags, files,
 //! output and exit codes. fabric: cmd/discover, cmd/common, discovery/cmd
 
-mod answer;
+pub mod answer;
 mod settings;
 
 use std::{process::ExitCode, time::Duration};

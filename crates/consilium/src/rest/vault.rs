@@ -1,0 +1,191 @@
+//! The custodian's keys in files: one for each patient, encrypted under a master key.
+//!
+//! A file of its own makes destroying a patient's keys the removal of that file, and a new patient
+//! one small write. Keep the folder out of ordinary backups: whoever has an old copy has the keys.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context;
+use consilium_ca::folders;
+use consilium_contracts::vault::{Binding, KEY_LEN, KeyRing, Sealed, VaultError};
+use consilium_fhir::Vault;
+use moka::sync::Cache;
+use parking_lot::Mutex;
+use zeroize::Zeroizing;
+
+/// Patients whose keys stay in memory.
+const KEPT: u64 = 10_000;
+
+/// A folder of keys.
+pub struct FileVault {
+    folder: PathBuf,
+    master: Zeroizing<[u8; KEY_LEN]>,
+    rings: Cache<String, Arc<Mutex<KeyRing>>>,
+}
+
+impl FileVault {
+    /// Opens the folder, making it where it is missing.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn open(folder: &Path, master: Zeroizing<[u8; KEY_LEN]>) -> anyhow::Result<Self> {
+        folders::make_folder(folder, true)?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            master,
+            rings: Cache::new(KEPT),
+        })
+    }
+
+    /// The file of a patient. Pseudonyms are letters and digits; anything else has no file.
+    fn file(&self, sid: &str) -> Result<PathBuf, VaultError> {
+        if sid.is_empty() || !sid.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(VaultError::NoKey);
+        }
+        Ok(self.folder.join(sid))
+    }
+
+    /// A patient's keys; none where there is no file.
+    fn ring(&self, sid: &str) -> Result<Arc<Mutex<KeyRing>>, VaultError> {
+        let file = self.file(sid)?;
+        let load = || -> Result<_, VaultError> {
+            let ring = match fs::read(&file) {
+                Ok(exported) => KeyRing::import(&self.master, &exported)?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => KeyRing::new(),
+                Err(error) => return Err(failed("read a key", &error)),
+            };
+            Ok(Arc::new(Mutex::new(ring)))
+        };
+        self.rings
+            .try_get_with(sid.to_owned(), load)
+            .map_err(|error| (*error).clone())
+    }
+}
+
+fn failed(operation: &'static str, error: &dyn std::fmt::Display) -> VaultError {
+    VaultError::Failed {
+        operation,
+        reason: error.to_string(),
+    }
+}
+
+impl Vault for FileVault {
+    fn seal(
+        &self,
+        _custodian: &str,
+        epoch: u32,
+        binding: &Binding<'_>,
+        plaintext: &[u8],
+    ) -> Result<Sealed, VaultError> {
+        let ring = self.ring(binding.sid)?;
+        let mut ring = ring.lock();
+        let is_new = !ring.holds(binding.sid, epoch);
+        let sealed = ring.seal(epoch, binding, plaintext)?;
+        if is_new {
+            // Before anybody relies on the document: it could not be opened without this key. The
+            // lock is the patient's own, and a second document has to wait for the key anyway.
+            let stored = ring
+                .export(&self.master)
+                .and_then(|exported| Ok((self.file(binding.sid)?, exported)))
+                .and_then(|(file, exported)| {
+                    folders::write_secret(&file, &exported)
+                        .map_err(|error| failed("store a key", &error))
+                });
+            if let Err(error) = stored {
+                self.rings.invalidate(binding.sid);
+                return Err(error);
+            }
+        }
+        Ok(sealed)
+    }
+
+    fn open(
+        &self,
+        _custodian: &str,
+        epoch: u32,
+        binding: &Binding<'_>,
+        sealed: &Sealed,
+    ) -> Result<Vec<u8>, VaultError> {
+        self.ring(binding.sid)?.lock().open(epoch, binding, sealed)
+    }
+
+    fn shred(&self, _custodian: &str, sid: &str) -> Result<usize, VaultError> {
+        let ring = self.ring(sid)?;
+        let mut ring = ring.lock();
+        match fs::remove_file(self.file(sid)?) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed("destroy a key", &error)),
+        }
+        Ok(ring.shred(sid).len())
+    }
+}
+
+/// Reads 32 bytes in hexadecimal from a file, or makes the file with random ones.
+///
+/// # Errors
+/// It can be neither read nor written, or holds something else.
+pub fn secret(file: &Path) -> anyhow::Result<Zeroizing<[u8; KEY_LEN]>> {
+    let mut key = Zeroizing::new([0; KEY_LEN]);
+    match fs::read_to_string(file) {
+        Ok(text) => hex::decode_to_slice(text.trim(), key.as_mut()).with_context(|| {
+            format!("{} has to hold {KEY_LEN} bytes in hexadecimal", file.display())
+        })?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            aws_lc_rs::rand::fill(key.as_mut()).context("no random numbers")?;
+            folders::write_secret(file, Zeroizing::new(hex::encode(key.as_ref())).as_bytes())?;
+        }
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot read {}", file.display()));
+        }
+    }
+    Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SID: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+
+    #[test]
+    fn documents_open_after_a_restart_and_never_after_their_keys_were_destroyed() {
+        let folder = tempfile::tempdir().unwrap();
+        let master = secret(&folder.path().join("master")).unwrap();
+        assert_eq!(*secret(&folder.path().join("master")).unwrap(), *master);
+        let open = || FileVault::open(&folder.path().join("keys"), master.clone()).unwrap();
+        let binding = Binding {
+            record_id: "r-1",
+            version: 1,
+            sid: SID,
+        };
+        let sealed = open().seal("HospitalMSP", 0, &binding, b"text").unwrap();
+        let vault = open();
+        assert_eq!(vault.open("HospitalMSP", 0, &binding, &sealed).unwrap(), b"text");
+        assert_eq!(vault.shred("HospitalMSP", SID).unwrap(), 1);
+        for vault in [vault, open()] {
+            assert_eq!(
+                vault.open("HospitalMSP", 0, &binding, &sealed),
+                Err(VaultError::NoKey)
+            );
+        }
+    }
+
+    #[test]
+    fn no_pseudonym_leads_out_of_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = FileVault::open(folder.path(), Zeroizing::new([1; KEY_LEN])).unwrap();
+        for sid in ["", "../x", "a/b", "a.b", "a\0b"] {
+            let binding = Binding {
+                record_id: "r",
+                version: 1,
+                sid,
+            };
+            assert!(vault.seal("M", 0, &binding, b"x").is_err(), "{sid:?}");
+        }
+    }
+}
