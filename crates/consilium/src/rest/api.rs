@@ -134,17 +134,6 @@ async fn consortium(State(api): State<Api>, axum::Extension(caller): Caller) -> 
     let channel = api.ledger.channel();
     let peer = api.ledger.peer(&caller)?;
     let (config, info) = tokio::try_join!(peer.channel_config(channel), peer.chain_info(channel))?;
-    let config = ChannelConfig::new(channel, config).context("the channel's configuration")?;
-    let organizations = config.application_orgs().iter().map(|organization| {
-        let msp = config.msps().msp(&organization.msp_id);
-        let ends = msp.iter().flat_map(|msp| msp.authorities()).map(|root| root.not_after());
-        json!({"msp": organization.msp_id, "rootsUntil": ends.min()})
-    });
-    let orderers = config.orderer_orgs().iter().flat_map(|organization| {
-        let msp = &organization.msp_id;
-        { organization.endpoints.iter() }
-            .map(move |endpoint| json!({"endpoint": endpoint, "msp": msp}))
-    });
     let asked = discovery::Query {
         channel: channel.to_owned(),
         query: Some(query::Query::PeerQuery(discovery::PeerMembershipQuery::default())),
@@ -156,6 +145,17 @@ async fn consortium(State(api): State<Api>, axum::Extension(caller): Caller) -> 
             "endpoint": peer.endpoint, "msp": peer.msp_id, "height": peer.ledger_height,
             "contracts": peer.chaincodes.unwrap_or_default(),
         })
+    });
+    let config = ChannelConfig::new(channel, config).context("the channel's configuration")?;
+    let organizations = config.application_orgs().iter().map(|organization| {
+        let msp = config.msps().msp(&organization.msp_id);
+        let ends = msp.iter().flat_map(|msp| msp.authorities()).map(|root| root.not_after());
+        json!({"msp": organization.msp_id, "rootsUntil": ends.min()})
+    });
+    let orderers = config.orderer_orgs().iter().flat_map(|organization| {
+        let msp = &organization.msp_id;
+        { organization.endpoints.iter() }
+            .map(move |endpoint| json!({"endpoint": endpoint, "msp": msp}))
     });
     Ok(Json(json!({
         "channel": channel,
