@@ -1,18 +1,21 @@
 //! Fabric CA's REST interface over axum: paths, methods, the response envelope
 //! (fabric-ca: `lib/serverendpoint.go`).
 
+use std::error::Error;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, Path};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use consilium_transport::{HttpLimits, ServerTls, serve_http_with};
+use consilium_transport::{ConnectionLimits, HttpLimits, ServerTls, serve_http_with};
 use http::{HeaderValue, Request, StatusCode, header};
+use http_body_util::LengthLimitError;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -59,7 +62,24 @@ impl CaServer {
         router
     }
 
-    /// Serves [`CaServer::router`] until `shutdown` is ready and requests under way have ended.
+    /// What callers may cost the authority's port. Its requests are small and its callers few: an
+    /// organization's nodes and people, who enrol and go.
+    pub fn limits() -> HttpLimits {
+        HttpLimits {
+            body_bytes: BODY_LIMIT,
+            body_pause: Duration::from_secs(10),
+            connections: ConnectionLimits {
+                total: 1024,
+                per_address: 512,
+                stall: Duration::from_secs(30),
+                ..ConnectionLimits::named("ca")
+            },
+            ..HttpLimits::default()
+        }
+    }
+
+    /// Serves [`CaServer::router`] within [`CaServer::limits`] until `shutdown` is ready and requests
+    /// under way have ended.
     ///
     /// # Errors
     /// If the listener dies.
@@ -69,11 +89,7 @@ impl CaServer {
         tls: Option<Arc<ServerTls>>,
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
-        let limits = HttpLimits {
-            body_bytes: BODY_LIMIT,
-            ..HttpLimits::default()
-        };
-        serve_http_with(listener, tls, self.router(), limits, shutdown).await
+        serve_http_with(listener, tls, self.router(), Self::limits(), shutdown).await
     }
 }
 
@@ -132,10 +148,9 @@ async fn decide(
         let message = format!("Method {} is not allowed", parts.method);
         return Err(Refusal::new(405, code::METHOD_NOT_ALLOWED, message));
     }
-    let body = to_bytes(body, BODY_LIMIT).await.map_err(|error| {
-        let message = format!("Failed reading request body: {error}");
-        Refusal::new(413, code::READING_BODY, message)
-    })?;
+    let body = to_bytes(body, BODY_LIMIT)
+        .await
+        .map_err(|error| unread(&error))?;
     // Bytes beyond ASCII are no credentials of any kind; let them fail as such.
     let header = parts.headers.get(header::AUTHORIZATION);
     let authorization = header.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
@@ -155,6 +170,24 @@ async fn decide(
     tokio::task::spawn_blocking(move || ca.answer(endpoint, &call))
         .await
         .map_err(Refusal::internal)?
+}
+
+/// Why a body was not read: it is too large (413), it stopped arriving (408), or the connection
+/// broke, which nobody hears (400).
+fn unread(error: &axum::Error) -> Refusal {
+    let mut status = 400;
+    let mut next: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(cause) = next {
+        let failure = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        if cause.is::<LengthLimitError>() {
+            status = 413;
+        } else if failure == Some(io::ErrorKind::TimedOut) {
+            status = 408;
+        }
+        next = cause.source();
+    }
+    let message = format!("Failed reading request body: {error}");
+    Refusal::new(status, code::READING_BODY, message)
 }
 
 /// Names and values of a query; none if it cannot be read.

@@ -1,8 +1,13 @@
 //! The HTTP surface: paths, methods, limits and the envelope's exact text.
 
+use std::time::Duration;
+
 use axum::body::Body;
+use consilium_transport::{HttpLimits, serve_http_with};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tower::ServiceExt as _;
 
 use super::*;
@@ -85,4 +90,47 @@ async fn bodies_that_are_too_large_are_refused_unread() {
     let (status, text) = answer(&fixture.ca, request("POST", "/enroll", large)).await;
     assert_eq!(status, 413);
     assert!(text.contains(r#""code":3"#), "{text}");
+}
+
+#[tokio::test]
+async fn bodies_that_stop_arriving_are_answered_408_and_others_are_served() {
+    let fixture = Fixture::new();
+    let listener = listen("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let limits = HttpLimits {
+        body_pause: Duration::from_millis(200),
+        ..CaServer::limits()
+    };
+    let router = fixture.ca.router();
+    tokio::spawn(async move {
+        serve_http_with(listener, None, router, limits, std::future::pending()).await
+    });
+    let exchange = async |request: &str| {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut text = Vec::new();
+        let read = stream.read_to_end(&mut text);
+        tokio::time::timeout(Duration::from_secs(30), read)
+            .await
+            .expect("an answer in time")
+            .unwrap();
+        String::from_utf8(text).unwrap()
+    };
+    for length in ["content-length: 1000", "transfer-encoding: chunked"] {
+        let begun = format!("POST /enroll HTTP/1.1\r\nhost: a\r\n{length}\r\n\r\n");
+        let text = exchange(&begun).await;
+        assert!(text.starts_with("HTTP/1.1 408 "), "{length}: {text}");
+        assert!(text.contains(r#""code":3,"#), "{length}: {text}");
+    }
+    let served = exchange("GET /cainfo HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+    assert!(served.starts_with("HTTP/1.1 200 "), "{served}");
+}
+
+#[test]
+fn the_authority_has_limits_of_its_own() {
+    let (own, usual) = (CaServer::limits(), HttpLimits::default());
+    assert_eq!(own.connections.listener, "ca");
+    assert!(own.body_bytes < usual.body_bytes && own.body_pause < usual.body_pause);
+    assert!(own.connections.total < usual.connections.total);
+    assert!(own.connections.per_address * 2 <= own.connections.total);
 }

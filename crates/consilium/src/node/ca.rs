@@ -41,10 +41,11 @@ pub async fn start(args: CaStart) -> anyhow::Result<()> {
     let keeper = keeper(&args.home, &tls)?;
     let keeping = tokio::spawn(super::keep(keeper, stopped));
     let renewing = tokio::spawn(renew(server.clone(), args.hosts.clone()));
-    consilium_transport::serve_http(listener, Some(tls), server.router(), async {
-        let _ = super::stop_signal().await;
-    })
-    .await?;
+    server
+        .serve(listener, Some(tls), async {
+            let _ = super::stop_signal().await;
+        })
+        .await?;
     renewing.abort();
     stop.send_replace(true);
     keeping.await?;

@@ -567,7 +567,7 @@ pub fn of(entry: Entry) -> Vec<(Attack, Cell)> {
             ),
             (PathTraversal, Here("404; 404")),
             (OversizeBody, Here("413")),
-            (SlowBody, Here("413")),
+            (SlowBody, Here("408")),
             (
                 ManyConnections,
                 Here("no more are kept than one address may have; others are served"),

@@ -158,7 +158,8 @@ impl Site {
     pub fn most_of_one_address(&self, entry: Entry) -> usize {
         match entry {
             Entry::Broadcast | Entry::Cluster => CROWD / 10,
-            Entry::Participation | Entry::Operations | Entry::Ca => 2_048,
+            Entry::Participation | Entry::Operations => 2_048,
+            Entry::Ca => 512,
             _ => CROWD,
         }
     }
