@@ -4,6 +4,7 @@ mod enrollment;
 mod msp_folders;
 mod refusals;
 mod rest;
+mod revocation_lists;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -15,12 +15,12 @@ use crate::token::{self, Signed};
 
 /// A certificate and its key, as a caller holds them.
 #[derive(Clone)]
-struct Caller {
-    certificate: String,
-    key: String,
+pub(super) struct Caller {
+    pub certificate: String,
+    pub key: String,
 }
 
-fn csr(change: impl FnOnce(&mut CertificateParams)) -> (String, String) {
+pub(super) fn csr(change: impl FnOnce(&mut CertificateParams)) -> (String, String) {
     let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
@@ -30,14 +30,14 @@ fn csr(change: impl FnOnce(&mut CertificateParams)) -> (String, String) {
     (csr, key.serialize_pem())
 }
 
-fn basic(id: &str, password: &str) -> Option<String> {
+pub(super) fn basic(id: &str, password: &str) -> Option<String> {
     Some(format!(
         "Basic {}",
         STANDARD.encode(format!("{id}:{password}"))
     ))
 }
 
-fn call(authorization: Option<String>, body: impl Into<Bytes>) -> Call {
+pub(super) fn call(authorization: Option<String>, body: impl Into<Bytes>) -> Call {
     Call {
         method: "POST".into(),
         uri: "/api/v1/x".into(),
@@ -47,7 +47,7 @@ fn call(authorization: Option<String>, body: impl Into<Bytes>) -> Call {
     }
 }
 
-fn signed(caller: &Caller, body: &Value) -> Call {
+pub(super) fn signed(caller: &Caller, body: &Value) -> Call {
     let body = body.to_string();
     let request = Signed {
         method: "POST",
@@ -60,7 +60,7 @@ fn signed(caller: &Caller, body: &Value) -> Call {
 }
 
 /// Enrols without a network.
-fn enroll(ca: &CaServer, id: &str, password: &str) -> Caller {
+pub(super) fn enroll(ca: &CaServer, id: &str, password: &str) -> Caller {
     let (csr, key) = csr(|params| params.distinguished_name.push(DnType::CommonName, id));
     let body = json!({ "certificate_request": csr }).to_string();
     let granted = ca
@@ -72,13 +72,13 @@ fn enroll(ca: &CaServer, id: &str, password: &str) -> Caller {
     }
 }
 
-fn certificate(granted: &Granted) -> String {
+pub(super) fn certificate(granted: &Granted) -> String {
     let text = granted.result["Cert"].as_str().unwrap();
     String::from_utf8(STANDARD.decode(text).unwrap()).unwrap()
 }
 
 /// Status, and the codes for the log and for the client.
-fn refused(ca: &CaServer, endpoint: Endpoint, call: &Call) -> (u16, i64, i64) {
+pub(super) fn refused(ca: &CaServer, endpoint: Endpoint, call: &Call) -> (u16, i64, i64) {
     let refusal = ca.answer(endpoint, call).unwrap_err();
     (refusal.status, refusal.local.0, refusal.remote.0)
 }
