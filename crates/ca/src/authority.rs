@@ -169,8 +169,9 @@ impl Authority {
 
     /// Signs the list of revoked certificates in `template`, and gives it as PEM.
     pub fn sign_crl(&self, template: &CrlTemplate) -> Result<String, AuthorityError> {
-        let bytes = crl_to_be_signed(template, &self.issuer)?;
-        let crl = assemble(&bytes, &self.key.sign(&bytes)?)?;
+        let algorithm = self.key.signature_algorithm();
+        let bytes = crl_to_be_signed(template, &self.issuer, &algorithm)?;
+        let crl = assemble(&bytes, &algorithm, &self.key.sign(&bytes)?)?;
         pem("X509 CRL", &crl)
     }
 
@@ -284,8 +285,9 @@ fn create_root(options: &CaOptions, path: &Path) -> Result<(), AuthorityError> {
         subject,
         validity,
         path_length,
+        key,
     } = &options.root;
-    let (key, key_pem) = SigningKey::generate()?;
+    let (key, key_pem) = SigningKey::generate_for(*key)?;
     let now = now();
     let template = Template {
         subject: subject.to_name()?,
@@ -325,8 +327,9 @@ fn sign(
     template: &Template,
     issuer: Option<&Issuer>,
 ) -> Result<String, AuthorityError> {
-    let bytes = to_be_signed(template, issuer)?;
-    let certificate = assemble(&bytes, &key.sign(&bytes)?)?;
+    let algorithm = key.signature_algorithm();
+    let bytes = to_be_signed(template, issuer, &algorithm)?;
+    let certificate = assemble(&bytes, &algorithm, &key.sign(&bytes)?)?;
     pem("CERTIFICATE", &certificate)
 }
 
@@ -391,7 +394,7 @@ pub(crate) fn now() -> i64 {
 }
 
 /// Whether `public` (SubjectPublicKeyInfo) is the key of `certificate`.
-fn public_key_fits(certificate: &Certificate, public: &[u8]) -> bool {
+pub(crate) fn public_key_fits(certificate: &Certificate, public: &[u8]) -> bool {
     use x509_parser::prelude::{FromDer as _, X509Certificate};
     X509Certificate::from_der(certificate.der())
         .is_ok_and(|(_, parsed)| parsed.tbs_certificate.subject_pki.raw == public)

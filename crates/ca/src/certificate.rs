@@ -28,7 +28,6 @@ use x509_cert::time::{Time, Validity};
 pub(crate) const ATTRIBUTES_OID: ObjectIdentifier =
     ObjectIdentifier::new_unwrap("1.2.3.4.5.6.7.8.1");
 
-const ECDSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
 const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
 const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
 
@@ -280,15 +279,13 @@ struct SignedCertificate {
     signature: BitString,
 }
 
-pub(crate) fn ecdsa_with_sha256() -> AlgorithmIdentifierOwned {
-    AlgorithmIdentifierOwned {
-        oid: ECDSA_WITH_SHA256,
-        parameters: None,
-    }
-}
-
-/// The bytes to sign. `issuer` is `None` for a certificate that signs itself.
-pub(crate) fn to_be_signed(template: &Template, issuer: Option<&Issuer>) -> der::Result<Vec<u8>> {
+/// The bytes to sign, with the algorithm for it. `issuer` is `None` for a certificate that signs
+/// itself.
+pub(crate) fn to_be_signed(
+    template: &Template,
+    issuer: Option<&Issuer>,
+    algorithm: &AlgorithmIdentifierOwned,
+) -> der::Result<Vec<u8>> {
     let key_id = key_id(&template.public_key)?;
     let (issuer_name, issuer_key_id) = match issuer {
         Some(issuer) => (issuer.name.clone(), issuer.key_id.clone()),
@@ -338,7 +335,7 @@ pub(crate) fn to_be_signed(template: &Template, issuer: Option<&Issuer>) -> der:
     TbsCertificate {
         version: 2,
         serial: Int::new(&template.serial)?,
-        signature: ecdsa_with_sha256(),
+        signature: algorithm.clone(),
         issuer: Any::from_der(&issuer_name)?,
         validity: Validity::new(time(template.not_before)?, time(template.not_after)?),
         subject: template.subject.clone(),
@@ -348,11 +345,15 @@ pub(crate) fn to_be_signed(template: &Template, issuer: Option<&Issuer>) -> der:
     .to_der()
 }
 
-/// The certificate in DER, from what was signed and an ECDSA-SHA256 signature.
-pub(crate) fn assemble(to_be_signed: &[u8], signature: &[u8]) -> der::Result<Vec<u8>> {
+/// The certificate in DER, from what was signed and the signature.
+pub(crate) fn assemble(
+    to_be_signed: &[u8],
+    algorithm: &AlgorithmIdentifierOwned,
+    signature: &[u8],
+) -> der::Result<Vec<u8>> {
     SignedCertificate {
         tbs: Any::from_der(to_be_signed)?,
-        algorithm: ecdsa_with_sha256(),
+        algorithm: algorithm.clone(),
         signature: BitString::from_bytes(signature)?,
     }
     .to_der()

@@ -1,6 +1,6 @@
 //! The other side of the REST interface: enrolling over TLS with keys made here.
 //!
-//! Works with Fabric's own CA server as well. ECDSA P-256.
+//! Works with Fabric's own CA server as well.
 
 mod management;
 
@@ -28,7 +28,7 @@ pub use self::management::{
     AffiliationInfo, CrlRequest, IdentityChanges, IdentityInfo, Revocation, RevokeRequest,
 };
 use crate::certificate::Subject;
-use crate::keys::{KeyError, SigningKey};
+use crate::keys::{KeyError, KeyKind, SigningKey};
 use crate::store::Attribute;
 use crate::token::{self, Signed};
 
@@ -112,6 +112,8 @@ pub struct EnrollRequest {
     pub organization: Option<String>,
     /// The subject, instead of the organization; its common name is not used.
     pub subject: Option<Subject>,
+    /// What kind of key to make.
+    pub key: KeyKind,
     /// A key to certify instead of a new one, PEM.
     pub key_pem: Option<Zeroizing<String>>,
     /// To become a certificate authority: how many authorities may follow below it.
@@ -528,11 +530,11 @@ pub fn signing_request(
         what: "certificate signing request",
         reason: error.to_string(),
     };
-    let key = match &request.key_pem {
-        Some(pem) => KeyPair::from_pem(pem),
-        None => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256),
+    let key_pem = match &request.key_pem {
+        Some(pem) => pem.clone(),
+        None => SigningKey::generate_for(request.key)?.1,
     };
-    let key = key.map_err(refused)?;
+    let key = KeyPair::from_pem(&key_pem).map_err(refused)?;
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     if let Some(length) = request.authority {
@@ -572,5 +574,5 @@ pub fn signing_request(
         .serialize_request(&key)
         .and_then(|csr| csr.pem())
         .map_err(refused)?;
-    Ok((Zeroizing::new(key.serialize_pem()), csr))
+    Ok((key_pem, csr))
 }

@@ -7,7 +7,7 @@ use x509_cert::ext::Extension;
 use x509_cert::ext::pkix::AuthorityKeyIdentifier;
 use x509_cert::time::Time;
 
-use crate::certificate::{AUTHORITY_KEY_ID, Issuer, ecdsa_with_sha256, time};
+use crate::certificate::{AUTHORITY_KEY_ID, Issuer, time};
 
 /// A list to be signed.
 #[derive(Debug, Clone)]
@@ -47,8 +47,12 @@ struct Entry {
     at: Time,
 }
 
-/// The bytes to sign.
-pub(crate) fn crl_to_be_signed(template: &CrlTemplate, issuer: &Issuer) -> der::Result<Vec<u8>> {
+/// The bytes to sign, with the algorithm for it.
+pub(crate) fn crl_to_be_signed(
+    template: &CrlTemplate,
+    issuer: &Issuer,
+    algorithm: &AlgorithmIdentifierOwned,
+) -> der::Result<Vec<u8>> {
     let failed = || der::Error::from(der::ErrorKind::Failed);
     let entry = |revoked: &Revoked| {
         let digits = &revoked.serial;
@@ -75,7 +79,7 @@ pub(crate) fn crl_to_be_signed(template: &CrlTemplate, issuer: &Issuer) -> der::
     };
     TbsCertList {
         version: 1,
-        signature: ecdsa_with_sha256(),
+        signature: algorithm.clone(),
         issuer: Any::from_der(&issuer.name)?,
         this_update: time(template.this_update)?,
         next_update: time(template.next_update)?,
@@ -106,6 +110,7 @@ mod tests {
 
     use super::*;
     use crate::certificate::{Subject, assemble};
+    use crate::keys::SigningKey;
 
     #[test]
     fn a_list_names_what_was_revoked_and_when() {
@@ -127,8 +132,10 @@ mod tests {
                 next_update: 1_800_086_400,
                 revoked: revoked.collect(),
             };
-            let bytes = crl_to_be_signed(&template, &issuer).unwrap();
-            let crl = assemble(&bytes, &[0x30, 0]).unwrap();
+            let (key, _) = SigningKey::generate().unwrap();
+            let algorithm = key.signature_algorithm();
+            let bytes = crl_to_be_signed(&template, &issuer, &algorithm).unwrap();
+            let crl = assemble(&bytes, &algorithm, &[0x30, 0]).unwrap();
             let (rest, read) = CertificateRevocationList::from_der(&crl).unwrap();
             assert!(rest.is_empty());
             assert_eq!(read.version().unwrap().0, 1);

@@ -7,6 +7,7 @@ use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::der_parser::oid::Oid;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
+use x509_parser::public_key::PublicKey;
 use x509_parser::x509::{AttributeTypeAndValue, SubjectPublicKeyInfo};
 
 use crate::certificate::{Host, Subject};
@@ -103,34 +104,65 @@ impl SigningRequest {
     }
 }
 
-/// How the request was signed, by its key's curve and its signature algorithm.
+/// How the request was signed, by its key's algorithm and curve and its signature algorithm.
 fn verification(
     key: &SubjectPublicKeyInfo<'_>,
     algorithm: &Oid<'_>,
 ) -> Result<&'static dyn VerificationAlgorithm, CsrError> {
     let kind = key.algorithm.algorithm.to_id_string();
-    if kind != "1.2.840.10045.2.1" {
-        return Err(CsrError::UnsupportedKey(format!(
-            "algorithm {kind}; use ECDSA on P-256, P-384 or P-521"
-        )));
-    }
+    let hash = algorithm.to_id_string();
     let curve = key
         .algorithm
         .parameters
         .as_ref()
         .and_then(|parameters| parameters.as_oid().ok())
         .map_or_else(String::new, |curve| curve.to_id_string());
-    let hash = algorithm.to_id_string();
-    Ok(match (curve.as_str(), hash.as_str()) {
-        ("1.2.840.10045.3.1.7", "1.2.840.10045.4.3.2") => &signature::ECDSA_P256_SHA256_ASN1,
-        ("1.2.840.10045.3.1.7", "1.2.840.10045.4.3.3") => &signature::ECDSA_P256_SHA384_ASN1,
-        ("1.3.132.0.34", "1.2.840.10045.4.3.2") => &signature::ECDSA_P384_SHA256_ASN1,
-        ("1.3.132.0.34", "1.2.840.10045.4.3.3") => &signature::ECDSA_P384_SHA384_ASN1,
-        ("1.3.132.0.35", "1.2.840.10045.4.3.2") => &signature::ECDSA_P521_SHA256_ASN1,
-        ("1.3.132.0.35", "1.2.840.10045.4.3.4") => &signature::ECDSA_P521_SHA512_ASN1,
-        _ => {
+    Ok(match (kind.as_str(), curve.as_str(), hash.as_str()) {
+        (ECDSA, "1.2.840.10045.3.1.7", "1.2.840.10045.4.3.2") => &signature::ECDSA_P256_SHA256_ASN1,
+        (ECDSA, "1.2.840.10045.3.1.7", "1.2.840.10045.4.3.3") => &signature::ECDSA_P256_SHA384_ASN1,
+        (ECDSA, "1.3.132.0.34", "1.2.840.10045.4.3.2") => &signature::ECDSA_P384_SHA256_ASN1,
+        (ECDSA, "1.3.132.0.34", "1.2.840.10045.4.3.3") => &signature::ECDSA_P384_SHA384_ASN1,
+        (ECDSA, "1.3.132.0.35", "1.2.840.10045.4.3.2") => &signature::ECDSA_P521_SHA256_ASN1,
+        (ECDSA, "1.3.132.0.35", "1.2.840.10045.4.3.4") => &signature::ECDSA_P521_SHA512_ASN1,
+        (ECDSA, _, _) => {
             return Err(CsrError::UnsupportedKey(format!(
                 "curve {curve} with signature algorithm {hash}"
+            )));
+        }
+        (RSA, _, _) => rsa(key, &hash)?,
+        _ => {
+            return Err(CsrError::UnsupportedKey(format!(
+                "algorithm {kind}; use ECDSA on P-256, P-384 or P-521, or RSA with 2048 to 4096 \
+                 bits"
+            )));
+        }
+    })
+}
+
+const ECDSA: &str = "1.2.840.10045.2.1";
+const RSA: &str = "1.2.840.113549.1.1.1";
+
+fn rsa(
+    key: &SubjectPublicKeyInfo<'_>,
+    hash: &str,
+) -> Result<&'static dyn VerificationAlgorithm, CsrError> {
+    let bits = match key.parsed() {
+        Ok(PublicKey::RSA(key)) => key.key_size(),
+        _ => 0,
+    };
+    // Below it proves little; above, one signature costs a core milliseconds, and nobody needs it.
+    if !(2048..=4096).contains(&bits) {
+        return Err(CsrError::UnsupportedKey(format!(
+            "RSA with {bits} bits; use 2048 to 4096"
+        )));
+    }
+    Ok(match hash {
+        "1.2.840.113549.1.1.11" => &signature::RSA_PKCS1_2048_8192_SHA256,
+        "1.2.840.113549.1.1.12" => &signature::RSA_PKCS1_2048_8192_SHA384,
+        "1.2.840.113549.1.1.13" => &signature::RSA_PKCS1_2048_8192_SHA512,
+        _ => {
+            return Err(CsrError::UnsupportedKey(format!(
+                "RSA with signature algorithm {hash}"
             )));
         }
     })

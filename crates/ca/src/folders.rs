@@ -22,6 +22,7 @@ use consilium_proto::msp::{
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use crate::authority::public_key_fits;
 use crate::certificate::key_id;
 use crate::client::Enrollment;
 use crate::files::{self, Access};
@@ -370,11 +371,20 @@ pub fn read_signer_certificate(dir: &Path) -> Result<Bytes, FoldersError> {
 fn key_of(dir: &Path, certificate: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, FoldersError> {
     for path in sorted_files(&dir.join("keystore"))? {
         let key = Zeroizing::new(files::read(&path)?);
-        if SoftwareSigner::from_pem("", certificate, &key).is_ok() {
+        if SoftwareSigner::from_pem("", certificate, &key).is_ok() || belongs(&key, certificate) {
             return Ok(Some(key));
         }
     }
     Ok(None)
+}
+
+/// Whether a key that members of Fabric do not sign with, but servers may have, is the certificate's.
+fn belongs(key: &[u8], certificate: &[u8]) -> bool {
+    let public = SigningKey::from_pem(key).and_then(|key| key.public_key());
+    match (public, Certificate::from_pem(certificate)) {
+        (Ok(public), Ok(certificate)) => public_key_fits(&certificate, &public),
+        _ => false,
+    }
 }
 
 fn unit_identifier(dir: &Path, unit: &UnitYaml) -> Result<FabricOuIdentifier, FoldersError> {

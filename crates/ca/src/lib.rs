@@ -42,7 +42,7 @@ mod token;
 
 pub use authority::{AuthorityError, rotate_root};
 pub use certificate::Subject;
-pub use keys::{KeyError, SigningKey};
+pub use keys::{KeyError, KeyKind, SigningKey};
 pub use offline::OfflineAuthority;
 pub use options::{CaOptions, InitialIdentity, Profile, Profiles, RootOptions};
 pub use server::{CaError, CaServer};

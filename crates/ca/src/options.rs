@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::certificate::{Subject, Usage};
+use crate::keys::KeyKind;
 use crate::server::CaError;
 use crate::store::Attribute;
 
@@ -122,6 +123,8 @@ impl Default for RootOptions {
 pub struct InitialIdentity {
     /// Enrolment id.
     pub id: String,
+    /// What kind of key it has.
+    pub key: KeyKind,
     /// Its password.
     pub password: String,
     /// Its type, for instance `client`.
@@ -130,6 +133,7 @@ pub struct InitialIdentity {
     pub affiliation: String,
     /// How often it may enrol; 0 for the authority's limit.
     pub max_enrollments: i64,
+            key: KeyKind::default(),
     /// Its attributes.
     pub attributes: Vec<Attribute>,
 }

@@ -43,7 +43,7 @@ pub(crate) fn create(
     key: &SigningKey,
 ) -> Result<String, KeyError> {
     let certificate = STANDARD.encode(certificate_pem);
-    let signature = key.sign(request.payload(&certificate).as_bytes())?;
+    let signature = key.sign_as_member(request.payload(&certificate).as_bytes())?;
     Ok(format!("{certificate}.{}", STANDARD.encode(signature)))
 }
 

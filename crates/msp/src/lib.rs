@@ -40,6 +40,6 @@ pub use policy::{
 };
 pub use principal::role_principal;
 pub use revocation::RevocationList;
-pub use signature::{Curve, HashFamily, SignatureError, wire_signature};
+pub use signature::{Curve, HashFamily, SignatureError, low_s, wire_signature};
 pub use signer::{SignError, Signer, SoftwareSigner};
 pub use signing::SigningIdentity;

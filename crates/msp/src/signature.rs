@@ -298,6 +298,12 @@ pub fn wire_signature(curve: Curve, r_and_s: &[u8]) -> Option<Vec<u8>> {
     Some(lowered(curve, &der).unwrap_or(der))
 }
 
+/// An ECDSA signature in DER, with S in the lower half of the order as Fabric wants it; as it is if
+/// it cannot be read.
+pub fn low_s(curve: Curve, der: &[u8]) -> Vec<u8> {
+    lowered(curve, der).unwrap_or_else(|| der.to_vec())
+}
+
 /// The same signature with S in the lower half, or `None` if it already is there or cannot be read.
 pub(crate) fn lowered(curve: Curve, der: &[u8]) -> Option<Vec<u8>> {
     let signature = EcdsaSignature::parse(der).ok()?;

@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use crate::certificate::{Certificate, CertificateError};
 use crate::pem;
-use crate::signature::{Curve, PublicKey, lowered};
+use crate::signature::{Curve, PublicKey, low_s};
 
 /// Why nothing could be signed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -193,7 +193,6 @@ impl Key {
                 pair.sign(&SystemRandom::new(), message).map_err(failed)?,
             ),
         };
-        let der = signature.as_ref();
-        Ok(lowered(curve, der).unwrap_or_else(|| der.to_vec()))
+        Ok(low_s(curve, signature.as_ref()))
     }
 }

@@ -1,6 +1,7 @@
 //! Tests of the whole authority: over TLS with its own client, and request by request.
 
 mod enrollment;
+mod keys;
 mod msp_folders;
 mod refusals;
 mod rest;

@@ -28,7 +28,6 @@ use zeroize::Zeroizing;
 
 use super::specification::Node;
 
-const ECDSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
 const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
@@ -38,7 +37,7 @@ const VALIDITY: u64 = 3650 * 86_400;
 
 /// A private key.
 pub enum Key {
-    /// P-256.
+    /// ECDSA; those made here are on P-256.
     Ecdsa(Box<SigningKey>),
     /// Ed25519.
     Ed25519(Box<Ed25519KeyPair>),
@@ -93,12 +92,12 @@ impl Key {
     }
 
     fn algorithm(&self) -> AlgorithmIdentifierOwned {
-        AlgorithmIdentifierOwned {
-            oid: match self {
-                Self::Ecdsa(_) => ECDSA_WITH_SHA256,
-                Self::Ed25519(_) => ED25519,
+        match self {
+            Self::Ecdsa(key) => key.signature_algorithm(),
+            Self::Ed25519(_) => AlgorithmIdentifierOwned {
+                oid: ED25519,
+                parameters: None,
             },
-            parameters: None,
         }
     }
 

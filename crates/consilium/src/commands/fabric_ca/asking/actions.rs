@@ -63,9 +63,14 @@ impl Client {
 
     /// What every request for a certificate has.
     fn certificate_request(&self) -> Result<EnrollRequest> {
-        self.settings.csr.keyrequest.check()?;
-        log::info("generating key: &{A:ecdsa S:256}");
+        let key = self.settings.csr.keyrequest.kind()?;
+        log::info(format!(
+            "generating key: &{{A:{} S:{}}}",
+            key.algorithm(),
+            key.bits()
+        ));
         Ok(EnrollRequest {
+            key,
             profile: self.settings.enrollment.profile.clone(),
             hosts: self.settings.csr.hosts.clone(),
             subject: Some(self.subject()),

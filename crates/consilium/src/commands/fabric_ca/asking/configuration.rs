@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use bytes::Bytes;
 use clap::ArgMatches;
 use consilium_ca::{
-    Attribute, Subject,
+    Attribute, KeyKind, Subject,
     client::{AttributeRequest, CaClient, CaClientError},
 };
 use serde::Deserialize;
@@ -100,16 +100,9 @@ pub(crate) struct KeyRequest {
 }
 
 impl KeyRequest {
-    /// Keys are for ECDSA on P-256.
-    pub fn check(&self) -> Result<()> {
-        let algorithm = self.algo.as_str();
-        ensure!(
-            matches!(algorithm, "" | "ecdsa") && matches!(self.size, 0 | 256),
-            "csr.keyrequest: keys of the kind {algorithm} with {} bits are not supported; use \
-             ecdsa with 256 bits",
-            self.size
-        );
-        Ok(())
+    /// The kind of key that is asked for.
+    pub fn kind(&self) -> Result<KeyKind> {
+        KeyKind::named(&self.algo, self.size).context("csr.keyrequest")
     }
 }
 

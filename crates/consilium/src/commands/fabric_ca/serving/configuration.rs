@@ -224,7 +224,6 @@ impl AuthorityConfiguration {
             "db.type: {} is not supported; use sqlite3",
             keys.db.kind
         );
-        keys.csr.keyrequest.check()?;
         let mut options = CaOptions::new(&self.home, &keys.ca.name, "");
         let replace = |path: &mut PathBuf, given: &Option<PathBuf>| {
             if let Some(given) = given.as_ref().filter(|given| !given.as_os_str().is_empty()) {
@@ -248,6 +247,7 @@ impl AuthorityConfiguration {
             validity: duration("csr.ca.expiry", &keys.csr.ca.expiry)?
                 .unwrap_or(RootOptions::default().validity),
             path_length: keys.csr.ca.pathlength,
+            key: keys.csr.keyrequest.kind()?,
         };
         options.identities = keys
             .registry
@@ -535,7 +535,7 @@ mod tests {
             (json!({"ldap": {"enabled": true}}), "ldap.enabled"),
             (json!({"db": {"type": "postgres"}}), "db.type"),
             (
-                json!({"csr": {"keyrequest": {"algo": "rsa", "size": 2048}}}),
+                json!({"csr": {"keyrequest": {"algo": "rsa", "size": 1024}}}),
                 "csr.keyrequest",
             ),
             (json!({"crl": {"expiry": "soon"}}), "crl.expiry"),
@@ -551,7 +551,7 @@ mod tests {
                 keys,
                 home: "/x".into(),
             };
-            let error = authority.options(false).unwrap_err().to_string();
+            let error = format!("{:#}", authority.options(false).unwrap_err());
             assert!(error.contains(expected), "{error}");
         }
     }

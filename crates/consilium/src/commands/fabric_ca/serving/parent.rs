@@ -41,6 +41,7 @@ pub(super) async fn enroll(authority: &AuthorityConfiguration, options: &CaOptio
         id,
         secret,
         profile: profile.to_owned(),
+        key: options.root.key,
         subject: Some(options.root.subject.clone()),
         authority: Some(authority.keys.csr.ca.pathlength.unwrap_or(0)),
         ..EnrollRequest::default()
