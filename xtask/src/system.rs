@@ -31,7 +31,7 @@ const BUILD: [Need; 3] = [
     },
 ];
 
-const TEST: [Need; 11] = [
+const TEST: [Need; 12] = [
     Need {
         what: "Node.js 20.9 or newer",
         package: "nodejs",
@@ -74,6 +74,11 @@ const TEST: [Need; 11] = [
         what: "SoftHSM, a PKCS#11 token of software",
         package: "softhsm2",
         present: || succeeds("softhsm2-util", &["--version"]),
+    },
+    Need {
+        what: "PostgreSQL's server",
+        package: "postgresql",
+        present: has_postgresql,
     },
     Need {
         what: "ip, for hosts that a test cuts off",
@@ -173,6 +178,15 @@ fn has_node() -> bool {
             Some((major, minor) >= (20, 9))
         })
         .unwrap_or(false)
+}
+
+/// Debian keeps the programs of each version out of the path.
+fn has_postgresql() -> bool {
+    let entries = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    let mut installed = entries
+        .flatten()
+        .map(|entry| entry.path().join("bin/initdb"));
+    installed.any(|program| program.is_file()) || succeeds("initdb", &["--version"])
 }
 
 /// The library that bindgen loads, where Debian's packages put it.

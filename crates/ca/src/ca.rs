@@ -63,12 +63,12 @@ impl Ca {
         }
         let usages = usages(&options)?;
         let authority = Authority::open(&options)?;
-        let path = options.path(&options.database);
+        let name = options.database_name();
         let database = |error: StoreError| CaError::Database {
-            path: path.clone(),
+            database: name.clone(),
             reason: error.to_string(),
         };
-        let store = Store::open(&path).map_err(database)?;
+        let store = Store::open(&options).map_err(database)?;
         for affiliation in &options.affiliations {
             store.add_affiliation(affiliation).map_err(database)?;
         }

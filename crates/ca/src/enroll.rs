@@ -111,13 +111,16 @@ impl Ca {
             count,
         )?;
         if !recorded {
-            return Err(Refusal::authentication(
-                code::INVALID_PASSWORD,
-                format!(
-                    "Login failure: {}",
-                    used_up(&caller.id, count.unwrap_or(-1))
+            return Err(match count {
+                Some(limit) => Refusal::authentication(
+                    code::INVALID_PASSWORD,
+                    format!("Login failure: {}", used_up(&caller.id, limit)),
                 ),
-            ));
+                None => Refusal::authorization(
+                    code::REVOKED_IDENTITY,
+                    "Enrollment ID is revoked, unable to process request",
+                ),
+            });
         }
         let profile = if body.profile.is_empty() {
             "default"

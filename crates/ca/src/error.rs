@@ -128,7 +128,10 @@ pub(crate) fn not_found(what: &str) -> String {
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
-        Self::internal(error)
+        match error {
+            StoreError::Unfit(_) => Self::new(400, code::UNKNOWN, error.to_string()),
+            _ => Self::internal(error),
+        }
     }
 }
 

@@ -44,6 +44,6 @@ pub use authority::{AuthorityError, rotate_root};
 pub use certificate::Subject;
 pub use keys::{KeyError, KeyKind, SigningKey};
 pub use offline::OfflineAuthority;
-pub use options::{CaOptions, InitialIdentity, Profile, Profiles, RootOptions};
+pub use options::{CaOptions, DatabaseOptions, InitialIdentity, Profile, Profiles, RootOptions};
 pub use server::{CaError, CaServer};
-pub use store::Attribute;
+pub use store::{Attribute, DatabaseTls, PostgresOptions};

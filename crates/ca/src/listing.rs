@@ -11,7 +11,7 @@ use crate::ca::Ca;
 use crate::error::Refusal;
 use crate::identities::IdentityInfo;
 use crate::server::Granted;
-use crate::store::{CertificateFilter, IdentityFilter, StoreError};
+use crate::store::{CertificateFilter, Cursor, IdentityFilter, StoreError};
 
 /// Rows that are in memory at once, and in one piece of the answer.
 const PAGE: usize = 100;
@@ -43,13 +43,13 @@ impl std::fmt::Debug for Listing {
 #[derive(Debug, Default)]
 struct Page {
     items: String,
-    next: Option<i64>,
+    next: Option<Cursor>,
 }
 
 impl Listing {
     /// Reads the first page.
     pub fn begin(ca: &Arc<Ca>, rows: Rows, ca_name: &str) -> Result<Granted, Refusal> {
-        let first = page(ca, &rows, 0)?;
+        let first = page(ca, &rows, &Cursor::default())?;
         Ok(Granted {
             status: 200,
             result: Value::Null,
@@ -94,7 +94,7 @@ impl Listing {
                         let end = closing.take();
                         return Ok(end.map(|end| (Bytes::from(end), (None, None, None))));
                     };
-                    let read = tokio::task::spawn_blocking(move || page(&ca, &rows, after)).await;
+                    let read = tokio::task::spawn_blocking(move || page(&ca, &rows, &after)).await;
                     let page = read.map_err(std::io::Error::other)?.map_err(|error| {
                         tracing::error!(%error, "a list ended early");
                         std::io::Error::other(error)
@@ -109,28 +109,29 @@ impl Listing {
     }
 }
 
-fn page(ca: &Ca, rows: &Rows, after: i64) -> Result<Page, StoreError> {
-    let found: Vec<(i64, String)> = match rows {
+fn page(ca: &Ca, rows: &Rows, after: &Cursor) -> Result<Page, StoreError> {
+    let found: Vec<(Cursor, String)> = match rows {
         Rows::Identities(filter) => ca
             .store
             .identities(filter, after, PAGE)?
-            .iter()
-            .map(|(row, identity)| {
-                let info = serde_json::to_string(&IdentityInfo::from(identity))?;
-                Ok((*row, info))
+            .into_iter()
+            .map(|(cursor, identity)| {
+                let info = serde_json::to_string(&IdentityInfo::from(&identity))?;
+                Ok((cursor, info))
             })
             .collect::<Result<_, StoreError>>()?,
         Rows::Certificates(filter) => ca
             .store
             .certificates(filter, after, PAGE)?
             .into_iter()
-            .map(|(row, pem)| (row, json!({ "PEM": pem }).to_string()))
+            .map(|(cursor, pem)| (cursor, json!({ "PEM": pem }).to_string()))
             .collect(),
     };
-    let next = match found.last() {
-        Some((row, _)) if found.len() == PAGE => Some(*row),
-        _ => None,
-    };
+    let full = found.len() == PAGE;
+    let next = found
+        .last()
+        .filter(|_| full)
+        .map(|(cursor, _)| cursor.clone());
     let items: Vec<String> = found.into_iter().map(|(_, item)| item).collect();
     Ok(Page {
         items: items.join(","),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::certificate::{Subject, Usage};
 use crate::keys::KeyKind;
 use crate::server::CaError;
-use crate::store::Attribute;
+use crate::store::{Attribute, PostgresOptions};
 
 const HOUR: u64 = 3600;
 
@@ -28,7 +28,7 @@ pub struct CaOptions {
     /// The certificate and those above it, where there is a parent.
     pub chain_file: PathBuf,
     /// The database.
-    pub database: PathBuf,
+    pub database: DatabaseOptions,
     /// Identity and password of the first registrar, added if it is not there yet.
     pub bootstrap: Option<(String, String)>,
     /// Identities added if they are not there yet.
@@ -76,7 +76,7 @@ impl CaOptions {
             certificate_file: "ca-cert.pem".into(),
             key_file: "ca-key.pem".into(),
             chain_file: "ca-chain.pem".into(),
-            database: "fabric-ca-server.db".into(),
+            database: DatabaseOptions::File("fabric-ca-server.db".into()),
             bootstrap: None,
             identities: Vec::new(),
             affiliations: affiliations.map(String::from).to_vec(),
@@ -95,6 +95,23 @@ impl CaOptions {
     pub(crate) fn path(&self, path: &std::path::Path) -> PathBuf {
         self.home.join(path)
     }
+
+    /// The database's file, or its address without user and password.
+    pub(crate) fn database_name(&self) -> String {
+        match &self.database {
+            DatabaseOptions::File(file) => self.path(file).display().to_string(),
+            DatabaseOptions::Postgres(options) => options.name().to_owned(),
+        }
+    }
+}
+
+/// Where an authority keeps its register.
+#[derive(Debug, Clone)]
+pub enum DatabaseOptions {
+    /// A file of SQLite, in the authority's folder unless the path is absolute.
+    File(PathBuf),
+    /// A database of PostgreSQL, which several servers may share.
+    Postgres(PostgresOptions),
 }
 
 /// What a certificate says that its own key signs.
@@ -106,6 +123,8 @@ pub struct RootOptions {
     pub validity: Duration,
     /// How many authorities may follow below it, if that is limited.
     pub path_length: Option<u8>,
+    /// What kind of key it has.
+    pub key: KeyKind,
 }
 
 impl Default for RootOptions {
@@ -114,6 +133,7 @@ impl Default for RootOptions {
             subject: Subject::default(),
             validity: Duration::from_secs(131_400 * HOUR),
             path_length: Some(1),
+            key: KeyKind::default(),
         }
     }
 }
@@ -123,8 +143,6 @@ impl Default for RootOptions {
 pub struct InitialIdentity {
     /// Enrolment id.
     pub id: String,
-    /// What kind of key it has.
-    pub key: KeyKind,
     /// Its password.
     pub password: String,
     /// Its type, for instance `client`.
@@ -133,7 +151,6 @@ pub struct InitialIdentity {
     pub affiliation: String,
     /// How often it may enrol; 0 for the authority's limit.
     pub max_enrollments: i64,
-            key: KeyKind::default(),
     /// Its attributes.
     pub attributes: Vec<Attribute>,
 }

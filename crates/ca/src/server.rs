@@ -24,10 +24,10 @@ pub enum CaError {
     #[error(transparent)]
     Authority(#[from] AuthorityError),
     /// The database.
-    #[error("{path}: {reason}")]
+    #[error("{database}: {reason}")]
     Database {
-        /// Its file.
-        path: PathBuf,
+        /// Its file, or its address without user and password.
+        database: String,
         /// What went wrong.
         reason: String,
     },
@@ -127,6 +127,19 @@ impl CaServer {
         let default = Ca::open(default)?;
         let mut all = BTreeMap::from([(default.options.name.clone(), default.clone())]);
         for options in others {
+            let database = options.database_name();
+            if let Some(twin) = all
+                .values()
+                .find(|other| other.options.database_name() == database)
+            {
+                return Err(CaError::Database {
+                    database,
+                    reason: format!(
+                        "it is the database of the CA '{}'; give '{}' its own db.datasource",
+                        twin.options.name, options.name
+                    ),
+                });
+            }
             let ca = Ca::open(options)?;
             let name = &ca.options.name;
             let subject = ca.authority.root().subject_der();

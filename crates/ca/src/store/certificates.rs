@@ -1,9 +1,8 @@
 //! Finding and revoking certificates.
 
-use rusqlite::types::Value;
-use rusqlite::{OptionalExtension, params, params_from_iter};
-
+use super::database::{Cursor, Dialect, Query, Value};
 use super::{Store, StoreError};
+use crate::authority::now;
 use crate::crl::Revoked;
 
 /// Which certificates to list; times in Unix seconds, both ends included.
@@ -37,14 +36,8 @@ pub(crate) struct RecordedCertificate {
     pub revoked: bool,
 }
 
-/// A moment as it stands in the database, down to the second; Fabric CA writes fractions and
-/// offsets after it.
-const EXPIRY: &str = "substr(certificates.expiry, 1, 19)";
-const REVOKED_AT: &str = "substr(certificates.revoked_at, 1, 19)";
 /// What stands in `revoked_at` of a good certificate: Go's zero time.
 const NEVER: &str = "0001-01-01 00:00:00";
-/// A moment to compare with, from Unix seconds.
-const AS_MOMENT: &str = "datetime(?, 'unixepoch')";
 
 impl Store {
     pub fn certificate(
@@ -52,19 +45,16 @@ impl Store {
         serial: &str,
         authority_key_id: &str,
     ) -> Result<Option<RecordedCertificate>, StoreError> {
-        let connection = self.connection.lock();
-        let mut statement = connection.prepare_cached(
-            "SELECT id, CAST(status AS TEXT) FROM certificates \
-             WHERE serial_number IN (?1, CAST(?1 AS BLOB)) \
-             AND authority_key_identifier IN (?2, CAST(?2 AS BLOB))",
-        )?;
-        let found = statement.query_row([serial, authority_key_id], |row| {
-            Ok(RecordedCertificate {
-                id: row.get(0)?,
-                revoked: row.get::<_, String>(1)? == "revoked",
-            })
-        });
-        Ok(found.optional()?)
+        let query = format!(
+            "SELECT id, status FROM certificates WHERE {}",
+            is_numbered(self.database.dialect(), [1, 2])
+        );
+        let values = [serial.into(), authority_key_id.into()];
+        let found = self.database.query(&query, &values)?;
+        Ok(found.first().map(|row| RecordedCertificate {
+            id: row.text(0),
+            revoked: row.text(1) == "revoked",
+        }))
     }
 
     pub fn revoke_certificate(
@@ -73,97 +63,115 @@ impl Store {
         authority_key_id: &str,
         reason: i64,
     ) -> Result<(), StoreError> {
-        self.connection.lock().execute(
-            "UPDATE certificates \
-             SET status = 'revoked', revoked_at = datetime('now') || '+00:00', reason = ?3 \
-             WHERE serial_number IN (?1, CAST(?1 AS BLOB)) \
-             AND authority_key_identifier IN (?2, CAST(?2 AS BLOB))",
-            params![serial, authority_key_id, reason],
-        )?;
+        let update = format!(
+            "UPDATE certificates SET status = 'revoked', revoked_at = ?1, reason = ?2 WHERE {}",
+            is_numbered(self.database.dialect(), [3, 4])
+        );
+        let values = [
+            Value::Moment(now()),
+            reason.into(),
+            serial.into(),
+            authority_key_id.into(),
+        ];
+        self.database.execute(&update, &values)?;
         Ok(())
     }
 
-    /// Up to `limit` certificates (PEM) after the row `after`, each with its row.
+    /// Up to `limit` certificates (PEM) after `cursor`, each with its own.
     pub fn certificates(
         &self,
         filter: &CertificateFilter,
-        after: i64,
+        cursor: &Cursor,
         limit: usize,
-    ) -> Result<Vec<(i64, String)>, StoreError> {
-        let mut query = String::from(
-            "SELECT certificates.rowid, CAST(certificates.pem AS TEXT) FROM certificates",
-        );
+    ) -> Result<Vec<(Cursor, String)>, StoreError> {
+        let dialect = self.database.dialect();
+        let keys = dialect.certificate_keys();
+        let mut query = Query::new(format!("SELECT pem, {keys} FROM certificates"));
         if !filter.affiliation.is_empty() {
-            query.push_str(" INNER JOIN users ON users.id = certificates.id");
+            query
+                .text
+                .push_str(" INNER JOIN users ON users.id = certificates.id");
         }
-        query.push_str(" WHERE certificates.rowid > ?");
-        let mut values: Vec<Value> = vec![after.into()];
+        query.text.push_str(" WHERE 1 = 1");
         if !filter.affiliation.is_empty() {
-            query.push_str(super::identities::BELOW);
-            values.extend(super::identities::below(&filter.affiliation));
+            super::identities::below(&mut query, &filter.affiliation);
         }
-        for (column, value) in [
-            ("certificates.id", &filter.id),
-            ("CAST(certificates.serial_number AS TEXT)", &filter.serial),
-            (
-                "CAST(certificates.authority_key_identifier AS TEXT)",
-                &filter.authority_key_id,
-            ),
+        if !filter.id.is_empty() {
+            let id = query.value(&filter.id);
+            query
+                .text
+                .push_str(&format!(" AND certificates.id = ?{id}"));
+        }
+        for (column, number) in [
+            ("serial_number", &filter.serial),
+            ("authority_key_identifier", &filter.authority_key_id),
         ] {
-            if !value.is_empty() {
-                query.push_str(&format!(" AND {column} = ?"));
-                values.push(value.clone().into());
+            if !number.is_empty() {
+                let number = query.value(number);
+                let same = dialect.same(column, number);
+                query.text.push_str(&format!(" AND {same}"));
             }
         }
-        let mut within = |column: &str, times: Times| {
-            for (comparison, moment) in [(">=", times.from), ("<=", times.to)] {
-                if let Some(moment) = moment {
-                    query.push_str(&format!(" AND {column} {comparison} {AS_MOMENT}"));
-                    values.push(moment.into());
-                }
-            }
-        };
-        within(EXPIRY, filter.expired);
-        within(REVOKED_AT, filter.revoked);
+        let inclusive = [">=", "<="];
+        within(&mut query, dialect, "expiry", filter.expired, inclusive);
+        within(&mut query, dialect, "revoked_at", filter.revoked, inclusive);
+        let revoked_at = dialect.moment("revoked_at");
         if filter.not_revoked {
-            query.push_str(&format!(" AND {REVOKED_AT} = '{NEVER}'"));
+            query
+                .text
+                .push_str(&format!(" AND {revoked_at} = '{NEVER}'"));
         } else if filter.revoked != Times::default() {
-            query.push_str(&format!(" AND {REVOKED_AT} > '{NEVER}'"));
+            query
+                .text
+                .push_str(&format!(" AND {revoked_at} > '{NEVER}'"));
         }
-        query.push_str(" ORDER BY certificates.rowid LIMIT ?");
-        values.push(i64::try_from(limit).unwrap_or(i64::MAX).into());
-        let connection = self.connection.lock();
-        let mut statement = connection.prepare(&query)?;
-        let rows = statement.query_map(params_from_iter(values), |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        query.page(keys, cursor, limit);
+        let rows = self.database.query(&query.text, &query.values)?;
+        let pems = rows.into_iter().map(|row| {
+            let pem = row.text(0);
+            (Cursor(row.rest(1)), pem)
+        });
+        Ok(pems.collect())
     }
 
     /// All certificates that were revoked and expire within these times, ends not included.
     pub fn revoked(&self, expire: Times, revoked: Times) -> Result<Vec<Revoked>, StoreError> {
-        let mut query = format!(
-            "SELECT CAST(serial_number AS TEXT), unixepoch({REVOKED_AT}) FROM certificates \
-             WHERE CAST(status AS TEXT) = 'revoked'"
-        );
-        let mut values: Vec<Value> = Vec::new();
-        for (column, times) in [(EXPIRY, expire), (REVOKED_AT, revoked)] {
-            for (comparison, moment) in [(">", times.from), ("<", times.to)] {
-                if let Some(moment) = moment {
-                    query.push_str(&format!(" AND {column} {comparison} {AS_MOMENT}"));
-                    values.push(moment.into());
-                }
-            }
-        }
-        query.push_str(" ORDER BY rowid");
-        let connection = self.connection.lock();
-        let mut statement = connection.prepare(&query)?;
-        let rows = statement.query_map(params_from_iter(values), |row| {
-            Ok(Revoked {
-                serial: row.get(0)?,
-                at: row.get::<_, Option<i64>>(1)?.unwrap_or_default(),
-            })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        let dialect = self.database.dialect();
+        let mut query = Query::new(format!(
+            "SELECT serial_number, {} FROM certificates WHERE {}",
+            dialect.seconds("revoked_at"),
+            dialect.is("status", "revoked")
+        ));
+        let exclusive = [">", "<"];
+        within(&mut query, dialect, "expiry", expire, exclusive);
+        within(&mut query, dialect, "revoked_at", revoked, exclusive);
+        let order = format!(" ORDER BY {}", dialect.certificate_keys());
+        query.text.push_str(&order);
+        let rows = self.database.query(&query.text, &query.values)?;
+        let listed = rows.iter().map(|row| Revoked {
+            serial: row.text(0),
+            at: row.integer(1),
+        });
+        Ok(listed.collect())
+    }
+}
+
+/// A condition for the certificate with the serial number and the authority key identifier that
+/// these parameters are.
+fn is_numbered(dialect: Dialect, [serial, authority]: [usize; 2]) -> String {
+    let serial = dialect.same("serial_number", serial);
+    let authority = dialect.same("authority_key_identifier", authority);
+    format!("{serial} AND {authority}")
+}
+
+/// Only those with a moment in `times`, compared so with its ends.
+fn within(query: &mut Query, dialect: Dialect, column: &str, times: Times, ends: [&str; 2]) {
+    for (comparison, end) in ends.into_iter().zip([times.from, times.to]) {
+        let Some(second) = end else { continue };
+        let given = query.value(Value::Moment(second));
+        let (column, given) = (dialect.moment(column), dialect.given_moment(given));
+        query
+            .text
+            .push_str(&format!(" AND {column} {comparison} {given}"));
     }
 }

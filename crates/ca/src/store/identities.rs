@@ -1,8 +1,8 @@
 //! Changing, removing and listing identities.
 
-use rusqlite::{Row, params, params_from_iter};
-
-use super::{BCRYPT_COST, Identity, Store, StoreError, complete, read_identity};
+use super::database::{Cursor, Dialect, Query, Session, Value};
+use super::{BCRYPT_COST, COLUMNS, Identity, Store, StoreError, read_identity};
+use crate::authority::now;
 
 /// Why a certificate counts no more (RFC 5280, 5.3.1).
 pub(crate) mod reason {
@@ -26,10 +26,23 @@ pub(crate) struct IdentityFilter {
     pub kinds: Option<Vec<String>>,
 }
 
-/// Certificates of an identity that were good until now.
-pub(super) const REVOKE_OF_IDENTITY: &str = "UPDATE certificates \
-    SET status = 'revoked', revoked_at = datetime('now') || '+00:00', reason = ?2 \
-    WHERE id = ?1 AND CAST(status AS TEXT) <> 'revoked'";
+/// Revokes those certificates of an identity that were good until now.
+pub(super) fn revoke_certificates_of(
+    session: &mut dyn Session,
+    dialect: Dialect,
+    id: &str,
+    reason: i64,
+) -> Result<(), StoreError> {
+    let revoked = dialect.is("status", "revoked");
+    session.execute(
+        &format!(
+            "UPDATE certificates SET status = 'revoked', revoked_at = ?2, reason = ?3 \
+             WHERE id = ?1 AND NOT ({revoked})"
+        ),
+        &[id.into(), Value::Moment(now()), reason.into()],
+    )?;
+    Ok(())
+}
 
 impl Store {
     /// Writes type, affiliation, attributes and limit of an identity, and a new password if one is
@@ -39,43 +52,39 @@ impl Store {
         identity: &Identity,
         password: Option<&str>,
     ) -> Result<bool, StoreError> {
-        // Hashed before the lock is taken: it is slow.
+        // Hashed before others are kept waiting: it is slow.
         let hash = password.map(hash).transpose()?;
         let attributes = serde_json::to_string(&identity.attributes)?;
-        let mut connection = self.connection.lock();
-        let transaction = connection.transaction()?;
-        let changed = transaction.execute(
-            "UPDATE users SET type = ?2, affiliation = ?3, attributes = ?4, max_enrollments = ?5 \
-             WHERE id = ?1",
-            params![
-                identity.id,
-                identity.kind,
-                identity.affiliation,
-                attributes,
-                identity.max_enrollments
-            ],
-        )?;
-        if let Some(hash) = hash {
-            transaction.execute(
-                "UPDATE users SET token = ?2, incorrect_password_attempts = 0 WHERE id = ?1",
-                params![identity.id, hash.as_bytes()],
+        self.database.transaction(|session| {
+            let changed = session.execute(
+                "UPDATE users SET type = ?2, affiliation = ?3, attributes = ?4, \
+                 max_enrollments = ?5 WHERE id = ?1",
+                &[
+                    (&identity.id).into(),
+                    (&identity.kind).into(),
+                    (&identity.affiliation).into(),
+                    attributes.into(),
+                    identity.max_enrollments.into(),
+                ],
             )?;
-        }
-        transaction.commit()?;
-        Ok(changed == 1)
+            if let Some(hash) = hash {
+                session.execute(
+                    "UPDATE users SET token = ?2, incorrect_password_attempts = 0 WHERE id = ?1",
+                    &[(&identity.id).into(), hash.as_bytes().into()],
+                )?;
+            }
+            Ok(changed == 1)
+        })
     }
 
     /// Removes an identity and revokes its certificates. `false` if there is none of that name.
     pub fn remove_identity(&self, id: &str) -> Result<bool, StoreError> {
-        let mut connection = self.connection.lock();
-        let transaction = connection.transaction()?;
-        let removed = transaction.execute("DELETE FROM users WHERE id = ?1", [id])?;
-        transaction.execute(
-            REVOKE_OF_IDENTITY,
-            params![id, reason::CESSATION_OF_OPERATION],
-        )?;
-        transaction.commit()?;
-        Ok(removed == 1)
+        let dialect = self.database.dialect();
+        self.database.transaction(|session| {
+            let removed = session.execute("DELETE FROM users WHERE id = ?1", &[id.into()])?;
+            revoke_certificates_of(session, dialect, id, reason::CESSATION_OF_OPERATION)?;
+            Ok(removed == 1)
+        })
     }
 
     /// Revokes an identity and its certificates, which are given if they were good until now.
@@ -84,75 +93,69 @@ impl Store {
         id: &str,
         reason: i64,
     ) -> Result<Vec<RevokedCertificate>, StoreError> {
-        let mut connection = self.connection.lock();
-        let transaction = connection.transaction()?;
-        transaction.execute("UPDATE users SET state = -1 WHERE id = ?1", [id])?;
-        let revoked = {
-            let mut statement = transaction.prepare(
-                "SELECT CAST(serial_number AS TEXT), CAST(authority_key_identifier AS TEXT) \
-                 FROM certificates WHERE id = ?1 AND CAST(status AS TEXT) <> 'revoked' \
-                 ORDER BY rowid",
+        let dialect = self.database.dialect();
+        let (revoked, keys) = (dialect.is("status", "revoked"), dialect.certificate_keys());
+        self.database.transaction(|session| {
+            session.execute("UPDATE users SET state = -1 WHERE id = ?1", &[id.into()])?;
+            let good = session.query(
+                &format!(
+                    "SELECT serial_number, authority_key_identifier FROM certificates \
+                     WHERE id = ?1 AND NOT ({revoked}) ORDER BY {keys}"
+                ),
+                &[id.into()],
             )?;
-            let rows = statement.query_map([id], |row| {
-                Ok(RevokedCertificate {
-                    serial: row.get(0)?,
-                    authority_key_id: row.get(1)?,
-                })
-            })?;
-            rows.collect::<Result<Vec<_>, _>>()?
-        };
-        transaction.execute(REVOKE_OF_IDENTITY, params![id, reason])?;
-        transaction.commit()?;
-        Ok(revoked)
+            revoke_certificates_of(session, dialect, id, reason)?;
+            let named = good.iter().map(|row| RevokedCertificate {
+                serial: row.text(0),
+                authority_key_id: row.text(1),
+            });
+            Ok(named.collect())
+        })
     }
 
-    /// Up to `limit` identities after the row `after`, each with its row.
+    /// Up to `limit` identities after `cursor`, each with its own.
     pub fn identities(
         &self,
         filter: &IdentityFilter,
-        after: i64,
+        cursor: &Cursor,
         limit: usize,
-    ) -> Result<Vec<(i64, Identity)>, StoreError> {
-        let mut query = format!("SELECT {COLUMNS}, rowid FROM users WHERE rowid > ?");
-        let mut values: Vec<rusqlite::types::Value> = vec![after.into()];
+    ) -> Result<Vec<(Cursor, Identity)>, StoreError> {
+        let keys = self.database.dialect().identity_keys();
+        let mut query = Query::new(format!("SELECT {COLUMNS}, {keys} FROM users WHERE 1 = 1"));
         if !filter.affiliation.is_empty() {
-            query.push_str(BELOW);
-            values.extend(below(&filter.affiliation));
+            below(&mut query, &filter.affiliation);
         }
         if let Some(kinds) = &filter.kinds {
-            let marks = vec!["?"; kinds.len()].join(", ");
-            query.push_str(&format!(" AND type IN ({marks})"));
-            values.extend(kinds.iter().map(|kind| kind.clone().into()));
+            let parameters: Vec<String> = kinds
+                .iter()
+                .map(|kind| format!("?{}", query.value(kind)))
+                .collect();
+            let chosen = match parameters.is_empty() {
+                true => " AND 1 = 0".into(),
+                false => format!(" AND type IN ({})", parameters.join(", ")),
+            };
+            query.text.push_str(&chosen);
         }
-        query.push_str(" ORDER BY rowid LIMIT ?");
-        values.push(i64::try_from(limit).unwrap_or(i64::MAX).into());
-        let connection = self.connection.lock();
-        let mut statement = connection.prepare(&query)?;
-        let rows = statement.query_map(params_from_iter(values), |row| {
-            Ok((row.get::<_, i64>(8)?, read_identity(row)?))
-        })?;
-        rows.map(|row| {
-            let (rowid, read) = row?;
-            Ok((rowid, complete(read)?))
-        })
-        .collect()
+        query.page(keys, cursor, limit);
+        let rows = self.database.query(&query.text, &query.values)?;
+        rows.into_iter()
+            .map(|row| {
+                let identity = read_identity(&row)?;
+                Ok((Cursor(row.rest(8)), identity))
+            })
+            .collect()
     }
 }
 
-/// The columns that [`read_identity`] reads.
-pub(super) const COLUMNS: &str = "id, token, type, affiliation, attributes, state, \
-    max_enrollments, incorrect_password_attempts";
-
-/// The affiliation itself or one below it; takes what [`below`] gives.
-pub(super) const BELOW: &str = " AND (affiliation = ? OR substr(affiliation, 1, length(?)) = ?)";
-
-pub(super) fn below(affiliation: &str) -> [rusqlite::types::Value; 3] {
-    let prefix = format!("{affiliation}.");
-    [
-        affiliation.to_owned().into(),
-        prefix.clone().into(),
-        prefix.into(),
-    ]
+/// Only those with this affiliation or one below it.
+pub(super) fn below(query: &mut Query, affiliation: &str) {
+    let (name, prefix) = (
+        query.value(affiliation),
+        query.value(format!("{affiliation}.")),
+    );
+    query.text.push_str(&format!(
+        " AND (affiliation = ?{name} OR substr(affiliation, 1, length(?{prefix})) = ?{prefix})"
+    ));
 }
 
 pub(super) fn hash(password: &str) -> Result<String, StoreError> {
@@ -160,16 +163,4 @@ pub(super) fn hash(password: &str) -> Result<String, StoreError> {
         bcrypt::non_truncating_hash_with_result(password, BCRYPT_COST)?
             .format_for_version(bcrypt::Version::TwoA),
     )
-}
-
-/// All identities that `rows` hold.
-pub(super) fn collect(
-    rows: impl Iterator<Item = rusqlite::Result<(Identity, String)>>,
-) -> Result<Vec<Identity>, StoreError> {
-    rows.map(|row| complete(row?)).collect()
-}
-
-/// For `query_map`.
-pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<(Identity, String)> {
-    read_identity(row)
 }

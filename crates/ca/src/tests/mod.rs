@@ -3,9 +3,11 @@
 mod enrollment;
 mod keys;
 mod msp_folders;
+pub(crate) mod postgres;
 mod refusals;
 mod rest;
 mod revocation_lists;
+mod shared;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -17,7 +17,7 @@ use super::{
 use crate::commands::golang;
 use configuration::Client;
 pub(crate) use configuration::{
-    Address, KeyRequest, Names, Tls, connect, host_name, subject, told,
+    Address, KeyPair, KeyRequest, Names, Tls, connect, host_name, subject, told,
 };
 use register::Managed;
 

@@ -7,12 +7,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use consilium_ca::{
-    Attribute, CaOptions, CaServer, InitialIdentity, Profile, Profiles, RootOptions,
+    Attribute, CaOptions, CaServer, DatabaseOptions, DatabaseTls, InitialIdentity, PostgresOptions,
+    Profile, Profiles, RootOptions,
 };
 use consilium_transport::{ClientAuth, ServerTls, TlsIdentity};
 use serde_json::Value;
 
-use super::keys::{CaKeys, ProfileKeys, ServerKeys};
+use super::keys::{CaKeys, Db, ProfileKeys, ServerKeys};
 use crate::commands::fabric_ca::{
     asking::{host_name, subject},
     settings::{Settings, fill},
@@ -35,6 +36,8 @@ pub(super) struct AuthorityConfiguration {
     pub keys: CaKeys,
     /// The folder of its configuration.
     pub home: PathBuf,
+    /// Whether its database is named in the server's own configuration, and not in its.
+    pub shares_datasource: bool,
 }
 
 impl Configuration {
@@ -74,6 +77,7 @@ impl Configuration {
         let mut authorities = vec![AuthorityConfiguration {
             keys: default,
             home: home.clone(),
+            shares_datasource: false,
         }];
         for file in files {
             tracing::info!("Loading CA from {}", file.display());
@@ -219,11 +223,6 @@ impl AuthorityConfiguration {
             !keys.ldap.enabled,
             "ldap.enabled: LDAP is not supported; identities are in the server's own database"
         );
-        ensure!(
-            matches!(keys.db.kind.as_str(), "" | "sqlite3"),
-            "db.type: {} is not supported; use sqlite3",
-            keys.db.kind
-        );
         let mut options = CaOptions::new(&self.home, &keys.ca.name, "");
         let replace = |path: &mut PathBuf, given: &Option<PathBuf>| {
             if let Some(given) = given.as_ref().filter(|given| !given.as_os_str().is_empty()) {
@@ -233,7 +232,7 @@ impl AuthorityConfiguration {
         replace(&mut options.certificate_file, &keys.ca.certfile);
         replace(&mut options.key_file, &keys.ca.keyfile);
         replace(&mut options.chain_file, &keys.ca.chainfile);
-        replace(&mut options.database, &keys.db.datasource);
+        options.database = self.database(options.database)?;
         let mut root = subject(&keys.csr.names);
         keys.csr.cn.clone_into(&mut root.common_name);
         if root.common_name.is_empty() {
@@ -281,6 +280,37 @@ impl AuthorityConfiguration {
         options.legacy_tokens = legacy_tokens;
         Ok(options)
     }
+
+    /// Where the register is, if not where it usually is.
+    fn database(&self, usual: DatabaseOptions) -> Result<DatabaseOptions> {
+        let Db {
+            kind,
+            datasource,
+            tls,
+        } = &self.keys.db;
+        match kind.to_lowercase().as_str() {
+            "" | "sqlite3" => Ok(match datasource.as_str() {
+                file if !file.is_empty() && !self.shares_datasource => {
+                    DatabaseOptions::File(file.into())
+                }
+                _ => usual,
+            }),
+            "postgres" => {
+                let tls = DatabaseTls {
+                    enabled: tls.enabled,
+                    roots: tls.certfiles.clone(),
+                    certificate: tls.client.certfile.clone(),
+                    key: tls.client.keyfile.clone(),
+                };
+                let options = PostgresOptions::new(datasource, &self.home, &tls)?;
+                Ok(DatabaseOptions::Postgres(match self.shares_datasource {
+                    false => options,
+                    true => options.for_authority(&self.keys.ca.name),
+                }))
+            }
+            _ => bail!("db.type: {kind} is not supported; use sqlite3 or postgres"),
+        }
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
@@ -315,11 +345,13 @@ fn read_authority(
         "No CA name provided in CA configuration file. CA name is required in {}",
         file.display()
     );
+    let shares_datasource = keys.db.datasource.is_empty();
     let mut content = own.clone();
     fill(&mut content, default);
     let (keys, _): (CaKeys, _) = settings.read_beside(content, &own)?;
     Ok(AuthorityConfiguration {
         keys,
+        shares_datasource,
         home: file.parent().unwrap_or(Path::new("/")).to_owned(),
     })
 }
@@ -475,6 +507,7 @@ fn duration(key: &str, text: &str) -> Result<Option<Duration>> {
 
 #[cfg(test)]
 mod tests {
+    use consilium_ca::KeyKind;
     use serde_json::json;
 
     use super::*;
@@ -502,6 +535,7 @@ mod tests {
         let authority = AuthorityConfiguration {
             keys,
             home: "/x".into(),
+            shares_datasource: false,
         };
         let options = authority.options(false).unwrap();
         assert_eq!(options.profiles.default, Profile::enrollment());
@@ -533,7 +567,12 @@ mod tests {
     fn what_is_not_supported_is_refused_by_name() {
         for (content, expected) in [
             (json!({"ldap": {"enabled": true}}), "ldap.enabled"),
-            (json!({"db": {"type": "postgres"}}), "db.type"),
+            (json!({"db": {"type": "mysql"}}), "db.type"),
+            (json!({"db": {"type": "postgres"}}), "db.datasource"),
+            (
+                json!({"db": {"type": "postgres", "datasource": "dbname=a", "tls": {"enabled": true}}}),
+                "db.tls.certfiles",
+            ),
             (
                 json!({"csr": {"keyrequest": {"algo": "rsa", "size": 1024}}}),
                 "csr.keyrequest",
@@ -550,9 +589,49 @@ mod tests {
             let authority = AuthorityConfiguration {
                 keys,
                 home: "/x".into(),
+                shares_datasource: false,
             };
             let error = format!("{:#}", authority.options(false).unwrap_err());
             assert!(error.contains(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn databases_and_keys_are_as_configured() {
+        let options = |content: Value, shares_datasource| {
+            let none = std::collections::BTreeMap::new();
+            let (keys, unknown): (CaKeys, _) =
+                crate::config::read_content("FABRIC_CA_SERVER", content, &none).unwrap();
+            assert!(unknown.is_empty(), "{unknown:?}");
+            let home = "/x".into();
+            let authority = AuthorityConfiguration {
+                keys,
+                home,
+                shares_datasource,
+            };
+            authority.options(false).unwrap()
+        };
+        let database = |content: Value, shares| match options(content, shares).database {
+            DatabaseOptions::File(file) => file.display().to_string(),
+            DatabaseOptions::Postgres(options) => options.name().to_owned(),
+        };
+        assert_eq!(database(json!({}), false), "fabric-ca-server.db");
+        let file =
+            json!({"db": {"type": "sqlite3", "datasource": "a.db", "tls": {"enabled": false}}});
+        assert_eq!(database(file.clone(), false), "a.db");
+        // An authority beside the server's own has its file in its own folder.
+        assert_eq!(database(file, true), "fabric-ca-server.db");
+        let postgres = json!({"ca": {"name": "ca1"}, "db": {
+            "type": "postgres",
+            "datasource": "host=h port=5433 user=u password=p dbname=ca sslmode=disable",
+            "tls": {"enabled": false, "certfiles": [], "client": {"certfile": "", "keyfile": ""}},
+        }});
+        let expected = "postgres://h:5433/ca";
+        assert_eq!(database(postgres.clone(), false), expected);
+        assert_eq!(database(postgres, true), format!("{expected}_ca1"));
+        let key = |content| options(content, false).root.key;
+        assert_eq!(key(json!({})), KeyKind::EcdsaP256);
+        let request = json!({"csr": {"keyrequest": {"algo": "ecdsa", "size": 384}}});
+        assert_eq!(key(request), KeyKind::EcdsaP384);
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 
-use crate::commands::fabric_ca::asking::{KeyRequest, Names, Tls};
+use crate::commands::fabric_ca::asking::{KeyPair, KeyRequest, Names, Tls};
 use crate::config::{MetricsProvider, OperationsTls};
 
 /// Keys of the server.
@@ -232,9 +232,17 @@ pub(super) struct Ldap {
 pub(super) struct Db {
     #[serde(rename = "type")]
     pub kind: String,
-    pub datasource: Option<PathBuf>,
-    #[serde(rename = "tls")]
-    _tls: Option<IgnoredAny>,
+    /// A file, or where PostgreSQL is.
+    pub datasource: String,
+    pub tls: DbTls,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct DbTls {
+    pub enabled: bool,
+    pub certfiles: Vec<PathBuf>,
+    pub client: KeyPair,
 }
 
 #[derive(Debug, Default, Deserialize)]

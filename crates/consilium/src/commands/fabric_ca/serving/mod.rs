@@ -106,12 +106,28 @@ const FLAGS: &[Flag] = &[
     flag(
         "db.datasource",
         Kind::Text,
-        "File of the database (default \"fabric-ca-server.db\")",
+        "Data source: a file, or for postgres host=… port=… user=… password=… dbname=… sslmode=… (default \"fabric-ca-server.db\")",
     ),
-    flag("db.tls.certfiles", Kind::List, "Not supported"),
-    flag("db.tls.client.certfile", Kind::Text, "Not supported"),
-    flag("db.tls.client.keyfile", Kind::Text, "Not supported"),
-    flag("db.type", Kind::Text, "Type of database: sqlite3"),
+    flag(
+        "db.tls.certfiles",
+        Kind::List,
+        "A list of comma-separated PEM-encoded trusted certificate files (e.g. root1.pem,root2.pem)",
+    ),
+    flag(
+        "db.tls.client.certfile",
+        Kind::Text,
+        "PEM-encoded certificate file when mutual authenticate is enabled",
+    ),
+    flag(
+        "db.tls.client.keyfile",
+        Kind::Text,
+        "PEM-encoded key file when mutual authentication is enabled",
+    ),
+    flag(
+        "db.type",
+        Kind::Text,
+        "Type of database; one of: sqlite3, postgres (default \"sqlite3\")",
+    ),
     short(
         "debug",
         'd',
