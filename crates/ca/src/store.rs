@@ -15,7 +15,7 @@ mod identities;
 mod postgres;
 mod sqlite;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 
 use std::sync::LazyLock;
 

@@ -7,6 +7,8 @@
 mod connection;
 mod datasource;
 mod pool;
+#[cfg(test)]
+mod tests;
 mod types;
 
 use std::time::Duration;
