@@ -53,9 +53,18 @@ impl Interaction {
             known_type(kind)?;
         }
         let own = |text: &str| text.to_owned();
+        let not_offered = || {
+            Refusal::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "not-supported",
+                "METHOD",
+                format!("{method} is not offered here; GET metadata lists what is"),
+            )
+        };
         match parts[..] {
             [] if post => Ok(Interaction::Bundle),
             ["metadata"] if get => Ok(Interaction::Capabilities),
+            ["metadata"] => Err(not_offered()),
             [kind] if get => Ok(Interaction::Search(own(kind))),
             [kind] if post => Ok(Interaction::Create(own(kind))),
             [kind, "_search"] if post => Ok(Interaction::Search(own(kind))),
@@ -84,12 +93,7 @@ impl Interaction {
                     .map_err(|_| Refusal::not_found(kind, &format!("{id}/_history/{version}")))?;
                 Ok(Interaction::Vread(own(kind), valid(kind, id)?, version))
             }
-            [] | [_] | [_, _] | [_, _, _] | [_, _, "_history", _] => Err(Refusal::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "not-supported",
-                "METHOD",
-                format!("{method} is not offered here; GET metadata lists what is"),
-            )),
+            [] | [_] | [_, _] | [_, _, _] | [_, _, "_history", _] => Err(not_offered()),
             _ => Err(Refusal::new(
                 StatusCode::NOT_FOUND,
                 "not-found",

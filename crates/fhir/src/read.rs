@@ -16,7 +16,6 @@ use crate::store::Document;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Version {
     pub tx_id: String,
-    pub at: i64,
     pub value: Option<Record>,
 }
 
@@ -26,7 +25,6 @@ pub(crate) struct Version {
 pub(crate) struct Record {
     pub version: u32,
     pub ct_hash: String,
-    pub state: String,
 }
 
 impl Inner {
@@ -72,6 +70,7 @@ impl Inner {
         id: &str,
         version: u32,
     ) -> Refused<Answer> {
+        has_versions(kind)?;
         let current = self.stored(request, kind, id)?;
         if current.version == version {
             return self.read(request, kind, id).await;
@@ -113,11 +112,7 @@ impl Inner {
 
     /// `GET Type/id/_history`.
     pub async fn history(&self, request: &Request, kind: &str, id: &str) -> Refused<Answer> {
-        if matches!(kind, "Consent" | "AuditEvent" | "Provenance" | "DeviceDefinition") {
-            return Err(Refusal::not_supported(format!(
-                "{kind} has no history here; its transactions are in Provenance"
-            )));
-        }
+        has_versions(kind)?;
         let current = self.stored(request, kind, id)?;
         self.open_single(request, &current).await?;
         let versions = self.versions(request, id).await?;
@@ -147,6 +142,16 @@ impl Inner {
             "entry": entries,
         })))
     }
+}
+
+/// Refuses types that are made from the ledger and not stored.
+fn has_versions(kind: &str) -> Refused<()> {
+    if crate::register::RECORDS.contains(&kind) {
+        return Ok(());
+    }
+    Err(Refusal::not_supported(format!(
+        "{kind} has no versions here; its transactions are in Provenance"
+    )))
 }
 
 /// Refuses what is outside of the subject that a launch fixed, as if it were not there.

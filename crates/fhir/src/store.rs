@@ -107,12 +107,10 @@ pub(crate) struct Document {
     pub kind: String,
     pub custodian: String,
     pub sid: String,
-    pub class: String,
     pub confidentiality: String,
     pub epoch: u32,
     pub sealed: Sealed,
     pub tx: String,
-    pub block: u64,
     /// Milliseconds since 1970.
     pub at: i64,
 }

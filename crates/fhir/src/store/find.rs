@@ -20,7 +20,7 @@ pub(crate) enum Comparison {
 }
 
 impl Comparison {
-    /// Over `low` and `high`, asked with `?` for the span's low and high, in this order.
+    /// Over `low` and `high`, with `?L` and `?H` for the ends of the span.
     fn sql(self, low: &str, high: &str) -> String {
         let within = format!("({low} >= ?L AND {high} <= ?H)");
         match self {
@@ -89,13 +89,14 @@ impl Text {
         let parts: Vec<String> = times
             .iter()
             .map(|(comparison, span)| {
-                self.values.push(Sql::Integer(span.low));
-                let first = self.values.len();
-                self.values.push(Sql::Integer(span.high));
-                comparison
-                    .sql(low, high)
-                    .replace("?L", &format!("?{first}"))
-                    .replace("?H", &format!("?{}", first + 1))
+                let mut sql = comparison.sql(low, high);
+                for (mark, value) in [("?L", span.low), ("?H", span.high)] {
+                    if sql.contains(mark) {
+                        self.values.push(Sql::Integer(value));
+                        sql = sql.replace(mark, &format!("?{}", self.values.len()));
+                    }
+                }
+                sql
             })
             .collect();
         self.sql.push_str(&format!("({})", parts.join(" OR ")));

@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension, Row, params};
 use super::{Document, Pending, Store, StoreError};
 
 /// The columns that [`document`] reads, in its order.
-pub(super) const COLUMNS: &str = "id, version, kind, custodian, sid, class, confidentiality, epoch, ciphertext, wrapped_key, ct_hash, pt_commit, tx, block, at";
+pub(super) const COLUMNS: &str = "id, version, kind, custodian, sid, confidentiality, epoch, ciphertext, wrapped_key, ct_hash, pt_commit, tx, at";
 
 /// A count; SQLite's integers are signed.
 pub(super) fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
@@ -20,28 +20,26 @@ pub(super) fn signed(number: u64) -> i64 {
 }
 
 pub(super) fn document(row: &Row<'_>) -> rusqlite::Result<Document> {
-    let ciphertext: Vec<u8> = row.get(8)?;
+    let ciphertext: Vec<u8> = row.get(7)?;
     Ok(Document {
         id: row.get(0)?,
         version: row.get(1)?,
         kind: row.get(2)?,
         custodian: row.get(3)?,
         sid: row.get(4)?,
-        class: row.get(5)?,
-        confidentiality: row.get(6)?,
-        epoch: row.get(7)?,
+        confidentiality: row.get(5)?,
+        epoch: row.get(6)?,
         sealed: Sealed {
-            wrapped_key: row.get(9)?,
+            wrapped_key: row.get(8)?,
             fingerprint: Fingerprint {
-                ct_hash: row.get(10)?,
-                pt_commit: row.get(11)?,
+                ct_hash: row.get(9)?,
+                pt_commit: row.get(10)?,
                 size: ciphertext.len() as u64,
             },
             ciphertext,
         },
-        tx: row.get(12)?,
-        block: number(row, 13)?,
-        at: row.get(14)?,
+        tx: row.get(11)?,
+        at: row.get(12)?,
     })
 }
 

@@ -73,7 +73,7 @@ fn a_pending_document_is_not_there_until_it_is_settled() {
     assert_eq!(store.pending().unwrap()[0].request.as_deref(), Some("r"));
     settle(&store, &document);
     let found = store.current("Observation", "a").unwrap().unwrap();
-    assert_eq!((found.tx.as_str(), found.block, found.version), ("tx", 3, 1));
+    assert_eq!((found.tx.as_str(), found.at, found.version), ("tx", 1_000, 1));
     assert_eq!(store.written_by("tx").unwrap().len(), 1);
     let second = new("b", 1, "2020");
     store.prepare(std::slice::from_ref(&second), None, 1).unwrap();
