@@ -144,11 +144,7 @@ impl Inner {
     }
 
     /// Which of some documents a request would be permitted, without leaving a trace.
-    pub async fn permitted(
-        &self,
-        request: &Request,
-        documents: &[Document],
-    ) -> Refused<Vec<bool>> {
+    pub async fn permitted(&self, request: &Request, documents: &[Document]) -> Refused<Vec<bool>> {
         let purpose = request.purpose()?.code;
         if purpose == "ETREAT" {
             return Ok(vec![true; documents.len()]);

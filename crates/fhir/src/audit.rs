@@ -58,8 +58,7 @@ fn coding(system: &str, code: &str) -> Value {
 /// The AuditEvent of a decision (IHE BALP, authorization decision).
 fn audit_event(access: &Access) -> Value {
     let ours = |name: &str| format!("{}:{name}", crate::SYSTEM);
-    let organization =
-        |msp: &str| json!({"identifier": {"system": ours("msp"), "value": msp}});
+    let organization = |msp: &str| json!({"identifier": {"system": ours("msp"), "value": msp}});
     let mut requester = json!({
         "type": {"coding": [coding("http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "IRCP")]},
         "who": organization(&access.org),
@@ -146,11 +145,16 @@ impl Inner {
                 "patient" | "subject" => sid = self.patient_sid(value)?,
                 "date" => {
                     let (start, text) = match value.get(..2) {
-                        Some(prefix @ ("ge" | "gt" | "sa" | "le" | "lt" | "eb" | "eq")) => (prefix, &value[2..]),
+                        Some(prefix @ ("ge" | "gt" | "sa" | "le" | "lt" | "eb" | "eq")) => {
+                            (prefix, &value[2..])
+                        }
                         _ => ("eq", value.as_str()),
                     };
                     let span = dates::span(text).ok_or_else(|| {
-                        Refusal::malformed("BAD_PARAMETER", "date is a date with a prefix such as ge before it")
+                        Refusal::malformed(
+                            "BAD_PARAMETER",
+                            "date is a date with a prefix such as ge before it",
+                        )
                     })?;
                     match start {
                         "ge" => from = span.low,
@@ -176,7 +180,10 @@ impl Inner {
             sid.clone_from(&request.caller.sid);
         }
         let Some(sid) = sid else {
-            return Err(Refusal::malformed("NO_PATIENT", "AuditEvent is searched by a patient that is known here, or a pseudonym"));
+            return Err(Refusal::malformed(
+                "NO_PATIENT",
+                "AuditEvent is searched by a patient that is known here, or a pseudonym",
+            ));
         };
         let mut args = json!({"sid": sid});
         if from > EARLIEST {
@@ -193,8 +200,16 @@ impl Inner {
         let entries: Vec<Value> = accounts
             .entries
             .iter()
-            .filter(|access| outcomes.as_ref().is_none_or(|wanted| wanted.split(',').any(|o| o == outcome(access))))
-            .filter(|access| agents.as_ref().is_none_or(|wanted| wanted.rsplit('|').next() == Some(access.org.as_str())))
+            .filter(|access| {
+                outcomes
+                    .as_ref()
+                    .is_none_or(|wanted| wanted.split(',').any(|o| o == outcome(access)))
+            })
+            .filter(|access| {
+                agents
+                    .as_ref()
+                    .is_none_or(|wanted| wanted.rsplit('|').next() == Some(access.org.as_str()))
+            })
             .map(|access| {
                 json!({
                     "fullUrl": format!("{}/AuditEvent/{}", self.settings.base, access.id),

@@ -68,7 +68,10 @@ impl Inner {
                     return Ok(Answer::ok(body));
                 }
                 let done = self.transaction(request, bundle).await;
-                if done.as_ref().is_err_and(|refusal| refusal.status != StatusCode::ACCEPTED) {
+                if done
+                    .as_ref()
+                    .is_err_and(|refusal| refusal.status != StatusCode::ACCEPTED)
+                {
                     self.forget(request);
                 }
                 done
@@ -140,7 +143,9 @@ impl Inner {
         for (place, entry) in list(bundle).iter().enumerate() {
             let method = entry["request"]["method"].as_str().unwrap_or_default();
             let url = entry["request"]["url"].as_str().unwrap_or_default();
-            let kind = entry["resource"]["resourceType"].as_str().unwrap_or_default();
+            let kind = entry["resource"]["resourceType"]
+                .as_str()
+                .unwrap_or_default();
             if method != "POST" || !entry["request"]["ifNoneExist"].is_null() {
                 issues.push(entry_issue(
                     place,
@@ -163,9 +168,15 @@ impl Inner {
                 require_scope(&request.caller, Action::Create, kind)?;
                 let id = new_id();
                 if let Some(url) = entry["fullUrl"].as_str()
-                    && places.insert(url.to_owned(), format!("{kind}/{id}")).is_some()
+                    && places
+                        .insert(url.to_owned(), format!("{kind}/{id}"))
+                        .is_some()
                 {
-                    issues.push(entry_issue(place, "DUPLICATE", "two entries have this fullUrl"));
+                    issues.push(entry_issue(
+                        place,
+                        "DUPLICATE",
+                        "two entries have this fullUrl",
+                    ));
                 }
                 entries.push(Entry {
                     place,
@@ -223,7 +234,9 @@ impl Inner {
         let mut places = Places::new();
         let mut urls = BTreeSet::new();
         for (place, entry) in list(&bundle).iter().enumerate() {
-            let kind = entry["resource"]["resourceType"].as_str().unwrap_or_default();
+            let kind = entry["resource"]["resourceType"]
+                .as_str()
+                .unwrap_or_default();
             let posts = entry["request"]["method"].as_str() == Some("POST")
                 && entry["request"]["url"].as_str() == Some(kind)
                 && RECORDS.contains(&kind);

@@ -8,14 +8,46 @@ use crate::search;
 
 /// Interactions of types that are not records.
 const OTHERS: &[(&str, &[&str], &[(&str, &str)])] = &[
-    ("AuditEvent", &["read", "search-type"], &[("patient", "reference"), ("date", "date"), ("outcome", "token"), ("agent", "token")]),
-    ("Consent", &["create", "read", "update", "search-type"], &[("patient", "reference"), ("status", "token"), ("_id", "token")]),
-    ("DeviceDefinition", &["create", "read", "search-type"], &[("identifier", "token")]),
-    ("Provenance", &["read", "search-type"], &[("target", "reference")]),
+    (
+        "AuditEvent",
+        &["read", "search-type"],
+        &[
+            ("patient", "reference"),
+            ("date", "date"),
+            ("outcome", "token"),
+            ("agent", "token"),
+        ],
+    ),
+    (
+        "Consent",
+        &["create", "read", "update", "search-type"],
+        &[
+            ("patient", "reference"),
+            ("status", "token"),
+            ("_id", "token"),
+        ],
+    ),
+    (
+        "DeviceDefinition",
+        &["create", "read", "search-type"],
+        &[("identifier", "token")],
+    ),
+    (
+        "Provenance",
+        &["read", "search-type"],
+        &[("target", "reference")],
+    ),
 ];
 
 /// What every type of record offers.
-const RECORD: &[&str] = &["create", "read", "vread", "update", "history-instance", "search-type"];
+const RECORD: &[&str] = &[
+    "create",
+    "read",
+    "vread",
+    "update",
+    "history-instance",
+    "search-type",
+];
 
 fn codes(list: &[&str]) -> Vec<Value> {
     list.iter().map(|code| json!({"code": code})).collect()
@@ -68,7 +100,10 @@ pub(crate) fn statement(base: &str) -> Value {
         resources.push((kind, resource));
     }
     resources.sort_by_key(|(kind, _)| *kind);
-    let resources: Vec<Value> = resources.into_iter().map(|(_, resource)| resource).collect();
+    let resources: Vec<Value> = resources
+        .into_iter()
+        .map(|(_, resource)| resource)
+        .collect();
     json!({
         "resourceType": "CapabilityStatement",
         "status": "active",

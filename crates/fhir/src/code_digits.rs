@@ -72,9 +72,13 @@ pub(crate) fn is_sctid(code: &str) -> bool {
     let Some(all) = digits(code).filter(|all| (6..=18).contains(&all.len())) else {
         return false;
     };
-    let sum = all.iter().rev().enumerate().fold(0u8, |sum, (place, digit)| {
-        DIHEDRAL[usize::from(sum)][usize::from(PERMUTED[place % 8][usize::from(*digit)])]
-    });
+    let sum = all
+        .iter()
+        .rev()
+        .enumerate()
+        .fold(0u8, |sum, (place, digit)| {
+            DIHEDRAL[usize::from(sum)][usize::from(PERMUTED[place % 8][usize::from(*digit)])]
+        });
     sum == 0
 }
 

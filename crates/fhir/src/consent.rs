@@ -38,7 +38,12 @@ fn codes(provision: &Value, name: &str) -> Vec<String> {
 /// Organizations (MSP ids) and roles of the actors.
 fn actors(provision: &Value, at: &str) -> Refused<(Vec<String>, Vec<String>)> {
     let (mut orgs, mut roles) = (Vec::new(), Vec::new());
-    for (place, actor) in provision["actor"].as_array().into_iter().flatten().enumerate() {
+    for (place, actor) in provision["actor"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
         let identified = text(actor, &["reference", "identifier", "value"]);
         let referred = text(actor, &["reference", "reference"])
             .and_then(|reference| reference.strip_prefix("Organization/"));
@@ -70,16 +75,25 @@ fn provision(of: &Value, root: &Value, at: &str) -> Refused<Value> {
     }
     let or_root = |name: &str| {
         let own = codes(of, name);
-        if own.is_empty() { codes(root, name) } else { own }
+        if own.is_empty() {
+            codes(root, name)
+        } else {
+            own
+        }
     };
     let mut provision = Map::new();
-    provision.insert("type".into(), of["type"].as_str().unwrap_or("permit").into());
+    provision.insert(
+        "type".into(),
+        of["type"].as_str().unwrap_or("permit").into(),
+    );
     provision.insert("orgs".into(), orgs.into());
     provision.insert("roles".into(), roles.into());
     provision.insert("purposes".into(), or_root("purpose").into());
     provision.insert("kinds".into(), or_root("class").into());
     let labels = or_root("securityLabel");
-    let level = labels.iter().find(|label| matches!(label.as_str(), "N" | "R" | "V"));
+    let level = labels
+        .iter()
+        .find(|label| matches!(label.as_str(), "N" | "R" | "V"));
     if let Some(level) = level {
         provision.insert("confidentiality".into(), level.as_str().into());
     }
@@ -96,7 +110,10 @@ fn provision(of: &Value, root: &Value, at: &str) -> Refused<Value> {
 fn to_contract(resource: &Value) -> Refused<Value> {
     let root = &resource["provision"];
     if !root.is_object() {
-        return Err(rule("a consent says what it permits or denies", "Consent.provision"));
+        return Err(rule(
+            "a consent says what it permits or denies",
+            "Consent.provision",
+        ));
     }
     let end = |name: &str| text(root, &["period", name]).and_then(dates::span);
     let Some(to) = end("end") else {
@@ -169,8 +186,14 @@ fn to_provision(of: &Value) -> Value {
 
 /// The resource of a consent on the ledger. Pure.
 fn to_resource(consent: &Value) -> Value {
-    let state = if consent["state"] == "Active" { "active" } else { "inactive" };
-    let end = |name: &str| dates::instant_of_seconds(consent["period"][name].as_i64().unwrap_or_default());
+    let state = if consent["state"] == "Active" {
+        "active"
+    } else {
+        "inactive"
+    };
+    let end = |name: &str| {
+        dates::instant_of_seconds(consent["period"][name].as_i64().unwrap_or_default())
+    };
     let provisions: Vec<Value> = consent["provisions"]
         .as_array()
         .into_iter()
@@ -194,9 +217,14 @@ impl Inner {
     fn consent_sid(&self, resource: &Value) -> Refused<String> {
         match subject::of("Consent", resource, "Consent")? {
             Subject::Patient { reference, .. } => self.patient_sid(reference)?.ok_or_else(|| {
-                rule("no such Patient is known here; name the pseudonym as identifier", "Consent.patient.reference")
+                rule(
+                    "no such Patient is known here; name the pseudonym as identifier",
+                    "Consent.patient.reference",
+                )
             }),
-            Subject::Identifier { system, value } if system == crate::SYSTEM => Ok(value.to_owned()),
+            Subject::Identifier { system, value } if system == crate::SYSTEM => {
+                Ok(value.to_owned())
+            }
             Subject::Identifier { system, value } => self
                 .pseudonyms
                 .pseudonym(system, value)
@@ -217,14 +245,22 @@ impl Inner {
         // The same request makes the same consent, so that the contract recognizes it.
         let id = match request.request_id()? {
             Some(request_id) => {
-                let bytes = self.store.blind(&["Consent", &request.caller.msp, request_id]);
-                uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
+                let bytes = self
+                    .store
+                    .blind(&["Consent", &request.caller.msp, request_id]);
+                uuid::Builder::from_custom_bytes(bytes)
+                    .into_uuid()
+                    .to_string()
             }
             None => new_id(),
         };
         consent["id"] = id.clone().into();
-        let call = Call::new("records", "PutConsent", json!({"sid": sid, "consent": consent}))
-            .request_id(request.request_id()?);
+        let call = Call::new(
+            "records",
+            "PutConsent",
+            json!({"sid": sid, "consent": consent}),
+        )
+        .request_id(request.request_id()?);
         let committed = self.submit(&request.caller, call).await?;
         self.store
             .remember_subject("Consent", &id, &sid)
@@ -246,7 +282,12 @@ impl Inner {
         let consent: Value = self.ask(&request.caller, call).await?;
         let mut resource = to_resource(&consent);
         let at = consent["at"].as_i64().unwrap_or_default();
-        set_meta(&mut resource, version(&consent), at.saturating_mul(1000), "");
+        set_meta(
+            &mut resource,
+            version(&consent),
+            at.saturating_mul(1000),
+            "",
+        );
         Ok(resource)
     }
 
@@ -258,7 +299,8 @@ impl Inner {
             .map_err(store_error)?
             .or_else(|| request.caller.sid.clone())
             .ok_or_else(missing)?;
-        self.may_see_consents(request, &sid).map_err(|_| missing())?;
+        self.may_see_consents(request, &sid)
+            .map_err(|_| missing())?;
         Ok(sid)
     }
 
@@ -270,18 +312,26 @@ impl Inner {
             caller.role.as_deref(),
             Some("physician" | "nurse" | "records" | "dpo" | "auditor" | "guardian")
         );
-        let launched = caller.launch_patient.as_ref().is_none_or(|launched| launched == sid);
+        let launched = caller
+            .launch_patient
+            .as_ref()
+            .is_none_or(|launched| launched == sid);
         if (own || staff) && launched {
             return Ok(());
         }
-        Err(Refusal::forbidden("WRONG_ROLE", "consents are seen by their subject and by those who keep records"))
+        Err(Refusal::forbidden(
+            "WRONG_ROLE",
+            "consents are seen by their subject and by those who keep records",
+        ))
     }
 
     /// `GET Consent/[id]`.
     pub async fn read_consent(&self, request: &Request, id: &str) -> Refused<Answer> {
         let sid = self.known_consent(request, id)?;
         let body = self.consent(request, &sid, id).await?;
-        let version = body["meta"]["versionId"].as_str().and_then(|v| v.parse().ok());
+        let version = body["meta"]["versionId"]
+            .as_str()
+            .and_then(|v| v.parse().ok());
         Ok(Answer {
             version,
             ..Answer::ok(body)
@@ -294,11 +344,22 @@ impl Inner {
         let resource = request.resource()?;
         valid(&resource, "Consent")?;
         let sid = self.known_consent(request, id)?;
-        if !matches!(resource["status"].as_str(), Some("inactive" | "rejected" | "entered-in-error")) {
-            return Err(rule("a consent is not changed: set it inactive to withdraw it, and give another", "Consent.status"));
+        if !matches!(
+            resource["status"].as_str(),
+            Some("inactive" | "rejected" | "entered-in-error")
+        ) {
+            return Err(rule(
+                "a consent is not changed: set it inactive to withdraw it, and give another",
+                "Consent.status",
+            ));
         }
         if request.if_match()?.is_some_and(|version| version != 1) {
-            return Err(Refusal::new(StatusCode::PRECONDITION_FAILED, "conflict", "VERSION", "an active consent is at version 1"));
+            return Err(Refusal::new(
+                StatusCode::PRECONDITION_FAILED,
+                "conflict",
+                "VERSION",
+                "an active consent is at version 1",
+            ));
         }
         let call = Call::new("records", "RevokeConsent", json!({"sid": sid, "id": id}))
             .request_id(request.request_id()?);
@@ -316,7 +377,11 @@ impl Inner {
 
     /// `GET Consent?patient=…`: those that are active.
     pub async fn search_consents(&self, request: &Request) -> Refused<Answer> {
-        let mut sid = request.caller.is_person().then(|| request.caller.sid.clone()).flatten();
+        let mut sid = request
+            .caller
+            .is_person()
+            .then(|| request.caller.sid.clone())
+            .flatten();
         for (name, value) in &request.query {
             match name.as_str() {
                 "patient" => sid = self.patient_sid(value)?,
@@ -330,13 +395,18 @@ impl Inner {
             }
         }
         let Some(sid) = sid else {
-            return Err(Refusal::malformed("NO_PATIENT", "Consent is searched by a patient that is known here, or a pseudonym"));
+            return Err(Refusal::malformed(
+                "NO_PATIENT",
+                "Consent is searched by a patient that is known here, or a pseudonym",
+            ));
         };
         self.may_see_consents(request, &sid)?;
         let call = Call::new("records", "ListConsents", json!({"sid": sid}));
         let consents: Vec<Value> = self.ask(&request.caller, call).await?;
         let wanted = |name: &str, value: &str| {
-            request.parameter(name).is_none_or(|asked| asked.split(',').any(|one| one == value))
+            request
+                .parameter(name)
+                .is_none_or(|asked| asked.split(',').any(|one| one == value))
         };
         let entries: Vec<Value> = consents
             .iter()
@@ -351,7 +421,8 @@ impl Inner {
                 })
             })
             .collect();
-        let mut bundle = json!({"resourceType": "Bundle", "type": "searchset", "total": entries.len()});
+        let mut bundle =
+            json!({"resourceType": "Bundle", "type": "searchset", "total": entries.len()});
         if !entries.is_empty() {
             bundle["entry"] = entries.into();
         }
@@ -399,7 +470,10 @@ mod tests {
             },
         });
         let consent = to_contract(&resource).unwrap();
-        assert_eq!(consent["period"], json!({"from": 1_767_225_600, "to": 1_798_761_600}));
+        assert_eq!(
+            consent["period"],
+            json!({"from": 1_767_225_600, "to": 1_798_761_600})
+        );
         assert_eq!(
             consent["provisions"],
             json!([
@@ -413,7 +487,10 @@ mod tests {
         stored["sid"] = "JOHNNIEJOHNNIEJOHNNIEJOHNN".into();
         let back = to_resource(&stored);
         valid(&back, "Consent").unwrap();
-        assert_eq!(to_contract(&back).unwrap()["provisions"], consent["provisions"]);
+        assert_eq!(
+            to_contract(&back).unwrap()["provisions"],
+            consent["provisions"]
+        );
     }
 
     #[test]
@@ -423,8 +500,16 @@ mod tests {
         for (resource, path) in [
             (json!({"resourceType": "Consent"}), "Consent.provision"),
             (with(json!({})), "Consent.provision.period.end"),
-            (with(json!({"period": end, "actor": [{"reference": {"reference": "Practitioner/1"}}]})), "Consent.provision.actor[0].reference"),
-            (with(json!({"period": end, "provision": [{"provision": [{}]}]})), "Consent.provision.provision[0]"),
+            (
+                with(
+                    json!({"period": end, "actor": [{"reference": {"reference": "Practitioner/1"}}]}),
+                ),
+                "Consent.provision.actor[0].reference",
+            ),
+            (
+                with(json!({"period": end, "provision": [{"provision": [{}]}]})),
+                "Consent.provision.provision[0]",
+            ),
         ] {
             let refusal = to_contract(&resource).unwrap_err();
             assert_eq!(refusal.issues[0].expression.as_deref(), Some(path));

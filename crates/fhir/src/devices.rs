@@ -102,7 +102,12 @@ fn carrier_text(unit: &Unit) -> String {
             format!("({ai}){text}")
         }
     };
-    format!("(01){}{}{}", unit.di, part("10", &unit.lot), part("21", &unit.serial))
+    format!(
+        "(01){}{}{}",
+        unit.di,
+        part("10", &unit.lot),
+        part("21", &unit.serial)
+    )
 }
 
 /// The Device of a unit, with its lot and product where they are known. Pure.
@@ -170,7 +175,9 @@ impl Inner {
     pub async fn read_device_definition(&self, request: &Request, id: &str) -> Refused<Answer> {
         let call = Call::new("devices", "ReadProduct", json!({"di": id}));
         match self.ask::<Value>(&request.caller, call).await {
-            Ok(product) => Ok(Answer::ok(definition(product.get("product").unwrap_or(&product)))),
+            Ok(product) => Ok(Answer::ok(definition(
+                product.get("product").unwrap_or(&product),
+            ))),
             Err(refusal) if matches!(refusal.status.as_u16(), 400 | 404 | 422) => {
                 Err(Refusal::not_found("DeviceDefinition", id))
             }
@@ -181,7 +188,10 @@ impl Inner {
     /// `GET DeviceDefinition?identifier=…`.
     pub async fn search_device_definitions(&self, request: &Request) -> Refused<Answer> {
         let identifier = request.parameter("identifier").ok_or_else(|| {
-            Refusal::malformed("MISSING", "DeviceDefinition is searched by identifier, a GTIN")
+            Refusal::malformed(
+                "MISSING",
+                "DeviceDefinition is searched by identifier, a GTIN",
+            )
         })?;
         let di = identifier.rsplit('|').next().unwrap_or_default();
         let found = match self.read_device_definition(request, di).await {
@@ -205,7 +215,8 @@ impl Inner {
                 })
             })
             .collect();
-        let mut bundle = json!({"resourceType": "Bundle", "type": "searchset", "total": entries.len()});
+        let mut bundle =
+            json!({"resourceType": "Bundle", "type": "searchset", "total": entries.len()});
         if !entries.is_empty() {
             bundle["entry"] = entries.into();
         }
@@ -218,12 +229,20 @@ impl Inner {
         valid(&resource, "DeviceDefinition")?;
         let text = |pointer: &str| resource.pointer(pointer).and_then(Value::as_str);
         let Some(di) = text("/udiDeviceIdentifier/0/deviceIdentifier") else {
-            return Err(Refusal::rule("NO_UDI", "a model has a udiDeviceIdentifier with its GTIN"));
+            return Err(Refusal::rule(
+                "NO_UDI",
+                "a model has a udiDeviceIdentifier with its GTIN",
+            ));
         };
         let flag = |name: &str| {
             let list = resource["property"].as_array().into_iter().flatten();
             list.filter(|property| property["type"]["coding"][0]["code"] == "label")
-                .flat_map(|property| property["valueCode"].as_array().cloned().unwrap_or_default())
+                .flat_map(|property| {
+                    property["valueCode"]
+                        .as_array()
+                        .cloned()
+                        .unwrap_or_default()
+                })
                 .any(|value| value["coding"][0]["code"] == name)
         };
         let product = json!({
@@ -255,7 +274,10 @@ impl Inner {
         let resource = request.resource()?;
         valid(&resource, "Device")?;
         let text = |pointer: &str| resource.pointer(pointer).and_then(Value::as_str);
-        let (Some(di), Some(serial)) = (text("/udiCarrier/0/deviceIdentifier"), text("/serialNumber")) else {
+        let (Some(di), Some(serial)) = (
+            text("/udiCarrier/0/deviceIdentifier"),
+            text("/serialNumber"),
+        ) else {
             return Err(Refusal::rule(
                 "NO_UDI",
                 "a unit has udiCarrier.deviceIdentifier, serialNumber and, where the label has it, lotNumber",
@@ -304,8 +326,13 @@ impl Inner {
         let version = trace["history"].as_array().map_or(0, Vec::len);
         let mut body = device(&trace["unit"], &trace["product"], &trace["lot"]);
         let last = trace["history"].as_array().and_then(|list| list.last());
-        let tx = last.and_then(|change| change["txId"].as_str()).unwrap_or_default();
-        let at = trace["unit"]["at"].as_i64().unwrap_or_default().saturating_mul(1000);
+        let tx = last
+            .and_then(|change| change["txId"].as_str())
+            .unwrap_or_default();
+        let at = trace["unit"]["at"]
+            .as_i64()
+            .unwrap_or_default()
+            .saturating_mul(1000);
         let version = u32::try_from(version).unwrap_or(u32::MAX);
         set_meta(&mut body, version, at, tx);
         Ok(Answer {
@@ -338,7 +365,10 @@ impl Inner {
             return Ok(Answer::ok(self.devices_page(found)));
         }
         let organization = request.parameter("organization").ok_or_else(|| {
-            Refusal::malformed("MISSING", "units are searched by udi-carrier or organization, an MSP id")
+            Refusal::malformed(
+                "MISSING",
+                "units are searched by udi-carrier or organization, an MSP id",
+            )
         })?;
         let msp = organization.trim_start_matches("Organization/");
         let call = Call::new("devices", "UnitsHeld", json!({"org": msp}));
@@ -356,17 +386,26 @@ impl Inner {
     pub async fn trace(&self, request: &Request, id: &str) -> Refused<Answer> {
         let trace = self.known_unit(request, id).await?;
         let mut resources = vec![device(&trace["unit"], &trace["product"], &trace["lot"])];
-        for (place, change) in trace["history"].as_array().into_iter().flatten().enumerate() {
+        for (place, change) in trace["history"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .enumerate()
+        {
             let tx = change["txId"].as_str().unwrap_or_default();
             let proof = self.ledger.proof(&request.caller, tx).await?;
             let version = u32::try_from(place + 1).unwrap_or(u32::MAX);
             let targets = [("Device".to_owned(), id.to_owned(), version)];
             let mut provenance = self.provenance_of(&proof, &targets);
             provenance["activity"] = json!({"coding": [{"system": format!("{}:unit-state", crate::SYSTEM), "code": change["unit"]["state"]}]});
-            provenance["occurredDateTime"] = crate::dates::instant_of_seconds(change["at"].as_i64().unwrap_or_default()).into();
+            provenance["occurredDateTime"] =
+                crate::dates::instant_of_seconds(change["at"].as_i64().unwrap_or_default()).into();
             resources.push(provenance);
         }
-        let entries: Vec<Value> = resources.into_iter().map(|resource| json!({"resource": resource})).collect();
+        let entries: Vec<Value> = resources
+            .into_iter()
+            .map(|resource| json!({"resource": resource}))
+            .collect();
         let mut bundle = json!({"resourceType": "Bundle", "type": "collection", "entry": entries});
         let recalls = trace["recalls"].as_array().map_or(0, Vec::len);
         if recalls > 0 {
@@ -380,8 +419,12 @@ impl Inner {
         let carrier = needed(request, "carrier")?;
         let place = input(request, "place")?;
         if let (true, Some(place)) = (posted, place) {
-            let call = Call::new("devices", "ScanUdi", json!({"carrier": carrier, "place": place}))
-                .request_id(request.request_id()?);
+            let call = Call::new(
+                "devices",
+                "ScanUdi",
+                json!({"carrier": carrier, "place": place}),
+            )
+            .request_id(request.request_id()?);
             let committed = self.submit(&request.caller, call).await?;
             let verdict: Value = serde_json::from_slice(&committed.payload).unwrap_or_default();
             return Ok(Answer {

@@ -21,7 +21,10 @@ impl Inner {
                 .and_then(|text| text.parse().ok())
                 .unwrap_or(default)
         };
-        let (count, offset) = (number("_count", MAX_BATCH).clamp(1, MAX_BATCH), number("_page", 0));
+        let (count, offset) = (
+            number("_count", MAX_BATCH).clamp(1, MAX_BATCH),
+            number("_page", 0),
+        );
         let mut query = Query {
             kind: None,
             // A person's own are wanted from everywhere, a custodian's staff sees its own.
@@ -32,7 +35,10 @@ impl Inner {
             count,
             offset,
         };
-        if let Some(kinds) = request.parameter("_type").filter(|kinds| !kinds.contains(',')) {
+        if let Some(kinds) = request
+            .parameter("_type")
+            .filter(|kinds| !kinds.contains(','))
+        {
             query.kind = Some(kinds.to_owned());
         }
         let (documents, total) = self.store.find(&query).map_err(store_error)?;
@@ -47,7 +53,8 @@ impl Inner {
         if offset + count < total {
             links.push(json!({"relation": "next", "url": url(offset + count)}));
         }
-        let mut bundle = json!({"resourceType": "Bundle", "type": "searchset", "total": total, "link": links});
+        let mut bundle =
+            json!({"resourceType": "Bundle", "type": "searchset", "total": total, "link": links});
         if !entries.is_empty() {
             bundle["entry"] = entries.into();
         }
@@ -96,7 +103,8 @@ impl Inner {
                 }));
             }
         }
-        let mut bundle = json!({"resourceType": "Bundle", "type": "searchset", "total": entries.len()});
+        let mut bundle =
+            json!({"resourceType": "Bundle", "type": "searchset", "total": entries.len()});
         if !entries.is_empty() {
             bundle["entry"] = entries.into();
         }

@@ -104,8 +104,7 @@ impl FromStr for Scope {
             other => other,
         };
         let known = matches!(context, "patient" | "user" | "system")
-            && (kind == "*"
-                || (!kind.is_empty() && kind.bytes().all(|b| b.is_ascii_alphabetic())))
+            && (kind == "*" || (!kind.is_empty() && kind.bytes().all(|b| b.is_ascii_alphabetic())))
             && !actions.is_empty()
             && actions.chars().all(|c| "cruds".contains(c));
         if !known {

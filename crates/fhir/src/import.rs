@@ -96,7 +96,11 @@ impl Fhir {
         let inner = &self.inner;
         let stopped = |line: u64, refusal: &Refusal| ImportError::Stopped {
             line,
-            sentence: refusal.issues.first().map(|issue| format!("{}: {}", issue.code, issue.sentence)).unwrap_or_default(),
+            sentence: refusal
+                .issues
+                .first()
+                .map(|issue| format!("{}: {}", issue.code, issue.sentence))
+                .unwrap_or_default(),
         };
         let valid_job = references::is_id(&import.job) && import.job.len() <= 40;
         if !valid_job {
@@ -105,7 +109,10 @@ impl Fhir {
                 sentence: "a job's name is 1 to 40 letters, digits, '-' or '.'".to_owned(),
             });
         }
-        let mut position = inner.settled(&import.job).await.map_err(|refusal| stopped(0, &refusal))?;
+        let mut position = inner
+            .settled(&import.job)
+            .await
+            .map_err(|refusal| stopped(0, &refusal))?;
         let mut line = 0;
         let mut batch = Batch::default();
         loop {
@@ -155,7 +162,8 @@ struct Batch {
 impl Batch {
     fn add(&mut self, ready: Ready) {
         if ready.kind == "Patient" {
-            self.patients.insert(format!("Patient/{}", ready.id), ready.sid.clone());
+            self.patients
+                .insert(format!("Patient/{}", ready.id), ready.sid.clone());
         }
         self.ready.push(ready);
     }
@@ -175,7 +183,9 @@ impl Inner {
             if settled > 0
                 && let Some(position) = parse_request(request)
             {
-                self.store.note_position(job, &position).map_err(store_error)?;
+                self.store
+                    .note_position(job, &position)
+                    .map_err(store_error)?;
             }
         }
         self.store.position(job).map_err(store_error)
@@ -188,30 +198,43 @@ impl Inner {
         patients: &BTreeMap<String, String>,
     ) -> Refused<Ready> {
         let mut resource: Value = serde_json::from_slice(line).map_err(|error| {
-            Refusal::malformed("NOT_JSON", format!("the line stops making sense at column {}", error.column()))
+            Refusal::malformed(
+                "NOT_JSON",
+                format!("the line stops making sense at column {}", error.column()),
+            )
         })?;
         let kind = validate::kind_of(&resource, "Resource")
             .map_err(|issue| Refusal::of(http::StatusCode::BAD_REQUEST, vec![issue]))?
             .to_owned();
         if !RECORDS.contains(&kind.as_str()) {
-            return Err(Refusal::not_supported(format!("a {kind} is not stored as a record")));
+            return Err(Refusal::not_supported(format!(
+                "a {kind} is not stored as a record"
+            )));
         }
         let issues = validate::check(&resource, &kind);
         if !issues.is_empty() {
             return Err(Refusal::of(http::StatusCode::BAD_REQUEST, issues));
         }
         let Some(id) = resource["id"].as_str().map(str::to_owned) else {
-            return Err(Refusal::rule("NO_ID", "a resource that is imported has an id, which others refer to"));
+            return Err(Refusal::rule(
+                "NO_ID",
+                "a resource that is imported has an id, which others refer to",
+            ));
         };
         let mut places = Places::new();
         crate::element::walk(&resource, &kind, &mut |_, object| {
-            let Some(text) = object.get("reference").and_then(Value::as_str) else { return };
+            let Some(text) = object.get("reference").and_then(Value::as_str) else {
+                return;
+            };
             let known = match references::local(text) {
                 Some(local) if RECORDS.contains(&local.kind) => Some((local.kind, local.id)),
                 _ => None,
             };
             if let Some((kind, id)) = known {
-                places.insert(text.to_owned(), format!("{kind}/{}", self.import_id(&import.job, kind, id)));
+                places.insert(
+                    text.to_owned(),
+                    format!("{kind}/{}", self.import_id(&import.job, kind, id)),
+                );
             }
         });
         references::rewrite(&mut resource, &places);
@@ -222,7 +245,9 @@ impl Inner {
     /// The id that a job gives: a keyed hash, so that the source's ids do not show.
     fn import_id(&self, job: &str, kind: &str, id: &str) -> String {
         let bytes = self.store.blind(&["import", job, kind, id]);
-        uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
+        uuid::Builder::from_custom_bytes(bytes)
+            .into_uuid()
+            .to_string()
     }
 
     async fn import_batch(
@@ -235,7 +260,10 @@ impl Inner {
         let mut seen = std::collections::BTreeSet::new();
         let mut fresh = Vec::with_capacity(batch.ready.len());
         for ready in std::mem::take(&mut batch.ready) {
-            let known = self.store.current(&ready.kind, &ready.id).map_err(store_error)?;
+            let known = self
+                .store
+                .current(&ready.kind, &ready.id)
+                .map_err(store_error)?;
             if seen.insert(ready.id.clone()) && known.is_none() {
                 fresh.push(ready);
             }
@@ -246,7 +274,9 @@ impl Inner {
             refused: before.refused + batch.refused,
         };
         if fresh.is_empty() {
-            self.store.note_position(&import.job, &after).map_err(store_error)?;
+            self.store
+                .note_position(&import.job, &after)
+                .map_err(store_error)?;
             return Ok(after);
         }
         let custodian = self.custodian_of(&import.caller)?;
@@ -262,8 +292,14 @@ impl Inner {
             body: Bytes::new(),
         };
         let call = Call::new("records", "RegisterRecords", records(&documents));
-        self.commit(&request, &documents, call, |_| String::new(), Some((&import.job, after)))
-            .await?;
+        self.commit(
+            &request,
+            &documents,
+            call,
+            |_| String::new(),
+            Some((&import.job, after)),
+        )
+        .await?;
         Ok(after)
     }
 }
@@ -271,10 +307,13 @@ impl Inner {
 /// The request id of a batch says where the job is after it.
 fn request_of(job: &str, after: &Position) -> String {
     // Three counters of a line each stay far below what is left of 64 characters.
-    format!("import:{job}:{}.{}.{}", after.line, after.stored, after.refused)
-        .chars()
-        .take(64)
-        .collect()
+    format!(
+        "import:{job}:{}.{}.{}",
+        after.line, after.stored, after.refused
+    )
+    .chars()
+    .take(64)
+    .collect()
 }
 
 fn parse_request(request: &str) -> Option<Position> {
@@ -292,8 +331,15 @@ mod tests {
 
     #[test]
     fn a_batch_says_where_the_job_is_after_it() {
-        let position = Position { line: 12, stored: 10, refused: 2 };
-        assert_eq!(parse_request(&request_of("night-1", &position)), Some(position));
+        let position = Position {
+            line: 12,
+            stored: 10,
+            refused: 2,
+        };
+        assert_eq!(
+            parse_request(&request_of("night-1", &position)),
+            Some(position)
+        );
         assert_eq!(parse_request("import:night:1.2"), None);
     }
 }

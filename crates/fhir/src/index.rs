@@ -190,10 +190,7 @@ mod tests {
     use serde_json::json;
 
     fn has(entries: &Entries, name: &str, form: &str) -> bool {
-        entries
-            .tokens
-            .iter()
-            .any(|(n, f)| *n == name && f == form)
+        entries.tokens.iter().any(|(n, f)| *n == name && f == form)
     }
 
     #[test]

@@ -154,15 +154,43 @@ mod tests {
             ("GET", "/Patient", Interaction::Search(p.clone())),
             ("POST", "/Patient/_search", Interaction::Search(p.clone())),
             ("GET", "/Patient/1", Interaction::Read(p.clone(), i.clone())),
-            ("HEAD", "/Patient/1", Interaction::Read(p.clone(), i.clone())),
-            ("PUT", "/Patient/1", Interaction::Update(p.clone(), i.clone())),
-            ("GET", "/Patient/1/_history", Interaction::History(p.clone(), i.clone())),
-            ("GET", "/Patient/1/_history/2", Interaction::Vread(p.clone(), i.clone(), 2)),
-            ("POST", "/Patient/$match", operation("Patient", None, "match", true)),
-            ("GET", "/Patient/1/$everything", operation("Patient", Some("1"), "everything", false)),
+            (
+                "HEAD",
+                "/Patient/1",
+                Interaction::Read(p.clone(), i.clone()),
+            ),
+            (
+                "PUT",
+                "/Patient/1",
+                Interaction::Update(p.clone(), i.clone()),
+            ),
+            (
+                "GET",
+                "/Patient/1/_history",
+                Interaction::History(p.clone(), i.clone()),
+            ),
+            (
+                "GET",
+                "/Patient/1/_history/2",
+                Interaction::Vread(p.clone(), i.clone(), 2),
+            ),
+            (
+                "POST",
+                "/Patient/$match",
+                operation("Patient", None, "match", true),
+            ),
+            (
+                "GET",
+                "/Patient/1/$everything",
+                operation("Patient", Some("1"), "everything", false),
+            ),
         ] {
             let method: Method = method.parse().unwrap();
-            assert_eq!(Interaction::parse(&method, path).unwrap(), expected, "{method} {path}");
+            assert_eq!(
+                Interaction::parse(&method, path).unwrap(),
+                expected,
+                "{method} {path}"
+            );
         }
     }
 

@@ -72,7 +72,10 @@ pub(crate) fn input(request: &Request, name: &str) -> Refused<Option<String>> {
 /// A value that has to be there.
 pub(crate) fn needed(request: &Request, name: &str) -> Refused<String> {
     input(request, name)?.ok_or_else(|| {
-        Refusal::malformed("MISSING", format!("the operation needs the parameter {name}"))
+        Refusal::malformed(
+            "MISSING",
+            format!("the operation needs the parameter {name}"),
+        )
     })
 }
 
@@ -101,7 +104,9 @@ impl Inner {
                 StatusCode::NOT_FOUND,
                 "not-supported",
                 "UNKNOWN_OPERATION",
-                format!("there is no operation ${name} here, or not by this method; metadata lists what there is"),
+                format!(
+                    "there is no operation ${name} here, or not by this method; metadata lists what there is"
+                ),
             )),
         }
     }
@@ -118,7 +123,10 @@ impl Inner {
                 StatusCode::GONE,
                 "deleted",
                 "ERASED",
-                format!("{kind}/{id} was erased; its fingerprint is {}", record["ctHash"]),
+                format!(
+                    "{kind}/{id} was erased; its fingerprint is {}",
+                    record["ctHash"]
+                ),
             ));
         }
         let intact = record["ctHash"].as_str() == Some(&found)
@@ -142,7 +150,10 @@ impl Inner {
                 ("validation", proof.validation.clone().into()),
                 (
                     "provenance",
-                    self.provenance_of(&proof, &[(kind.to_owned(), id.to_owned(), document.version)]),
+                    self.provenance_of(
+                        &proof,
+                        &[(kind.to_owned(), id.to_owned(), document.version)],
+                    ),
                 ),
             ]))
         })
@@ -179,7 +190,11 @@ impl Inner {
                 "DecideErasure",
                 json!({"eraseId": erase_id, "verdict": "Accepted"}),
             ),
-            "attest" => return self.attest(request, &patient.sid, &custodian, &erase_id).await,
+            "attest" => {
+                return self
+                    .attest(request, &patient.sid, &custodian, &erase_id)
+                    .await;
+            }
             _ => {
                 return Err(Refusal::malformed(
                     "BAD_PARAMETER",
@@ -208,7 +223,11 @@ impl Inner {
         custodian: &str,
         erase_id: &str,
     ) -> Refused<Answer> {
-        let call = Call::new("records", "ListRecords", json!({"sid": sid, "custodian": custodian}));
+        let call = Call::new(
+            "records",
+            "ListRecords",
+            json!({"sid": sid, "custodian": custodian}),
+        );
         let listed: Value = self.ask(&request.caller, call).await?;
         if listed["bookmark"].is_string() {
             return Err(Refusal::rule(

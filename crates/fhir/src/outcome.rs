@@ -179,7 +179,11 @@ impl Refusal {
     /// A verdict that was committed and says no. `access` is the id under which it can be
     /// appealed.
     pub(crate) fn verdict(code: &str, access: &str) -> Box<Self> {
-        let told = |sentence: &str| format!("{sentence} The decision is on the ledger as access {access}, and can be appealed under that id.");
+        let told = |sentence: &str| {
+            format!(
+                "{sentence} The decision is on the ledger as access {access}, and can be appealed under that id."
+            )
+        };
         match code {
             "ERASED" => Self::new(
                 StatusCode::GONE,

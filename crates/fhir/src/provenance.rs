@@ -33,7 +33,8 @@ impl Inner {
                 .map(|(kind, id, version)| json!({"reference": format!("{kind}/{id}/_history/{version}")}))
                 .collect()
         };
-        let mut agents = vec![json!({"type": role("author"), "who": organization(&proof.creator_msp)})];
+        let mut agents =
+            vec![json!({"type": role("author"), "who": organization(&proof.creator_msp)})];
         for endorser in &proof.endorsers {
             agents.push(json!({"type": role("verifier"), "who": organization(&endorser.msp)}));
         }
@@ -86,7 +87,8 @@ impl Inner {
             let targets = [(local.kind.to_owned(), local.id.to_owned(), number)];
             entries.push(self.entry(self.provenance_of(&proof, &targets), "match"));
         }
-        let mut bundle = json!({"resourceType": "Bundle", "type": "searchset", "total": entries.len()});
+        let mut bundle =
+            json!({"resourceType": "Bundle", "type": "searchset", "total": entries.len()});
         if !entries.is_empty() {
             bundle["entry"] = entries.into();
         }
@@ -110,7 +112,10 @@ impl Inner {
             .iter()
             .filter_map(|entry| {
                 let tags = entry["resource"]["meta"]["tag"].as_array()?;
-                let tag = tags.iter().rev().find(|tag| tag["system"] == system.as_str())?;
+                let tag = tags
+                    .iter()
+                    .rev()
+                    .find(|tag| tag["system"] == system.as_str())?;
                 tag["code"].as_str().map(str::to_owned)
             })
             .collect();

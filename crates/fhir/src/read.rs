@@ -157,9 +157,7 @@ fn has_versions(kind: &str) -> Refused<()> {
 /// Refuses what is outside of the subject that a launch fixed, as if it were not there.
 pub(crate) fn within_launch(request: &Request, document: &Document) -> Refused<()> {
     match &request.caller.launch_patient {
-        Some(sid) if *sid != document.sid => {
-            Err(Refusal::not_found(&document.kind, &document.id))
-        }
+        Some(sid) if *sid != document.sid => Err(Refusal::not_found(&document.kind, &document.id)),
         _ => Ok(()),
     }
 }

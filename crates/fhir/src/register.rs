@@ -289,7 +289,9 @@ impl Inner {
                         .map(|id| (request.caller.msp.as_str(), id, answer(&committed))),
                     import,
                 };
-                self.store.settle(&names, &settlement).map_err(store_error)?;
+                self.store
+                    .settle(&names, &settlement)
+                    .map_err(store_error)?;
                 Ok((committed, at))
             }
             // Nobody knows yet: `recover` will ask.
@@ -376,10 +378,7 @@ impl Inner {
     }
 
     /// The transaction and block that committed exactly these bytes, and when.
-    async fn committed_version(
-        &self,
-        document: &Pending,
-    ) -> Refused<Option<((String, u64), i64)>> {
+    async fn committed_version(&self, document: &Pending) -> Refused<Option<((String, u64), i64)>> {
         let Some(custodian) = self.settings.custodians.get(&document.custodian) else {
             return Ok(None);
         };
@@ -421,7 +420,10 @@ impl Inner {
             return Ok(created_before(&answer));
         }
         let done = self.create_record(request, kind, resource).await;
-        if done.as_ref().is_err_and(|refusal| refusal.status != StatusCode::ACCEPTED) {
+        if done
+            .as_ref()
+            .is_err_and(|refusal| refusal.status != StatusCode::ACCEPTED)
+        {
             self.forget(request);
         }
         done
@@ -445,9 +447,7 @@ impl Inner {
         let answer = |committed: &Committed| {
             json!({"location": location, "version": 1, "tx": committed.tx_id}).to_string()
         };
-        let (committed, at) = self
-            .commit(request, &documents, call, answer, None)
-            .await?;
+        let (committed, at) = self.commit(request, &documents, call, answer, None).await?;
         let mut body = ready.resource;
         set_meta(&mut body, 1, at, &committed.tx_id);
         Ok(Answer {
@@ -479,7 +479,9 @@ fn answer_of(what: &str, written: &[(String, String, u32, String)]) -> Option<St
 pub(crate) fn created_before(answer: &str) -> Answer {
     let answer: Value = serde_json::from_str(answer).unwrap_or_default();
     let text = |name: &str| answer[name].as_str().map(str::to_owned);
-    let version = answer["version"].as_u64().and_then(|v| u32::try_from(v).ok());
+    let version = answer["version"]
+        .as_u64()
+        .and_then(|v| u32::try_from(v).ok());
     Answer {
         status: if version == Some(1) {
             StatusCode::CREATED

@@ -94,7 +94,10 @@ impl Request {
                 "emergency access (ETREAT) names its reason as a code in X-Emergency-Reason",
             )
         })?;
-        Ok((reason, self.header("x-emergency-place").unwrap_or("unknown")))
+        Ok((
+            reason,
+            self.header("x-emergency-place").unwrap_or("unknown"),
+        ))
     }
 
     /// The version of `If-Match`.
@@ -103,9 +106,10 @@ impl Request {
             return Ok(None);
         };
         let version = text.strip_prefix("W/").unwrap_or(text).trim_matches('"');
-        version.parse().map(Some).map_err(|_| {
-            Refusal::malformed("BAD_IF_MATCH", "If-Match is W/\"n\", as the ETag was")
-        })
+        version
+            .parse()
+            .map(Some)
+            .map_err(|_| Refusal::malformed("BAD_IF_MATCH", "If-Match is W/\"n\", as the ETag was"))
     }
 
     /// Whether unknown search parameters are to be passed over.
@@ -163,7 +167,9 @@ impl Request {
     pub fn accepts_json(&self) -> Refused<()> {
         let format = self.parameter("_format").unwrap_or("json");
         let accept = self.header("accept").unwrap_or("*/*");
-        let good = |text: &str| text.contains("json") || text.contains("*/*") || text.contains("application/*");
+        let good = |text: &str| {
+            text.contains("json") || text.contains("*/*") || text.contains("application/*")
+        };
         if good(format) && good(accept) {
             return Ok(());
         }
@@ -226,7 +232,9 @@ impl Answer {
         if let Some(tx) = self.tx {
             set(
                 header::LINK,
-                format!("<{base}/Provenance/{tx}>; rel=\"http://www.w3.org/ns/prov#has_provenance\""),
+                format!(
+                    "<{base}/Provenance/{tx}>; rel=\"http://www.w3.org/ns/prov#has_provenance\""
+                ),
             );
         }
         if let Ok(Some(id)) = request.request_id() {
@@ -294,7 +302,8 @@ mod tests {
 
     #[test]
     fn what_the_server_sets_in_meta_comes_and_goes() {
-        let before = json!({"id": "1", "meta": {"profile": ["p"], "tag": [{"system": "s", "code": "c"}]}});
+        let before =
+            json!({"id": "1", "meta": {"profile": ["p"], "tag": [{"system": "s", "code": "c"}]}});
         let mut resource = before.clone();
         set_meta(&mut resource, 2, 0, "tx");
         assert_eq!(resource["meta"]["versionId"], "2");

@@ -45,7 +45,17 @@ const ABOUT_A_PATIENT: &[&str] = &[
 ];
 
 /// Parameters that every search has.
-const COMMON: &[&str] = &["_id", "_lastUpdated", "_count", "_sort", "_summary", "_format", "_pretty", "_page", "_revinclude"];
+const COMMON: &[&str] = &[
+    "_id",
+    "_lastUpdated",
+    "_count",
+    "_sort",
+    "_summary",
+    "_format",
+    "_pretty",
+    "_page",
+    "_revinclude",
+];
 
 /// A search as asked for.
 #[derive(Debug, Default)]
@@ -84,7 +94,10 @@ fn times(name: &str, value: &str) -> Refused<Vec<(Comparison, Span)>> {
         .split(',')
         .map(|part| {
             time(part).ok_or_else(|| {
-                bad(name, "takes a date such as 2020-02-29, with a prefix such as ge before it")
+                bad(
+                    name,
+                    "takes a date such as 2020-02-29, with a prefix such as ge before it",
+                )
             })
         })
         .collect()
@@ -133,7 +146,9 @@ fn parse(kind: &str, query: &[(String, String)], lenient: bool) -> Refused<Asked
             "patient" | "subject" if index::searchable(kind, name).is_some() => {
                 asked.patient = Some(value.clone());
             }
-            "patient:Patient" | "subject:Patient" => asked.patient = Some(format!("Patient/{value}")),
+            "patient:Patient" | "subject:Patient" => {
+                asked.patient = Some(format!("Patient/{value}"))
+            }
             _ => match filter(kind, name, value)? {
                 Some(filter) => asked.filters.push(filter),
                 None if lenient => {}
@@ -168,7 +183,12 @@ fn order(kind: &str, value: &str) -> Refused<(Order, bool)> {
             {
                 Order::Date(other.to_owned())
             }
-            _ => return Err(bad("_sort", "is one of _lastUpdated, _id and a parameter of type date")),
+            _ => {
+                return Err(bad(
+                    "_sort",
+                    "is one of _lastUpdated, _id and a parameter of type date",
+                ));
+            }
         },
     };
     Ok((order, descending))
@@ -190,7 +210,10 @@ fn filter(kind: &str, name: &str, value: &str) -> Refused<Option<Filter>> {
                 .map(|day| day.strip_prefix("eq").unwrap_or(day).to_owned())
                 .collect();
             if days.iter().any(|day| dates::span(day).is_none()) {
-                return Err(bad(plain, "is kept as a keyed hash: it can be asked for as an exact day, month or year"));
+                return Err(bad(
+                    plain,
+                    "is kept as a keyed hash: it can be asked for as an exact day, month or year",
+                ));
             }
             Filter::Token(plain.to_owned(), days)
         }
@@ -265,12 +288,16 @@ impl Inner {
         if sid.is_none() && ABOUT_A_PATIENT.contains(&kind) {
             return Err(Refusal::malformed(
                 "NO_PATIENT",
-                format!("a search of {kind} names its patient: patient=Patient/id, or the pseudonym"),
+                format!(
+                    "a search of {kind} names its patient: patient=Patient/id, or the pseudonym"
+                ),
             ));
         }
         let keeps = self.settings.custodians.contains_key(&caller.msp);
         if !keeps && !caller.is_person() {
-            return self.search_elsewhere(request, kind, sid.as_deref(), &asked).await;
+            return self
+                .search_elsewhere(request, kind, sid.as_deref(), &asked)
+                .await;
         }
         if let Some(sid) = sid {
             asked.filters.push(Filter::Subject(sid));
@@ -317,12 +344,16 @@ impl Inner {
         let mut tampered = Vec::new();
         for group in groups.into_values() {
             for chunk in group.chunks(MAX_BATCH) {
-                let (places, documents): (Vec<usize>, Vec<Document>) = chunk.iter().cloned().unzip();
+                let (places, documents): (Vec<usize>, Vec<Document>) =
+                    chunk.iter().cloned().unzip();
                 let permitted = self.permitted(request, &documents).await?;
                 let wanted: Vec<(usize, Document)> = if permitted.contains(&true) {
                     withheld += permitted.iter().filter(|permitted| !**permitted).count();
                     let pairs = places.into_iter().zip(documents).zip(permitted);
-                    pairs.filter(|(_, permitted)| *permitted).map(|(pair, _)| pair).collect()
+                    pairs
+                        .filter(|(_, permitted)| *permitted)
+                        .map(|(pair, _)| pair)
+                        .collect()
                 } else {
                     // Asked all the same: a denial leaves its trace.
                     places.into_iter().zip(documents).collect()
@@ -330,9 +361,12 @@ impl Inner {
                 let (places, documents): (Vec<usize>, Vec<Document>) = wanted.into_iter().unzip();
                 match self.open(request, &documents).await {
                     Ok(opened) => {
-                        for ((place, document), opened) in places.iter().zip(&documents).zip(opened) {
+                        for ((place, document), opened) in places.iter().zip(&documents).zip(opened)
+                        {
                             match opened {
-                                Ok(resource) => entries.push((*place, self.matched(document, resource))),
+                                Ok(resource) => {
+                                    entries.push((*place, self.matched(document, resource)))
+                                }
                                 Err(lost) => tampered.push(lost),
                             }
                         }
@@ -345,7 +379,8 @@ impl Inner {
                 }
             }
         }
-        if entries.is_empty() && tampered.is_empty()
+        if entries.is_empty()
+            && tampered.is_empty()
             && let Some(denial) = denial
         {
             return Err(denial);
@@ -513,7 +548,11 @@ mod tests {
     use super::*;
 
     fn asked(query: &str) -> Refused<Asked> {
-        parse("Observation", &crate::server::pairs(query.as_bytes()), false)
+        parse(
+            "Observation",
+            &crate::server::pairs(query.as_bytes()),
+            false,
+        )
     }
 
     #[test]
@@ -525,8 +564,14 @@ mod tests {
         assert_eq!(
             asked.filters,
             [
-                Filter::Token("code".into(), vec!["http://loinc.org|8302-2".into(), "x,y".into()]),
-                Filter::Date("date".into(), vec![(Comparison::GreaterOrEqual, dates::span("2020").unwrap())]),
+                Filter::Token(
+                    "code".into(),
+                    vec!["http://loinc.org|8302-2".into(), "x,y".into()]
+                ),
+                Filter::Date(
+                    "date".into(),
+                    vec![(Comparison::GreaterOrEqual, dates::span("2020").unwrap())]
+                ),
             ]
         );
     }

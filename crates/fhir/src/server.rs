@@ -98,14 +98,19 @@ impl Inner {
         let caller = if interaction == Interaction::Capabilities {
             Identity::default()
         } else {
-            self.authenticator.authenticate(&parts).await.map_err(|error| {
-                Refusal::new(
-                    StatusCode::UNAUTHORIZED,
-                    "login",
-                    "LOGIN",
-                    format!("{error}: send a bearer token, or connect with a client certificate"),
-                )
-            })?
+            self.authenticator
+                .authenticate(&parts)
+                .await
+                .map_err(|error| {
+                    Refusal::new(
+                        StatusCode::UNAUTHORIZED,
+                        "login",
+                        "LOGIN",
+                        format!(
+                            "{error}: send a bearer token, or connect with a client certificate"
+                        ),
+                    )
+                })?
         };
         let body = to_bytes(body, self.settings.max_body).await.map_err(|_| {
             Refusal::new(
@@ -138,7 +143,9 @@ impl Inner {
         async move {
             in_scope(&request.caller, &interaction)?;
             match interaction {
-                Interaction::Capabilities => Ok(Answer::ok(capability::statement(&self.settings.base))),
+                Interaction::Capabilities => {
+                    Ok(Answer::ok(capability::statement(&self.settings.base)))
+                }
                 Interaction::Bundle => self.bundle(request).await,
                 Interaction::Create(kind) => self.create(request, &kind).await,
                 Interaction::Read(kind, id) => self.read(request, &kind, &id).await,
@@ -210,7 +217,9 @@ fn in_scope(caller: &Identity, interaction: &Interaction) -> Refused<()> {
         | Interaction::History(kind, _) => (Action::Read, kind),
         Interaction::Update(kind, _) => (Action::Update, kind),
         Interaction::Search(kind) => (Action::Search, kind),
-        Interaction::Operation { kind, posted, name, .. } => match name.as_str() {
+        Interaction::Operation {
+            kind, posted, name, ..
+        } => match name.as_str() {
             "erase" => (Action::Delete, kind),
             "trace" | "verify" | "verify-integrity" | "everything" => (Action::Read, kind),
             "match" | "accounting" => (Action::Search, kind),

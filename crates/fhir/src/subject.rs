@@ -69,7 +69,10 @@ pub(crate) enum Subject<'r> {
     /// The person itself.
     Own,
     /// A reference to a Patient.
-    Patient { reference: &'r str, element: &'static str },
+    Patient {
+        reference: &'r str,
+        element: &'static str,
+    },
     /// An identifier in place of a reference.
     Identifier { system: &'r str, value: &'r str },
     /// Nobody: an organization, a medicine.
@@ -239,7 +242,10 @@ mod tests {
             (json!([{"code": "R"}]), "R"),
             (json!([{"code": "R"}, {"code": "V"}]), "V"),
         ] {
-            assert_eq!(confidentiality(&json!({"meta": {"security": labels}})), expected);
+            assert_eq!(
+                confidentiality(&json!({"meta": {"security": labels}})),
+                expected
+            );
         }
     }
 
@@ -248,10 +254,16 @@ mod tests {
         let named = json!({"subject": {"reference": "Patient/1"}});
         assert_eq!(
             of("Observation", &named, "Observation").unwrap(),
-            Subject::Patient { reference: "Patient/1", element: "subject" }
+            Subject::Patient {
+                reference: "Patient/1",
+                element: "subject"
+            }
         );
         let group = json!({"subject": {"reference": "Group/1"}});
         assert!(of("Observation", &group, "Observation").is_err());
-        assert_eq!(of("Medication", &json!({}), "Medication").unwrap(), Subject::Nobody);
+        assert_eq!(
+            of("Medication", &json!({}), "Medication").unwrap(),
+            Subject::Nobody
+        );
     }
 }

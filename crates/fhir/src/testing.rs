@@ -10,8 +10,8 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
-use crate::ledger::{Call, Committed, Endorser, Ledger, LedgerError, Proof};
 use crate::Identity;
+use crate::ledger::{Call, Committed, Endorser, Ledger, LedgerError, Proof};
 
 /// A [`TestLedger`] with the built-in contracts.
 #[derive(Clone)]
@@ -84,7 +84,9 @@ impl MemoryLedger {
 
     fn submit_now(&self, caller: &Identity, call: &Call) -> Result<Committed, LedgerError> {
         if *self.unavailable.lock() {
-            return Err(LedgerError::Unavailable("no endorsers are there".to_owned()));
+            return Err(LedgerError::Unavailable(
+                "no endorsers are there".to_owned(),
+            ));
         }
         let mut ledger = self.ledger.lock();
         let simulation = ledger.endorse(Self::proposal(caller, call));
@@ -125,7 +127,9 @@ impl MemoryLedger {
                 at: ledger.now(),
                 creator_msp: caller.msp.clone(),
                 endorsers: ["HospitalMSP", "RegulatorMSP"]
-                    .map(|msp| Endorser { msp: msp.to_owned() })
+                    .map(|msp| Endorser {
+                        msp: msp.to_owned(),
+                    })
                     .to_vec(),
             },
         );

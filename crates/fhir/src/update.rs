@@ -33,7 +33,10 @@ impl Inner {
             return Ok(created_before(&answer));
         }
         let done = self.amend(request, kind, id, resource).await;
-        if done.as_ref().is_err_and(|refusal| refusal.status != StatusCode::ACCEPTED) {
+        if done
+            .as_ref()
+            .is_err_and(|refusal| refusal.status != StatusCode::ACCEPTED)
+        {
             self.forget(request);
         }
         done
@@ -55,7 +58,9 @@ impl Inner {
                 StatusCode::METHOD_NOT_ALLOWED,
                 "not-supported",
                 "NO_CLIENT_IDS",
-                format!("there is no {kind}/{id}, and ids are given by the server: create with POST"),
+                format!(
+                    "there is no {kind}/{id}, and ids are given by the server: create with POST"
+                ),
             )
         })?;
         if before.custodian != custodian {
@@ -70,7 +75,10 @@ impl Inner {
                 StatusCode::PRECONDITION_FAILED,
                 "conflict",
                 "VERSION",
-                format!("{kind}/{id} is at version {}, not {basis}: read it again", before.version),
+                format!(
+                    "{kind}/{id} is at version {}, not {basis}: read it again",
+                    before.version
+                ),
             ));
         }
         let left = references::unresolved(&resource, kind);

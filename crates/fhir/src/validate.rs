@@ -79,12 +79,22 @@ fn check_into(resource: &Value, at: &str, depth: usize, issues: &mut Vec<Issue>)
         rules::check(kind, resource, at, issues);
     }
     for (place, inner) in list(resource, "contained").iter().enumerate() {
-        check_into(inner, &format!("{at}.contained[{place}]"), depth + 1, issues);
+        check_into(
+            inner,
+            &format!("{at}.contained[{place}]"),
+            depth + 1,
+            issues,
+        );
     }
     if kind == "Bundle" {
         for (place, entry) in list(resource, "entry").iter().enumerate() {
             if let Some(inner) = entry.get("resource") {
-                check_into(inner, &format!("{at}.entry[{place}].resource"), depth + 1, issues);
+                check_into(
+                    inner,
+                    &format!("{at}.entry[{place}].resource"),
+                    depth + 1,
+                    issues,
+                );
             }
         }
     }

@@ -21,47 +21,145 @@ async fn garbage_is_told_what_it_is() {
     let deep = "[".repeat(5000);
     for (path, kind, body, refusal) in [
         ("/Observation", json, "{", (400, "structure", "NOT_JSON")),
-        ("/Observation", json, "\u{0}\u{1}", (400, "structure", "NOT_JSON")),
+        (
+            "/Observation",
+            json,
+            "\u{0}\u{1}",
+            (400, "structure", "NOT_JSON"),
+        ),
         ("/Observation", json, "", (400, "structure", "NOT_JSON")),
-        ("/Observation", json, deep.as_str(), (400, "structure", "NOT_JSON")),
-        ("/Observation", json, "[]", (400, "structure", "NOT_A_RESOURCE")),
-        ("/Observation", json, "{}", (400, "structure", "NOT_A_RESOURCE")),
-        ("/Observation", json, r#"{"resourceType":"Elephant"}"#, (400, "structure", "UNKNOWN_TYPE")),
-        ("/Observation", json, r#"{"resourceType":"Patient"}"#, (400, "invalid", "WRONG_TYPE")),
-        ("/Observation", "text/plain", "{}", (415, "not-supported", "MEDIA_TYPE")),
-        ("/Observation", "application/fhir+xml", "<a/>", (415, "not-supported", "MEDIA_TYPE")),
-        ("/Observation", "application/fhir+json; fhirVersion=3.0", "{}", (415, "not-supported", "FHIR_VERSION")),
-        ("/Elephant", json, "{}", (404, "not-supported", "UNKNOWN_TYPE")),
+        (
+            "/Observation",
+            json,
+            deep.as_str(),
+            (400, "structure", "NOT_JSON"),
+        ),
+        (
+            "/Observation",
+            json,
+            "[]",
+            (400, "structure", "NOT_A_RESOURCE"),
+        ),
+        (
+            "/Observation",
+            json,
+            "{}",
+            (400, "structure", "NOT_A_RESOURCE"),
+        ),
+        (
+            "/Observation",
+            json,
+            r#"{"resourceType":"Elephant"}"#,
+            (400, "structure", "UNKNOWN_TYPE"),
+        ),
+        (
+            "/Observation",
+            json,
+            r#"{"resourceType":"Patient"}"#,
+            (400, "invalid", "WRONG_TYPE"),
+        ),
+        (
+            "/Observation",
+            "text/plain",
+            "{}",
+            (415, "not-supported", "MEDIA_TYPE"),
+        ),
+        (
+            "/Observation",
+            "application/fhir+xml",
+            "<a/>",
+            (415, "not-supported", "MEDIA_TYPE"),
+        ),
+        (
+            "/Observation",
+            "application/fhir+json; fhirVersion=3.0",
+            "{}",
+            (415, "not-supported", "FHIR_VERSION"),
+        ),
+        (
+            "/Elephant",
+            json,
+            "{}",
+            (404, "not-supported", "UNKNOWN_TYPE"),
+        ),
         ("/Basic", json, "{}", (404, "not-supported", "UNKNOWN_TYPE")),
-        ("/AuditEvent", json, "{}", (400, "not-supported", "NOT_SUPPORTED")),
-        ("/", json, r#"{"resourceType":"Patient"}"#, (400, "invalid", "WRONG_TYPE")),
-        ("/", json, r#"{"resourceType":"Bundle","type":"document"}"#, (400, "not-supported", "BUNDLE_TYPE")),
-        ("/", json, r#"{"resourceType":"Bundle","type":"transaction"}"#, (400, "invalid", "EMPTY")),
-        ("/Patient/$sing", json, "{}", (404, "not-supported", "UNKNOWN_OPERATION")),
+        (
+            "/AuditEvent",
+            json,
+            "{}",
+            (400, "not-supported", "NOT_SUPPORTED"),
+        ),
+        (
+            "/",
+            json,
+            r#"{"resourceType":"Patient"}"#,
+            (400, "invalid", "WRONG_TYPE"),
+        ),
+        (
+            "/",
+            json,
+            r#"{"resourceType":"Bundle","type":"document"}"#,
+            (400, "not-supported", "BUNDLE_TYPE"),
+        ),
+        (
+            "/",
+            json,
+            r#"{"resourceType":"Bundle","type":"transaction"}"#,
+            (400, "invalid", "EMPTY"),
+        ),
+        (
+            "/Patient/$sing",
+            json,
+            "{}",
+            (404, "not-supported", "UNKNOWN_OPERATION"),
+        ),
     ] {
         let reply = world.raw(post(path, kind, body)).await;
         assert_eq!(reply.refusal(), refusal, "{path} {kind} {body:.40}");
-        assert!(reply.header("content-type").starts_with("application/fhir+json"));
+        assert!(
+            reply
+                .header("content-type")
+                .starts_with("application/fhir+json")
+        );
     }
     let large = format!("\"{}\"", "x".repeat(5 * 1024 * 1024));
-    assert_eq!(world.raw(post("/Observation", json, &large)).await.refusal(), (413, "too-costly", "TOO_LARGE"));
+    assert_eq!(
+        world
+            .raw(post("/Observation", json, &large))
+            .await
+            .refusal(),
+        (413, "too-costly", "TOO_LARGE")
+    );
     let entries: Vec<Value> = (0..1001).map(|_| json!({})).collect();
     let many = json!({"resourceType": "Bundle", "type": "transaction", "entry": entries});
-    assert_eq!(world.post("/", CLINIC, &many).await.refusal(), (413, "too-costly", "TOO_MANY"));
+    assert_eq!(
+        world.post("/", CLINIC, &many).await.refusal(),
+        (413, "too-costly", "TOO_MANY")
+    );
     assert_eq!(world.height(), 0);
 }
 
 #[tokio::test]
 async fn resources_of_other_releases_are_named_and_nothing_is_stored() {
     let world = world();
-    for (file, kind, path) in [("stu3-device.ndjson", "Device", "Device.udi"), ("stu3-procedures.ndjson", "Procedure", "Procedure.context")] {
+    for (file, kind, path) in [
+        ("stu3-device.ndjson", "Device", "Device.udi"),
+        ("stu3-procedures.ndjson", "Procedure", "Procedure.context"),
+    ] {
         let text = String::from_utf8(data(file)).unwrap();
         for line in text.lines() {
-            let reply = world.post(&format!("/{kind}"), CLINIC, &serde_json::from_str(line).unwrap()).await;
+            let reply = world
+                .post(
+                    &format!("/{kind}"),
+                    CLINIC,
+                    &serde_json::from_str(line).unwrap(),
+                )
+                .await;
             assert_eq!(reply.status, 400);
             let issues = reply.body["issue"].as_array().unwrap();
             let named = issues.iter().any(|issue| {
-                issue["details"]["coding"][0]["code"] == "FHIR_VERSION" && issue["expression"][0] == path
+                issue["details"]["coding"][0]["code"] == "FHIR_VERSION"
+                    && issue["expression"][0] == path
             });
             assert!(named, "{}", reply.body);
         }
@@ -72,7 +170,9 @@ async fn resources_of_other_releases_are_named_and_nothing_is_stored() {
 #[tokio::test]
 async fn who_may_not_is_told_why() {
     let world = world();
-    let nobody = world.raw(Request::get("/Patient/1").body(Body::empty()).unwrap()).await;
+    let nobody = world
+        .raw(Request::get("/Patient/1").body(Body::empty()).unwrap())
+        .await;
     assert_eq!(nobody.refusal(), (401, "login", "LOGIN"));
     assert_eq!(nobody.header("www-authenticate"), "Bearer realm=\"fhir\"");
     let johnnie = johnnie(&world).await;
@@ -87,19 +187,39 @@ async fn who_may_not_is_told_why() {
     }
     let observation = json!({"resourceType": "Observation", "status": "final", "code": {"text": "x"}, "subject": {"reference": format!("Patient/{}", johnnie.patient)}});
     for (token, refusal) in [
-        ("ClinicMSP physician;user/Observation.rs", (403, "forbidden", "SCOPE")),
+        (
+            "ClinicMSP physician;user/Observation.rs",
+            (403, "forbidden", "SCOPE"),
+        ),
         ("ClinicMSP supply", (403, "forbidden", "WRONG_ROLE")),
-        ("InsurerMSP adjudicator", (403, "forbidden", "NOT_CUSTODIAN")),
+        (
+            "InsurerMSP adjudicator",
+            (403, "forbidden", "NOT_CUSTODIAN"),
+        ),
     ] {
-        assert_eq!(world.post("/Observation", token, &observation).await.refusal(), refusal, "{token}");
+        assert_eq!(
+            world
+                .post("/Observation", token, &observation)
+                .await
+                .refusal(),
+            refusal,
+            "{token}"
+        );
     }
     let batch = json!({"resourceType": "Bundle", "type": "batch", "entry": [
         {"request": {"method": "GET", "url": path.trim_start_matches('/')}},
         {"request": {"method": "GET", "url": "Patient/nobody"}},
         {"resource": observation, "request": {"method": "POST", "url": "Observation"}},
     ]});
-    let reply = world.post("/", "ClinicMSP physician;user/*.rs", &batch).await;
-    let statuses: Vec<_> = ok(&reply)["entry"].as_array().unwrap().iter().map(|e| e["response"]["status"].as_str().unwrap()).collect();
+    let reply = world
+        .post("/", "ClinicMSP physician;user/*.rs", &batch)
+        .await;
+    let statuses: Vec<_> = ok(&reply)["entry"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["response"]["status"].as_str().unwrap())
+        .collect();
     assert_eq!(statuses, ["200 OK", "404 Not Found", "403 Forbidden"]);
 }
 
@@ -111,9 +231,28 @@ async fn restricted_documents_want_a_stated_purpose() {
         "meta": {"security": [{"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "R"}]}});
     let created = world.post("/Observation", CLINIC, &observation).await;
     let path = format!("/Observation/{}", created.body["id"].as_str().unwrap());
-    assert_eq!(world.get(&path, CLINIC_DOCTOR).await.refusal(), (403, "forbidden", "PURPOSE"));
-    ok(&world.send(Method::GET, &path, CLINIC_DOCTOR, &[("x-purpose-of-use", "TREAT")], None).await);
-    let wrong = world.send(Method::GET, &path, CLINIC_DOCTOR, &[("x-purpose-of-use", "CURIOSITY")], None).await;
+    assert_eq!(
+        world.get(&path, CLINIC_DOCTOR).await.refusal(),
+        (403, "forbidden", "PURPOSE")
+    );
+    ok(&world
+        .send(
+            Method::GET,
+            &path,
+            CLINIC_DOCTOR,
+            &[("x-purpose-of-use", "TREAT")],
+            None,
+        )
+        .await);
+    let wrong = world
+        .send(
+            Method::GET,
+            &path,
+            CLINIC_DOCTOR,
+            &[("x-purpose-of-use", "CURIOSITY")],
+            None,
+        )
+        .await;
     assert_eq!(wrong.refusal(), (400, "invalid", "MALFORMED"));
 }
 
@@ -128,12 +267,36 @@ async fn a_transaction_with_a_wrong_entry_does_nothing() {
         bundle
     };
     for (bundle, code, path) in [
-        (refused(|e| e[1]["request"]["method"] = "PUT".into()), "NOT_SUPPORTED", "Bundle.entry[1]"),
-        (refused(|e| e[1]["request"]["ifNoneExist"] = "identifier=x".into()), "NOT_SUPPORTED", "Bundle.entry[1]"),
-        (refused(|e| e[1]["request"]["url"] = "Patient".into()), "WRONG_TYPE", "Bundle.entry[1]"),
-        (refused(|e| e[2]["fullUrl"] = e[1]["fullUrl"].clone()), "DUPLICATE", "Bundle.entry[2]"),
-        (refused(|e| e[0]["resource"]["identifier"] = json!([{"system": "s"}])), "NO_IDENTIFIER", "Bundle.entry[0].resource.identifier"),
-        (refused(|e| e[0]["fullUrl"] = "urn:uuid:00000000-0000-0000-0000-000000000000".into()), "UNRESOLVED_REFERENCE", "Bundle.entry[3].resource.subject.reference"),
+        (
+            refused(|e| e[1]["request"]["method"] = "PUT".into()),
+            "NOT_SUPPORTED",
+            "Bundle.entry[1]",
+        ),
+        (
+            refused(|e| e[1]["request"]["ifNoneExist"] = "identifier=x".into()),
+            "NOT_SUPPORTED",
+            "Bundle.entry[1]",
+        ),
+        (
+            refused(|e| e[1]["request"]["url"] = "Patient".into()),
+            "WRONG_TYPE",
+            "Bundle.entry[1]",
+        ),
+        (
+            refused(|e| e[2]["fullUrl"] = e[1]["fullUrl"].clone()),
+            "DUPLICATE",
+            "Bundle.entry[2]",
+        ),
+        (
+            refused(|e| e[0]["resource"]["identifier"] = json!([{"system": "s"}])),
+            "NO_IDENTIFIER",
+            "Bundle.entry[0].resource.identifier",
+        ),
+        (
+            refused(|e| e[0]["fullUrl"] = "urn:uuid:00000000-0000-0000-0000-000000000000".into()),
+            "UNRESOLVED_REFERENCE",
+            "Bundle.entry[3].resource.subject.reference",
+        ),
     ] {
         let reply = world.post("/", CLINIC, &bundle).await;
         assert_eq!(reply.status, 422, "{code} {}", reply.body);
@@ -153,7 +316,10 @@ async fn other_formats_are_refused_and_json_is_given() {
         ("/metadata?_format=xml", "*/*", 406),
         ("/metadata", "application/fhir+xml", 406),
     ] {
-        let request = Request::get(path).header("accept", accept).body(Body::empty()).unwrap();
+        let request = Request::get(path)
+            .header("accept", accept)
+            .body(Body::empty())
+            .unwrap();
         assert_eq!(world.raw(request).await.status, status, "{path} {accept}");
     }
 }

@@ -34,9 +34,21 @@ fn job(name: &str, batch: usize) -> Import {
     }
 }
 
-async fn run(world: &World, import: &Import, source: impl BufRead + Send) -> (Result<Progress, ImportError>, Vec<Progress>, Vec<u64>) {
+async fn run(
+    world: &World,
+    import: &Import,
+    source: impl BufRead + Send,
+) -> (Result<Progress, ImportError>, Vec<Progress>, Vec<u64>) {
     let (mut steps, mut refused) = (Vec::new(), Vec::new());
-    let result = world.fhir.import(import, source, |step| steps.push(step), |line, _| refused.push(line)).await;
+    let result = world
+        .fhir
+        .import(
+            import,
+            source,
+            |step| steps.push(step),
+            |line, _| refused.push(line),
+        )
+        .await;
     (result, steps, refused)
 }
 
@@ -45,20 +57,45 @@ async fn all_lines_are_imported_once_and_the_bad_ones_named() {
     let world = world();
     let text = lines();
     let (result, steps, refused) = run(&world, &job("night", 50), text.as_bytes()).await;
-    let expected = Progress { lines: 241, stored: 237, refused: 3 };
+    let expected = Progress {
+        lines: 241,
+        stored: 237,
+        refused: 3,
+    };
     assert_eq!(result.unwrap(), expected);
     assert_eq!(refused, [239, 240, 241]);
     assert_eq!(steps.len(), 5);
     assert_eq!(world.height(), 5, "one transaction per batch");
     // Again: nothing happens. Under another name: other records of the same person.
-    assert_eq!(run(&world, &job("night", 50), text.as_bytes()).await.0.unwrap(), expected);
+    assert_eq!(
+        run(&world, &job("night", 50), text.as_bytes())
+            .await
+            .0
+            .unwrap(),
+        expected
+    );
     assert_eq!(world.height(), 5);
-    let found = world.get("/Patient?identifier=999-66-6607", CLINIC_DOCTOR).await;
+    let found = world
+        .get("/Patient?identifier=999-66-6607", CLINIC_DOCTOR)
+        .await;
     let id = found.matches()[0]["id"].as_str().unwrap();
-    let all = world.get(&format!("/Observation?patient={id}&_summary=count"), CLINIC_DOCTOR).await;
+    let all = world
+        .get(
+            &format!("/Observation?patient={id}&_summary=count"),
+            CLINIC_DOCTOR,
+        )
+        .await;
     assert_eq!(ok(&all)["total"], 106);
-    let one = world.get(&format!("/Observation?patient={id}&_count=1"), CLINIC_DOCTOR).await;
-    assert_eq!(one.matches()[0]["subject"]["reference"], format!("Patient/{id}"));
+    let one = world
+        .get(
+            &format!("/Observation?patient={id}&_count=1"),
+            CLINIC_DOCTOR,
+        )
+        .await;
+    assert_eq!(
+        one.matches()[0]["subject"]["reference"],
+        format!("Patient/{id}")
+    );
     assert_eq!(world.fhir.progress("night").unwrap(), expected);
 }
 
@@ -93,15 +130,30 @@ async fn after_a_kill_it_goes_on_where_the_last_batch_was_committed() {
         let world = world_at(Some(&path), ledger.clone(), Arc::clone(&keys));
         ledger.lose_next_answer();
         let (result, _, _) = run(&world, &job("night", 40), text.as_bytes()).await;
-        assert!(matches!(result, Err(ImportError::Stopped { .. })), "{result:?}");
+        assert!(
+            matches!(result, Err(ImportError::Stopped { .. })),
+            "{result:?}"
+        );
         assert_eq!(world.fhir.progress("night").unwrap(), before);
     }
     let world = world_at(Some(&path), ledger.clone(), keys);
     let (result, steps, _) = run(&world, &job("night", 40), text.as_bytes()).await;
     let done = result.unwrap();
-    assert_eq!(done, Progress { lines: 241, stored: 237, refused: 3 });
-    assert!(steps[0].lines > before.lines + 40, "the pending batch was not done again");
-    let patients = world.get("/Patient?identifier=999-66-6607", CLINIC_DOCTOR).await;
+    assert_eq!(
+        done,
+        Progress {
+            lines: 241,
+            stored: 237,
+            refused: 3
+        }
+    );
+    assert!(
+        steps[0].lines > before.lines + 40,
+        "the pending batch was not done again"
+    );
+    let patients = world
+        .get("/Patient?identifier=999-66-6607", CLINIC_DOCTOR)
+        .await;
     assert_eq!(ok(&patients)["total"], 1);
 }
 
@@ -114,6 +166,18 @@ async fn a_ledger_that_is_away_stops_it_and_nothing_is_lost() {
     assert!(matches!(result, Err(ImportError::Stopped { line: 1, .. })));
     assert!(steps.is_empty());
     world.ledger.set_unavailable(false);
-    assert_eq!(run(&world, &job("night", 40), text.as_bytes()).await.0.unwrap().stored, 237);
-    assert!(run(&world, &job("no such name!", 40), text.as_bytes()).await.0.is_err());
+    assert_eq!(
+        run(&world, &job("night", 40), text.as_bytes())
+            .await
+            .0
+            .unwrap()
+            .stored,
+        237
+    );
+    assert!(
+        run(&world, &job("no such name!", 40), text.as_bytes())
+            .await
+            .0
+            .is_err()
+    );
 }

@@ -145,13 +145,18 @@ impl Store {
                 }
                 Filter::Token(parameter, forms) => {
                     text.add("d.n IN (SELECT t.n FROM tokens t WHERE t.value IN ", []);
-                    text.list(forms.iter().map(|form| {
-                        Sql::Blob(self.blind(&[kind, parameter, form]).to_vec())
-                    }));
+                    text.list(
+                        forms
+                            .iter()
+                            .map(|form| Sql::Blob(self.blind(&[kind, parameter, form]).to_vec())),
+                    );
                     text.add(")", []);
                 }
                 Filter::Date(parameter, times) => {
-                    text.add("EXISTS (SELECT 1 FROM dates x WHERE x.n = d.n AND x.parameter = ", []);
+                    text.add(
+                        "EXISTS (SELECT 1 FROM dates x WHERE x.n = d.n AND x.parameter = ",
+                        [],
+                    );
                     text.one(Sql::Text(parameter.clone()));
                     text.add(" AND ", []);
                     text.times("x.low", "x.high", times);
@@ -180,14 +185,26 @@ impl Store {
             Order::Updated => text.add(&format!(" ORDER BY d.at {direction}, d.n {direction}"), []),
             Order::Id => text.add(&format!(" ORDER BY d.id {direction}"), []),
             Order::Date(parameter) => {
-                let end = if query.descending { "max(x.high)" } else { "min(x.low)" };
-                text.add(&format!(" ORDER BY (SELECT {end} FROM dates x WHERE x.n = d.n AND x.parameter = "), []);
+                let end = if query.descending {
+                    "max(x.high)"
+                } else {
+                    "min(x.low)"
+                };
+                text.add(
+                    &format!(
+                        " ORDER BY (SELECT {end} FROM dates x WHERE x.n = d.n AND x.parameter = "
+                    ),
+                    [],
+                );
                 text.one(Sql::Text(parameter.clone()));
                 text.add(&format!(") {direction}, d.n {direction}"), []);
             }
         }
         let page = format!(" LIMIT {} OFFSET {}", query.count, query.offset);
-        let columns: Vec<String> = COLUMNS.split(", ").map(|name| format!("d.{name}")).collect();
+        let columns: Vec<String> = COLUMNS
+            .split(", ")
+            .map(|name| format!("d.{name}"))
+            .collect();
         let sql = format!("SELECT {}{}{page}", columns.join(", "), text.sql);
         let mut statement = database.prepare_cached(&sql)?;
         let rows = statement.query_map(rusqlite::params_from_iter(&text.values), document)?;

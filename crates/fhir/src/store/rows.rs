@@ -80,9 +80,8 @@ impl Store {
     /// Type, id and version of what a transaction wrote.
     pub(crate) fn written_by(&self, tx: &str) -> Result<Vec<(String, String, u32)>, StoreError> {
         let database = self.database.lock();
-        let mut statement = database.prepare_cached(
-            "SELECT kind, id, version FROM documents WHERE tx = ? ORDER BY n",
-        )?;
+        let mut statement = database
+            .prepare_cached("SELECT kind, id, version FROM documents WHERE tx = ? ORDER BY n")?;
         let rows = statement.query_map(params![tx], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })?;

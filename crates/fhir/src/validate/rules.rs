@@ -32,11 +32,7 @@ pub(super) fn check(kind: &str, resource: &Value, at: &str, issues: &mut Vec<Iss
 }
 
 /// As [`element::walk`], but not into resources within: those are judged by themselves.
-fn walk<'v>(
-    resource: &'v Value,
-    at: &str,
-    visit: &mut impl FnMut(&str, &'v Map<String, Value>),
-) {
+fn walk<'v>(resource: &'v Value, at: &str, visit: &mut impl FnMut(&str, &'v Map<String, Value>)) {
     let Some(object) = resource.as_object() else {
         return;
     };
@@ -68,26 +64,38 @@ fn dates_exist(path: &str, object: &Map<String, Value>, issues: &mut Vec<Issue>)
             || name.ends_with("DateTime")
             || matches!(
                 name.as_str(),
-                "start" | "end" | "date" | "issued" | "created" | "recorded" | "authoredOn" | "started"
+                "start"
+                    | "end"
+                    | "date"
+                    | "issued"
+                    | "created"
+                    | "recorded"
+                    | "authoredOn"
+                    | "started"
             );
         // Leap seconds are in the pattern, and in no calendar.
         let civil = text.replace(":60", ":59");
         if looks_like_one && is_date && dates::span(&civil).is_none() {
             issues.push(
-                value_issue("NO_SUCH_DATE", "no calendar has this date").at(format!("{path}.{name}")),
+                value_issue("NO_SUCH_DATE", "no calendar has this date")
+                    .at(format!("{path}.{name}")),
             );
         }
     }
 }
 
 fn period(path: &str, object: &Map<String, Value>, issues: &mut Vec<Issue>) {
-    let span = |name: &str| object.get(name).and_then(Value::as_str).and_then(dates::span);
+    let span = |name: &str| {
+        object
+            .get(name)
+            .and_then(Value::as_str)
+            .and_then(dates::span)
+    };
     if let (Some(start), Some(end)) = (span("start"), span("end"))
         && start.low >= end.high
     {
-        issues.push(
-            value_issue("PERIOD", "a period ends after it begins").at(format!("{path}.end")),
-        );
+        issues
+            .push(value_issue("PERIOD", "a period ends after it begins").at(format!("{path}.end")));
     }
 }
 
@@ -141,8 +149,10 @@ fn identifiers(kind: &str, resource: &Value, at: &str, issues: &mut Vec<Issue>) 
     for (place, carrier) in list(resource, "udiCarrier").iter().enumerate() {
         let issuer = text(carrier, &["issuer"]);
         let di = text(carrier, &["deviceIdentifier"]);
-        if let (Some(di), true) = (di, issuer.is_none_or(|issuer| issuer == GS1 || issuer.contains("gs1")))
-            && let Err(error) = gtin::normalize(di)
+        if let (Some(di), true) = (
+            di,
+            issuer.is_none_or(|issuer| issuer == GS1 || issuer.contains("gs1")),
+        ) && let Err(error) = gtin::normalize(di)
         {
             // Other agencies' identifiers are no GTINs: without an issuer only digits are judged.
             if issuer.is_some() || matches!(error, gtin::GtinError::CheckDigit { .. }) {

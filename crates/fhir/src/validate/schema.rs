@@ -42,8 +42,9 @@ fn tell(kind: &str, error: &ValidationError<'_>, at: &str, found: &mut Vec<Issue
                         format!("this element is of {release}; this server speaks R4 (4.0.1)"),
                     )
                     .at(here),
-                    None => issue("UNKNOWN_ELEMENT", "R4 has no such element here".to_owned())
-                        .at(here),
+                    None => {
+                        issue("UNKNOWN_ELEMENT", "R4 has no such element here".to_owned()).at(here)
+                    }
                 });
             }
         }

@@ -62,7 +62,11 @@ pub fn identity(token: &str) -> Identity {
         msp: parts.next().unwrap_or_default(),
         role: parts.next(),
         sid: parts.next(),
-        scopes: scopes.map(|list| list.split(' ').map(|scope| scope.parse().unwrap()).collect()),
+        scopes: scopes.map(|list| {
+            list.split(' ')
+                .map(|scope| scope.parse().unwrap())
+                .collect()
+        }),
         ..Identity::default()
     }
 }
@@ -114,7 +118,9 @@ pub struct Reply {
 
 impl Reply {
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 
     /// Status, issue code, our code.
@@ -123,7 +129,9 @@ impl Reply {
         (
             self.status,
             issue["code"].as_str().unwrap_or("?"),
-            issue["details"]["coding"][0]["code"].as_str().unwrap_or("?"),
+            issue["details"]["coding"][0]["code"]
+                .as_str()
+                .unwrap_or("?"),
         )
     }
 
@@ -142,7 +150,13 @@ impl Reply {
         let list = self.body["parameter"].as_array().unwrap();
         let found = list.iter().find(|parameter| parameter["name"] == name);
         let object = found.unwrap_or_else(|| panic!("no {name} in {}", self.body));
-        object.as_object().unwrap().iter().find(|(key, _)| *key != "name").unwrap().1
+        object
+            .as_object()
+            .unwrap()
+            .iter()
+            .find(|(key, _)| *key != "name")
+            .unwrap()
+            .1
     }
 }
 
@@ -250,7 +264,10 @@ pub async fn johnnie(world: &World) -> Johnnie {
         let location = entry["response"]["location"].as_str().unwrap();
         let mut parts = location.split('/');
         let (kind, id) = (parts.next().unwrap(), parts.next().unwrap());
-        by_type.entry(kind.to_owned()).or_default().push(id.to_owned());
+        by_type
+            .entry(kind.to_owned())
+            .or_default()
+            .push(id.to_owned());
     }
     Johnnie {
         patient: by_type["Patient"][0].clone(),
