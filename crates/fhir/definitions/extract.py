@@ -13,7 +13,7 @@ import re
 import sys
 
 TYPES = """
-AdverseEvent AllergyIntolerance AuditEvent Bundle CarePlan CareTeam ChargeItem Claim ClaimResponse
+AdverseEvent AllergyIntolerance AuditEvent Bundle CapabilityStatement CarePlan CareTeam ChargeItem Claim ClaimResponse
 Communication Condition Consent Coverage Device DeviceDefinition DeviceUseStatement DiagnosticReport
 DocumentReference Encounter ExplanationOfBenefit Goal Group ImagingStudy Immunization Location
 Medication MedicationAdministration MedicationRequest MedicationStatement Observation OperationOutcome

@@ -121,6 +121,7 @@ pub(crate) fn statement(base: &str) -> Value {
             },
             "resource": resources,
             "interaction": [{"code": "transaction"}, {"code": "batch"}],
+            "operation": [{"name": "import", "definition": format!("{base}/OperationDefinition/import")}],
         }],
     })
 }

@@ -4,8 +4,8 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::access::MAX_BATCH;
-use crate::outcome::Refused;
-use crate::register::{store_error, valid};
+use crate::outcome::{Refusal, Refused};
+use crate::register::{RECORDS, store_error, valid};
 use crate::request::{Answer, Request};
 use crate::server::Inner;
 use crate::store::{Filter, Order, Query};
@@ -35,17 +35,22 @@ impl Inner {
             count,
             offset,
         };
-        if let Some(kinds) = request
-            .parameter("_type")
-            .filter(|kinds| !kinds.contains(','))
-        {
-            query.kind = Some(kinds.to_owned());
+        if let Some(kind) = request.parameter("_type") {
+            if !RECORDS.contains(&kind) {
+                return Err(Refusal::not_supported("_type is one type of record"));
+            }
+            query.kind = Some(kind.to_owned());
         }
         let (documents, total) = self.store.find(&query).map_err(store_error)?;
         let entries = self.visible(request, documents).await?;
+        let narrowed = query
+            .kind
+            .as_ref()
+            .map(|kind| format!("&_type={kind}"))
+            .unwrap_or_default();
         let url = |offset: usize| {
             format!(
-                "{}/Patient/{id}/$everything?_count={count}&_page={offset}",
+                "{}/Patient/{id}/$everything?_count={count}&_page={offset}{narrowed}",
                 self.settings.base
             )
         };
@@ -78,7 +83,7 @@ impl Inner {
             let sid = self
                 .pseudonyms
                 .pseudonym(&id_type, &number)
-                .map_err(|error| crate::Refusal::internal("making a pseudonym", error))?;
+                .map_err(|error| Refusal::internal("making a pseudonym", error))?;
             let query = Query {
                 kind: Some("Patient".to_owned()),
                 custodian: (!request.caller.is_person()).then(|| request.caller.msp.clone()),

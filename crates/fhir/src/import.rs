@@ -16,7 +16,7 @@ use crate::ledger::Call;
 use crate::outcome::{Issue, Refusal, Refused};
 use crate::references::{self, Places};
 use crate::register::{RECORDS, Ready, records, store_error};
-use crate::request::Request;
+use crate::request::{Answer, Request};
 use crate::server::Inner;
 use crate::store::Position;
 use crate::{Fhir, Identity, validate};
@@ -33,6 +33,13 @@ pub struct Import {
     pub caller: Identity,
     /// Resources that one transaction registers, at most 1,000.
     pub batch: usize,
+}
+
+impl Import {
+    /// Organizations do not share their jobs' names.
+    fn key(&self) -> String {
+        format!("{}/{}", self.caller.msp, self.job)
+    }
 }
 
 /// How far it is.
@@ -73,12 +80,12 @@ pub enum ImportError {
 }
 
 impl Fhir {
-    /// How far a job has come.
+    /// How far an import has come.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub fn progress(&self, job: &str) -> Result<Progress, crate::StoreError> {
-        Ok(self.inner.store.position(job)?.into())
+    pub fn progress(&self, import: &Import) -> Result<Progress, crate::StoreError> {
+        Ok(self.inner.store.position(&import.key())?.into())
     }
 
     /// Imports from where the job stopped to the end of the source. `progress` is called after
@@ -89,11 +96,22 @@ impl Fhir {
     pub async fn import(
         &self,
         import: &Import,
+        source: impl BufRead + Send,
+        progress: impl FnMut(Progress) + Send,
+        refused: impl FnMut(u64, &[Issue]) + Send,
+    ) -> Result<Progress, ImportError> {
+        self.inner.import(import, source, progress, refused).await
+    }
+}
+
+impl Inner {
+    async fn import(
+        &self,
+        import: &Import,
         mut source: impl BufRead + Send,
         mut progress: impl FnMut(Progress) + Send,
         mut refused: impl FnMut(u64, &[Issue]) + Send,
     ) -> Result<Progress, ImportError> {
-        let inner = &self.inner;
         let stopped = |line: u64, refusal: &Refusal| ImportError::Stopped {
             line,
             sentence: refusal
@@ -109,8 +127,8 @@ impl Fhir {
                 sentence: "a job's name is 1 to 40 letters, digits, '-' or '.'".to_owned(),
             });
         }
-        let mut position = inner
-            .settled(&import.job)
+        let mut position = self
+            .settled(import)
             .await
             .map_err(|refusal| stopped(0, &refusal))?;
         let mut line = 0;
@@ -125,7 +143,7 @@ impl Fhir {
                 }
                 batch.lines += 1;
                 if !text.trim_ascii().is_empty() {
-                    match inner.import_line(import, &text, &batch.patients) {
+                    match self.import_line(import, &text, &batch.patients) {
                         Ok(ready) => batch.add(ready),
                         Err(refusal) => {
                             batch.refused += 1;
@@ -137,7 +155,7 @@ impl Fhir {
             let full = batch.ready.len() >= import.batch.clamp(1, 1000);
             if batch.lines > 0 && (full || read == 0) {
                 let first = position.line + 1;
-                position = inner
+                position = self
                     .import_batch(import, std::mem::take(&mut batch), position)
                     .await
                     .map_err(|refusal| stopped(first, &refusal))?;
@@ -148,6 +166,74 @@ impl Fhir {
             }
         }
     }
+}
+
+/// Resources that one transaction of a posted import registers.
+const POSTED_BATCH: usize = 500;
+/// Refused lines that an answer names.
+const MAX_TOLD: usize = 100;
+
+impl Inner {
+    /// `POST $import?job=name` with NDJSON: imports it, and answers how far the job is. Posted
+    /// again it goes on. `GET` only asks.
+    pub async fn import_posted(&self, request: &Request, posted: bool) -> Refused<Answer> {
+        let job = request.parameter("job").ok_or_else(|| {
+            Refusal::malformed("MISSING", "an import has a name: $import?job=night-1")
+        })?;
+        self.custodian_of(&request.caller)?;
+        let import = Import {
+            job: job.to_owned(),
+            caller: request.caller.clone(),
+            batch: POSTED_BATCH,
+        };
+        let mut told = Vec::new();
+        let progress = if posted {
+            request.is_ndjson()?;
+            let refused = |line: u64, issues: &[Issue]| {
+                if told.len() < MAX_TOLD
+                    && let Some(issue) = issues.first()
+                {
+                    let place = issue.expression.as_deref().unwrap_or("the line");
+                    told.push(format!(
+                        "line {line}: {} at {place}: {}",
+                        issue.code, issue.sentence
+                    ));
+                }
+            };
+            self.import(&import, &request.body[..], |_| {}, refused)
+                .await
+                .map_err(|error| stopped_import(&error))?
+        } else {
+            self.store
+                .position(&import.key())
+                .map_err(store_error)?
+                .into()
+        };
+        let mut values = vec![
+            ("job", job.into()),
+            ("lines", progress.lines.into()),
+            ("stored", progress.stored.into()),
+            ("refused", progress.refused.into()),
+        ];
+        values.extend(told.into_iter().map(|line| ("issue", line.into())));
+        Ok(Answer::ok(crate::operation::parameters(values)))
+    }
+}
+
+fn stopped_import(error: &ImportError) -> Box<Refusal> {
+    let mut refusal = Refusal::new(
+        http::StatusCode::SERVICE_UNAVAILABLE,
+        "transient",
+        "STOPPED",
+        format!("{error}. What came before is stored: post it again to go on"),
+    );
+    refusal.retry_after = Some(5);
+    if matches!(error, ImportError::Stopped { line: 0, .. }) {
+        refusal.status = http::StatusCode::BAD_REQUEST;
+        refusal.issues[0].kind = "invalid";
+        refusal.retry_after = None;
+    }
+    refusal
 }
 
 #[derive(Default)]
@@ -171,24 +257,25 @@ impl Batch {
 
 impl Inner {
     /// Where a job stands after what a crash left of its last batch was settled.
-    async fn settled(&self, job: &str) -> Refused<Position> {
+    async fn settled(&self, import: &Import) -> Refused<Position> {
+        let (key, prefix) = (import.key(), format!("import:{}:", import.job));
         let pending = self.store.pending().map_err(store_error)?;
-        let own: Vec<String> = pending
+        let left = pending
             .into_iter()
+            .filter(|document| document.custodian == import.caller.msp)
             .filter_map(|document| document.request)
-            .filter(|request| request.starts_with(&format!("import:{job}:")))
-            .collect();
-        if let Some(request) = own.first() {
-            let (settled, _) = self.recover_pending(Some(request)).await?;
+            .find(|request| request.starts_with(&prefix));
+        if let Some(request) = left {
+            let (settled, _) = self.recover_pending(Some(&request)).await?;
             if settled > 0
-                && let Some(position) = parse_request(request)
+                && let Some(position) = parse_request(&request)
             {
                 self.store
-                    .note_position(job, &position)
+                    .note_position(&key, &position)
                     .map_err(store_error)?;
             }
         }
-        self.store.position(job).map_err(store_error)
+        self.store.position(&key).map_err(store_error)
     }
 
     fn import_line(
@@ -233,18 +320,18 @@ impl Inner {
             if let Some((kind, id)) = known {
                 places.insert(
                     text.to_owned(),
-                    format!("{kind}/{}", self.import_id(&import.job, kind, id)),
+                    format!("{kind}/{}", self.import_id(import, kind, id)),
                 );
             }
         });
         references::rewrite(&mut resource, &places);
-        let id = self.import_id(&import.job, &kind, &id);
+        let id = self.import_id(import, &kind, &id);
         self.ready(&kind, id, 1, resource, &kind, patients)
     }
 
     /// The id that a job gives: a keyed hash, so that the source's ids do not show.
-    fn import_id(&self, job: &str, kind: &str, id: &str) -> String {
-        let bytes = self.store.blind(&["import", job, kind, id]);
+    fn import_id(&self, import: &Import, kind: &str, id: &str) -> String {
+        let bytes = self.store.blind(&["import", &import.key(), kind, id]);
         uuid::Builder::from_custom_bytes(bytes)
             .into_uuid()
             .to_string()
@@ -273,9 +360,10 @@ impl Inner {
             stored: before.stored + fresh.len() as u64,
             refused: before.refused + batch.refused,
         };
+        let key = import.key();
         if fresh.is_empty() {
             self.store
-                .note_position(&import.job, &after)
+                .note_position(&key, &after)
                 .map_err(store_error)?;
             return Ok(after);
         }
@@ -297,7 +385,7 @@ impl Inner {
             &documents,
             call,
             |_| String::new(),
-            Some((&import.job, after)),
+            Some((&key, after)),
         )
         .await?;
         Ok(after)

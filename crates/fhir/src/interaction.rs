@@ -5,6 +5,7 @@ use http::{Method, StatusCode};
 use crate::definitions;
 use crate::outcome::{Refusal, Refused};
 use crate::references::is_id;
+use crate::register::{FROM_LEDGER, RECORDS};
 
 /// One interaction of FHIR's REST.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,9 +26,9 @@ pub enum Interaction {
     Search(String),
     /// `GET Type/id/_history`.
     History(String, String),
-    /// `$name` on a resource, or a type, with the method that it is called with.
+    /// `$name` on a resource, a type or the whole server, with the method that it is called with.
     Operation {
-        /// The type.
+        /// The type; empty for the server.
         kind: String,
         /// The resource, for an operation on one.
         id: Option<String>,
@@ -49,7 +50,10 @@ impl Interaction {
             method == Method::GET || method == Method::HEAD,
             method == Method::POST,
         );
-        if let Some(kind) = parts.first().filter(|kind| **kind != "metadata") {
+        if let Some(kind) = parts
+            .first()
+            .filter(|kind| **kind != "metadata" && !kind.starts_with('$'))
+        {
             known_type(kind)?;
         }
         let own = |text: &str| text.to_owned();
@@ -65,6 +69,12 @@ impl Interaction {
             [] if post => Ok(Interaction::Bundle),
             ["metadata"] if get => Ok(Interaction::Capabilities),
             ["metadata"] => Err(not_offered()),
+            [name] if name.starts_with('$') && (get || post) => Ok(Interaction::Operation {
+                kind: String::new(),
+                id: None,
+                name: own(&name[1..]),
+                posted: post,
+            }),
             [kind] if get => Ok(Interaction::Search(own(kind))),
             [kind] if post => Ok(Interaction::Create(own(kind))),
             [kind, "_search"] if post => Ok(Interaction::Search(own(kind))),
@@ -105,7 +115,7 @@ impl Interaction {
 }
 
 fn known_type(kind: &str) -> Refused<()> {
-    if definitions::is_defined(kind) {
+    if RECORDS.contains(&kind) || FROM_LEDGER.contains(&kind) {
         return Ok(());
     }
     let what = if definitions::is_type(kind) {
@@ -174,6 +184,7 @@ mod tests {
                 "/Patient/1/_history/2",
                 Interaction::Vread(p.clone(), i.clone(), 2),
             ),
+            ("POST", "/$import", operation("", None, "import", true)),
             (
                 "POST",
                 "/Patient/$match",
@@ -202,6 +213,8 @@ mod tests {
             ("GET", "/", 405),
             ("POST", "/metadata", 405),
             ("GET", "/Basic", 404),
+            ("GET", "/Bundle/1", 404),
+            ("POST", "/OperationOutcome", 404),
             ("GET", "/basic/1", 404),
             ("GET", "/Patient/1/2/3/4", 404),
             ("GET", "/Patient/a_b", 400),

@@ -51,6 +51,13 @@ pub use store::{Store, StoreError};
 pub use subject::Pseudonyms;
 pub use vault::Vault;
 
+/// Everything that is wrong with a resource by R4's definitions and this server's rules, told as
+/// issues with paths; empty when nothing is.
+pub fn check(resource: &serde_json::Value) -> Vec<Issue> {
+    let kind = resource["resourceType"].as_str().unwrap_or("Resource");
+    validate::check(resource, kind)
+}
+
 /// The system of the codes in `OperationOutcome.issue.details`, and of everything else that FHIR
 /// wants a system for and this project defines.
 pub const SYSTEM: &str = "urn:consilium";

@@ -93,6 +93,7 @@ impl Inner {
             (_, Some(id), "verify" | "verify-integrity") if RECORDS.contains(&kind) => {
                 self.verify(request, kind, id).await
             }
+            ("", None, "import") => self.import_posted(request, posted).await,
             ("Patient", Some(id), "everything") => self.everything(request, id).await,
             ("Patient", None, "match") if posted => self.match_patient(request).await,
             ("Patient", Some(id), "erase") if posted => self.erase(request, id).await,

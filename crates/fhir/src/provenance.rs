@@ -55,11 +55,23 @@ impl Inner {
 
     async fn proven(&self, request: &Request, tx: &str) -> Refused<Value> {
         let proof = self.ledger.proof(&request.caller, tx).await?;
-        let targets = self.store.written_by(tx).map_err(store_error)?;
-        // What others wrote is proven, not shown.
-        let own = self.settings.custodians.contains_key(&request.caller.msp)
-            || request.caller.is_person();
-        Ok(self.provenance_of(&proof, if own { &targets } else { &[] }))
+        let caller = &request.caller;
+        // What else a transaction wrote is told to those alone whose it is.
+        let targets: Vec<(String, String, u32)> = self
+            .store
+            .written_by(tx)
+            .map_err(store_error)?
+            .into_iter()
+            .filter(|written| {
+                if caller.is_person() {
+                    caller.sid.as_ref() == Some(&written.sid)
+                } else {
+                    caller.msp == written.custodian
+                }
+            })
+            .map(|written| (written.kind, written.id, written.version))
+            .collect();
+        Ok(self.provenance_of(&proof, &targets))
     }
 
     /// `GET Provenance/[transaction]`.

@@ -59,6 +59,10 @@ pub(crate) const RECORDS: &[&str] = &[
     "Task",
 ];
 
+/// Types that are made from the ledger, and not stored.
+pub(crate) const FROM_LEDGER: &[&str] =
+    &["AuditEvent", "Consent", "DeviceDefinition", "Provenance"];
+
 /// A resource that is ready to be sealed.
 pub(crate) struct Ready {
     pub id: String,

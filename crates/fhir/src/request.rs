@@ -163,6 +163,24 @@ impl Request {
         })
     }
 
+    /// Refuses a body that does not say it is NDJSON.
+    pub fn is_ndjson(&self) -> Refused<()> {
+        let kind = self.header("content-type").unwrap_or_default();
+        let media = kind.split(';').next().unwrap_or_default().trim();
+        if matches!(
+            media,
+            "application/fhir+ndjson" | "application/ndjson" | "application/x-ndjson"
+        ) {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "not-supported",
+            "MEDIA_TYPE",
+            "send application/fhir+ndjson",
+        ))
+    }
+
     /// Refuses what asks for another format than JSON.
     pub fn accepts_json(&self) -> Refused<()> {
         let format = self.parameter("_format").unwrap_or("json");

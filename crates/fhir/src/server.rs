@@ -222,6 +222,7 @@ fn in_scope(caller: &Identity, interaction: &Interaction) -> Refused<()> {
         } => match name.as_str() {
             "erase" => (Action::Delete, kind),
             "trace" | "verify" | "verify-integrity" | "everything" => (Action::Read, kind),
+            "import" => return require_scope(caller, Action::Create, "*"),
             "match" | "accounting" => (Action::Search, kind),
             _ if *posted => (Action::Create, kind),
             _ => (Action::Read, kind),

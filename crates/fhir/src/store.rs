@@ -136,6 +136,16 @@ pub(crate) struct Pending {
     pub request: Option<String>,
 }
 
+/// A version that a transaction wrote, and whose it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Written {
+    pub kind: String,
+    pub id: String,
+    pub version: u32,
+    pub custodian: String,
+    pub sid: String,
+}
+
 /// What is written with the documents of a transaction when it is committed.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Settlement<'s> {

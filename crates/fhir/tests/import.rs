@@ -96,7 +96,7 @@ async fn all_lines_are_imported_once_and_the_bad_ones_named() {
         one.matches()[0]["subject"]["reference"],
         format!("Patient/{id}")
     );
-    assert_eq!(world.fhir.progress("night").unwrap(), expected);
+    assert_eq!(world.fhir.progress(&job("night", 1)).unwrap(), expected);
 }
 
 /// A source that breaks off, as when the process is killed.
@@ -122,7 +122,7 @@ async fn after_a_kill_it_goes_on_where_the_last_batch_was_committed() {
         let world = world_at(Some(&path), ledger.clone(), Arc::clone(&keys));
         let (result, _, _) = run(&world, &job("night", 40), BufReader::new(Broken(half))).await;
         assert!(matches!(result, Err(ImportError::Source(_))));
-        world.fhir.progress("night").unwrap()
+        world.fhir.progress(&job("night", 1)).unwrap()
     };
     assert!(before.lines > 0 && before.lines < 237);
     // Killed between commit and note: the ledger has a batch that the store calls pending.
@@ -134,7 +134,7 @@ async fn after_a_kill_it_goes_on_where_the_last_batch_was_committed() {
             matches!(result, Err(ImportError::Stopped { .. })),
             "{result:?}"
         );
-        assert_eq!(world.fhir.progress("night").unwrap(), before);
+        assert_eq!(world.fhir.progress(&job("night", 1)).unwrap(), before);
     }
     let world = world_at(Some(&path), ledger.clone(), keys);
     let (result, steps, _) = run(&world, &job("night", 40), text.as_bytes()).await;
@@ -179,5 +179,53 @@ async fn a_ledger_that_is_away_stops_it_and_nothing_is_lost() {
             .await
             .0
             .is_err()
+    );
+}
+
+#[tokio::test]
+async fn it_can_be_posted_and_asked_about() {
+    let world = world();
+    let post = |kind: &'static str, job: &'static str, text: String| {
+        http::Request::post(format!("/$import?job={job}"))
+            .header("authorization", format!("Bearer {CLINIC}"))
+            .header("content-type", kind)
+            .body(axum::body::Body::from(text))
+            .unwrap()
+    };
+    let ndjson = "application/fhir+ndjson";
+    let wrong = world.raw(post("text/plain", "night", lines())).await;
+    assert_eq!(wrong.refusal(), (415, "not-supported", "MEDIA_TYPE"));
+    let unnamed = world.raw(post(ndjson, "a/b", lines())).await;
+    assert_eq!(unnamed.refusal(), (400, "invalid", "STOPPED"));
+    world.ledger.set_unavailable(true);
+    let away = world.raw(post(ndjson, "night", lines())).await;
+    assert_eq!(away.refusal(), (503, "transient", "STOPPED"));
+    world.ledger.set_unavailable(false);
+    let done = world.raw(post(ndjson, "night", lines())).await;
+    ok(&done);
+    assert_eq!(done.parameter("stored"), 237);
+    assert!(
+        done.parameter("issue")
+            .as_str()
+            .unwrap()
+            .starts_with("line 239: MISSING at Observation.")
+    );
+    let asked = world.get("/$import?job=night", CLINIC).await;
+    assert_eq!(asked.parameter("lines"), 241);
+    // Another organization's job of the same name is another job.
+    assert_eq!(
+        world
+            .get("/$import?job=night", "HospitalMSP records")
+            .await
+            .parameter("lines"),
+        0
+    );
+    let scoped = world
+        .get("/$import?job=night", "ClinicMSP records;user/Patient.c")
+        .await;
+    assert_eq!(scoped.refusal(), (403, "forbidden", "SCOPE"));
+    assert_eq!(
+        world.get("/$import", CLINIC).await.refusal(),
+        (400, "invalid", "MISSING")
     );
 }

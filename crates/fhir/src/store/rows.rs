@@ -3,7 +3,7 @@
 use consilium_contracts::vault::{Fingerprint, Sealed};
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::{Document, Pending, Store, StoreError};
+use super::{Document, Pending, Store, StoreError, Written};
 
 /// The columns that [`document`] reads, in its order.
 pub(super) const COLUMNS: &str = "id, version, kind, custodian, sid, confidentiality, epoch, ciphertext, wrapped_key, ct_hash, pt_commit, tx, at";
@@ -77,13 +77,20 @@ impl Store {
         Ok(statement.query_row(values, document).optional()?)
     }
 
-    /// Type, id and version of what a transaction wrote.
-    pub(crate) fn written_by(&self, tx: &str) -> Result<Vec<(String, String, u32)>, StoreError> {
+    /// What a transaction wrote.
+    pub(crate) fn written_by(&self, tx: &str) -> Result<Vec<Written>, StoreError> {
         let database = self.database.lock();
-        let mut statement = database
-            .prepare_cached("SELECT kind, id, version FROM documents WHERE tx = ? ORDER BY n")?;
+        let mut statement = database.prepare_cached(
+            "SELECT kind, id, version, custodian, sid FROM documents WHERE tx = ? ORDER BY n",
+        )?;
         let rows = statement.query_map(params![tx], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            Ok(Written {
+                kind: row.get(0)?,
+                id: row.get(1)?,
+                version: row.get(2)?,
+                custodian: row.get(3)?,
+                sid: row.get(4)?,
+            })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }

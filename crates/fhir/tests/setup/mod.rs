@@ -169,10 +169,16 @@ impl World {
         let response = self.router().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
+        let body: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        if !body.is_null() {
+            // Every answer of every test is a resource of R4.
+            let issues = consilium_fhir::check(&body);
+            assert!(issues.is_empty(), "{issues:?} in {body}");
+        }
         Reply {
             status: parts.status.as_u16(),
             headers: parts.headers,
-            body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+            body,
         }
     }
 
