@@ -105,6 +105,47 @@ pub fn write_peer(network: &Network, organization: &Organization) -> anyhow::Res
     write(&network.peer_dir(organization).join("core.yaml"), &yaml)
 }
 
+/// Writes `gateway.yaml`.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_gateway(network: &Network, organization: &Organization) -> anyhow::Result<()> {
+    let yaml = format!(
+        "listenAddress: 127.0.0.1:{listen}
+externalUrl: {url}
+tls:
+  cert: tls/server.crt
+  key: tls/server.key
+  clientRootCAs:
+    - tls/ca.crt
+peer:
+  address: {peer}
+  rootCert: tls/ca.crt
+  clientCert: tls/server.crt
+  clientKey: tls/server.key
+channel: {channel}
+mspId: {msp_id}
+wallet: ../../users
+data: data
+pseudonymKey: {pseudonym_key}
+keyService: {KEY_SERVICE}
+",
+        listen = organization.ports.gateway,
+        url = organization.gateway_url(),
+        peer = organization.peer_endpoint(),
+        channel = network.channel,
+        msp_id = organization.msp_id,
+        pseudonym_key = network.pseudonym_key().display(),
+    );
+    write(
+        &network.gateway_dir(organization).join("gateway.yaml"),
+        &yaml,
+    )
+}
+
+/// The user that confirms at a gateway that keys of documents were released.
+pub const KEY_SERVICE: &str = "keys";
+
 /// Variables of a developer's shell that the usual tools of the four languages want to see.
 const PROPAGATED: [&str; 10] = [
     "HOME",

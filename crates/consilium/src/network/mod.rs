@@ -111,6 +111,11 @@ pub async fn up(args: NetworkUp) -> anyhow::Result<Network> {
             .map(|(name, deployment)| deploy::contract(&consortium, name, deployment)),
     )
     .await?;
+    for organization in &network.organizations {
+        if organization.has_gateway {
+            start_gateway(&network, organization).await?;
+        }
+    }
     step("the network is up");
     steps.finish();
     println!("{}", topology(&network));
@@ -201,6 +206,13 @@ pub async fn status(args: &NetworkDir) -> anyhow::Result<()> {
         let until = ends(&node_certificates(&network.peer_dir(organization)));
         let address = organization.peer_endpoint();
         table.add_row(row(&peer, &address, &height, &hash, until));
+        if organization.has_gateway {
+            let gateway = gateway(&network, organization);
+            healthy &= gateway.pid().is_some();
+            let until = ends(&[network.gateway_dir(organization).join("tls/server.crt")]);
+            let address = organization.gateway_url();
+            table.add_row(row(&gateway, &address, "", "", until));
+        }
     }
     println!("channel {} in {}", network.channel, network.dir.display());
     println!("{table}");
@@ -291,15 +303,25 @@ pub fn nodes(network: &Network, organization: &Organization) -> [Process; 3] {
         .map(|kind| Process::new(&network.dir, &format!("{kind}.{}", organization.domain)))
 }
 
+/// The gateway of an organization.
+fn gateway(network: &Network, organization: &Organization) -> Process {
+    Process::new(&network.dir, &format!("gateway0.{}", organization.domain))
+}
+
 fn processes(network: &Network) -> Vec<Process> {
     let mut all: Vec<_> = network
         .organizations
         .iter()
-        .flat_map(|organization| nodes(network, organization))
+        .flat_map(|organization| {
+            let gateway = organization
+                .has_gateway
+                .then(|| gateway(network, organization));
+            nodes(network, organization).into_iter().chain(gateway)
+        })
         .collect();
-    // Peers first, CAs last: whoever depends on others goes first.
+    // Gateways and peers first, CAs last: whoever depends on others goes first.
     all.sort_by_key(|process| match process.name.split('.').next() {
-        Some("peer0") => 0,
+        Some("gateway0" | "peer0") => 0,
         Some("orderer0") => 1,
         _ => 2,
     });
@@ -354,6 +376,13 @@ async fn enroll(network: &Network, organization: &Organization) -> anyhow::Resul
             registrar.node(&peer, "peer0", "peer").await?;
             files::write_peer(network, organization)?;
         }
+        let gateway = network.gateway_dir(organization);
+        if organization.has_gateway && !gateway.join("gateway.yaml").is_file() {
+            registrar.node(&gateway, "gateway0", "client").await?;
+            let role = [("hc.role", "records")];
+            registrar.user(files::KEY_SERVICE, "client", &role).await?;
+            files::write_gateway(network, organization)?;
+        }
         registrar.user("Admin", "admin", &[]).await?;
         registrar.user("User1", "client", &[]).await?;
         anyhow::Ok(())
@@ -394,6 +423,27 @@ pub fn start_peer(network: &Network, organization: &Organization) -> anyhow::Res
         config.display().to_string(),
     ])?;
     Ok(())
+}
+
+/// Starts an organization's gateway, if it does not run, and waits until it listens.
+async fn start_gateway(network: &Network, organization: &Organization) -> anyhow::Result<()> {
+    // Made once, before the first of them could.
+    crate::rest::secret(&network.pseudonym_key())?;
+    let config = network.gateway_dir(organization).join("gateway.yaml");
+    let process = gateway(network, organization);
+    process.start(&[
+        "gateway".into(),
+        "start".into(),
+        "--config".into(),
+        config.display().to_string(),
+    ])?;
+    let address = ("127.0.0.1", organization.ports.gateway);
+    alive(&process, "the gateway to listen", || async {
+        Ok(tokio::net::TcpStream::connect(address)
+            .await
+            .map(|_| true)?)
+    })
+    .await
 }
 
 async fn join_orderer(
@@ -500,9 +550,17 @@ fn check_ports(organizations: &[Organization]) -> anyhow::Result<()> {
 pub fn topology(network: &Network) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY);
-    table.set_header(["organization", "MSP", "peer and gateway", "orderer", "CA"]);
+    let has_gateways = network
+        .organizations
+        .iter()
+        .any(|member| member.has_gateway);
+    let mut header = vec!["organization", "MSP", "peer", "orderer", "CA"];
+    if has_gateways {
+        header.push("FHIR and console");
+    }
+    table.set_header(header);
     for organization in &network.organizations {
-        table.add_row([
+        let mut row = vec![
             organization.title.clone(),
             organization.msp_id.clone(),
             organization.peer_endpoint(),
@@ -512,7 +570,11 @@ pub fn topology(network: &Network) -> Table {
                 String::new()
             },
             organization.ca_url(),
-        ]);
+        ];
+        if has_gateways {
+            row.push(organization.gateway_url());
+        }
+        table.add_row(row);
     }
     table
 }

@@ -45,6 +45,9 @@ pub struct Organization {
     /// Whether it runs an orderer: the founders do, who came later does not.
     #[serde(default = "yes")]
     pub has_orderer: bool,
+    /// Whether it runs a gateway for FHIR clients and browsers.
+    #[serde(default)]
+    pub has_gateway: bool,
 }
 
 fn yes() -> bool {
@@ -69,6 +72,9 @@ pub struct Ports {
     /// Peer: launched chaincode. Any, in networks that were made before there was one.
     #[serde(default)]
     pub peer_chaincode: u16,
+    /// Gateway: FHIR, tokens, console. Any, in networks that were made before there was one.
+    #[serde(default)]
+    pub gateway: u16,
 }
 
 impl Network {
@@ -92,6 +98,7 @@ impl Network {
                 domain: format!("{name}.example"),
                 ports,
                 has_orderer: true,
+                has_gateway: false,
             });
         }
         Ok(Self {
@@ -103,7 +110,7 @@ impl Network {
         })
     }
 
-    /// The eight organizations of the health suite. The three of [`Network::standard`] are the
+    /// The eight organizations of the health suite, each with a gateway. The three of [`Network::standard`] are the
     /// founders and run the orderers.
     ///
     /// # Errors
@@ -119,6 +126,9 @@ impl Network {
         ] {
             let member = network.newcomer(name, Some(title), free_ports)?;
             network.organizations.push(member);
+        }
+        for member in &mut network.organizations {
+            member.has_gateway = true;
         }
         Ok(network)
     }
@@ -152,6 +162,7 @@ impl Network {
             domain: format!("{name}.example"),
             ports: Ports::choose(self.organizations.len(), free_ports)?,
             has_orderer: false,
+            has_gateway: false,
         })
     }
 
@@ -236,6 +247,13 @@ impl Network {
             .join(format!("orderer0.{}", organization.domain))
     }
 
+    /// Folder of an organization's gateway.
+    pub fn gateway_dir(&self, organization: &Organization) -> PathBuf {
+        self.organization_dir(organization)
+            .join("gateways")
+            .join(format!("gateway0.{}", organization.domain))
+    }
+
     /// Folder of an organization's CA.
     pub fn ca_dir(&self, organization: &Organization) -> PathBuf {
         self.organization_dir(organization).join("ca")
@@ -246,6 +264,11 @@ impl Network {
         self.dir
             .join("channel")
             .join(format!("{}.block", self.channel))
+    }
+
+    /// The key that makes pseudonyms of patients, the same for all gateways.
+    pub fn pseudonym_key(&self) -> PathBuf {
+        self.dir.join("channel").join("pseudonym.key")
     }
 }
 
@@ -258,6 +281,11 @@ impl Organization {
     /// Where clients reach the orderer.
     pub fn orderer_endpoint(&self) -> String {
         format!("localhost:{}", self.ports.orderer)
+    }
+
+    /// Where the gateway listens.
+    pub fn gateway_url(&self) -> String {
+        format!("https://localhost:{}", self.ports.gateway)
     }
 
     /// Where the CA listens.
@@ -275,7 +303,7 @@ impl Ports {
         let base = u16::try_from(index)
             .ok()
             .and_then(|index| index.checked_mul(1000)?.checked_add(7050))
-            .filter(|base| base.checked_add(6).is_some())
+            .filter(|base| base.checked_add(7).is_some())
             .context("so many organizations have no fixed ports; take --free-ports")?;
         Ok(Self::from_base(base))
     }
@@ -289,11 +317,12 @@ impl Ports {
             ca: base + 4,
             orderer_operations: base + 5,
             peer_operations: base + 6,
+            gateway: base + 7,
         }
     }
 
     fn free() -> anyhow::Result<Self> {
-        let listeners = (0..7)
+        let listeners = (0..8)
             .map(|_| TcpListener::bind(("127.0.0.1", 0)))
             .collect::<Result<Vec<_>, _>>()
             .context("no free port on 127.0.0.1")?;
@@ -309,11 +338,12 @@ impl Ports {
             orderer_operations: ports[4],
             peer_operations: ports[5],
             peer_chaincode: ports[6],
+            gateway: ports[7],
         })
     }
 
     /// All of them.
-    pub fn all(&self) -> [u16; 7] {
+    pub fn all(&self) -> [u16; 8] {
         [
             self.orderer,
             self.peer,
@@ -322,6 +352,7 @@ impl Ports {
             self.orderer_operations,
             self.peer_operations,
             self.peer_chaincode,
+            self.gateway,
         ]
     }
 }

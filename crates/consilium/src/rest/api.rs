@@ -1,6 +1,10 @@
 //! What the console asks: the channel as the organization's peer sees it, under the caller's identity.
 
-use std::{convert::Infallible, sync::Arc, time::{SystemTime, UNIX_EPOCH}};
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use anyhow::Context;
 use axum::{
@@ -136,7 +140,9 @@ async fn consortium(State(api): State<Api>, axum::Extension(caller): Caller) -> 
     let (config, info) = tokio::try_join!(peer.channel_config(channel), peer.chain_info(channel))?;
     let asked = discovery::Query {
         channel: channel.to_owned(),
-        query: Some(query::Query::PeerQuery(discovery::PeerMembershipQuery::default())),
+        query: Some(query::Query::PeerQuery(
+            discovery::PeerMembershipQuery::default(),
+        )),
     };
     let answered = api.ledger.discovery(&caller)?.ask(asked).await?;
     let answered = answered.result.context("the peer answered nothing")?;
@@ -149,7 +155,10 @@ async fn consortium(State(api): State<Api>, axum::Extension(caller): Caller) -> 
     let config = ChannelConfig::new(channel, config).context("the channel's configuration")?;
     let organizations = config.application_orgs().iter().map(|organization| {
         let msp = config.msps().msp(&organization.msp_id);
-        let ends = msp.iter().flat_map(|msp| msp.authorities()).map(|root| root.not_after());
+        let ends = msp
+            .iter()
+            .flat_map(|msp| msp.authorities())
+            .map(|root| root.not_after());
         json!({"msp": organization.msp_id, "rootsUntil": ends.min()})
     });
     let orderers = config.orderer_orgs().iter().flat_map(|organization| {
@@ -181,7 +190,8 @@ async fn blocks(
     let height = peer.chain_info(channel).await?.height;
     let end = before.unwrap_or(height).min(height);
     let numbers = (end.saturating_sub(PAGE)..end).rev();
-    let held = futures_util::future::try_join_all(numbers.map(|number| peer.block(channel, number)));
+    let held =
+        futures_util::future::try_join_all(numbers.map(|number| peer.block(channel, number)));
     let summaries: Vec<_> = held.await?.iter().map(describe::summary).collect();
     Ok(Json(json!({"height": height, "blocks": summaries})))
 }
@@ -203,9 +213,12 @@ async fn one_transaction(
 ) -> Answer {
     let peer = api.ledger.peer(&caller)?;
     let held = peer.block_of(api.ledger.channel(), &id).await?;
-    describe::transaction(&held, &id)
-        .map(Json)
-        .ok_or_else(|| Refused(StatusCode::NOT_FOUND, format!("{id} is no contract's transaction")))
+    describe::transaction(&held, &id).map(Json).ok_or_else(|| {
+        Refused(
+            StatusCode::NOT_FOUND,
+            format!("{id} is no contract's transaction"),
+        )
+    })
 }
 
 async fn contracts(State(api): State<Api>, axum::Extension(caller): Caller) -> Answer {
@@ -247,21 +260,26 @@ async fn live(
     let channel = api.ledger.channel().to_owned();
     let height = api.ledger.peer(&caller)?.chain_info(&channel).await?.height;
     let source = api.ledger.blocks(&caller)?;
-    let events = stream::unfold((source, channel, height), |(source, channel, number)| async move {
-        let held = match Blocks::get(&source, &channel, BlockAt::Number(number)).await {
-            Ok(held) => held,
-            // The caller connects again.
-            Err(error) => {
-                tracing::debug!(%error, number, "a console's blocks end");
-                return None;
-            }
-        };
-        let mut summary = describe::summary(&held);
-        let seen = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        summary["seen"] = json!(seen.as_secs_f64());
-        let event = sse::Event::default().data(summary.to_string());
-        Some((Ok(event), (source, channel, number + 1)))
-    });
+    let events = stream::unfold(
+        (source, channel, height),
+        |(source, channel, number)| async move {
+            let held = match Blocks::get(&source, &channel, BlockAt::Number(number)).await {
+                Ok(held) => held,
+                // The caller connects again.
+                Err(error) => {
+                    tracing::debug!(%error, number, "a console's blocks end");
+                    return None;
+                }
+            };
+            let mut summary = describe::summary(&held);
+            let seen = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
+            summary["seen"] = json!(seen.as_secs_f64());
+            let event = sse::Event::default().data(summary.to_string());
+            Some((Ok(event), (source, channel, number + 1)))
+        },
+    );
     Ok(Sse::new(events).keep_alive(sse::KeepAlive::default()))
 }
 
@@ -280,15 +298,18 @@ async fn evaluate(
     axum::Extension(caller): Caller,
     question: Result<Json<Question>, axum::extract::rejection::JsonRejection>,
 ) -> Answer {
-    let Json(question) =
-        question.map_err(|error| Refused(error.status(), error.body_text()))?;
+    let Json(question) = question.map_err(|error| Refused(error.status(), error.body_text()))?;
     if !caller.may(Action::Read, "*") {
         return Err(Refused(
             StatusCode::FORBIDDEN,
             "the token needs the scope user/*.r".into(),
         ));
     }
-    let Question { contract, function, args } = question;
+    let Question {
+        contract,
+        function,
+        args,
+    } = question;
     let call = consilium_client::Call::new(&contract, &function, [args.to_string()]);
     let payload = api.ledger.ask(&caller, call).await?;
     let answer = serde_json::from_slice(&payload).context("the contract's answer is no JSON")?;

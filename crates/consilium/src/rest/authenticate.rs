@@ -67,8 +67,8 @@ impl Members {
             ));
         };
         let member = self.wallet.holder(certificate).map_err(internal)?;
-        let member = member
-            .ok_or_else(|| refused("this gateway has no identity with that certificate"))?;
+        let member =
+            member.ok_or_else(|| refused("this gateway has no identity with that certificate"))?;
         let mut identity = identity_of(&member, None);
         identity.purpose = purpose.map(str::to_owned);
         Ok(identity)

@@ -38,7 +38,10 @@ const FILES: &[(&str, &str, &[u8])] = files! {
 pub fn router() -> Router {
     let mut router = Router::new()
         .route("/", get(|| async { Redirect::temporary("/console/") }))
-        .route("/console", get(|| async { Redirect::temporary("/console/") }));
+        .route(
+            "/console",
+            get(|| async { Redirect::temporary("/console/") }),
+        );
     for (name, kind, content) in FILES {
         let path = match *name {
             "index.html" => "/console/".to_owned(),

@@ -21,7 +21,10 @@ pub fn summary(held: &common::Block) -> Value {
     let envelopes = block::envelopes(held);
     let flags = block::flags(held);
     let count = |wanted: fn(i32) -> bool| {
-        flags.iter().filter(|flag| wanted(i32::from(**flag))).count()
+        flags
+            .iter()
+            .filter(|flag| wanted(i32::from(**flag)))
+            .count()
     };
     let header = held.header.clone().unwrap_or_default();
     json!({
@@ -47,23 +50,26 @@ fn time(bytes: &Bytes) -> Option<f64> {
 /// A summary, and a line for each transaction.
 pub fn block(held: &common::Block) -> Value {
     let mut shown = summary(held);
-    let entries = block::envelopes(held).iter().enumerate().map(|(index, bytes)| {
-        let validation = validation(held, index);
-        let Ok(parsed) = envelope::parse_bytes(bytes) else {
-            return json!({"kind": "unreadable", "validation": validation});
-        };
-        let mut entry = json!({
-            "id": parsed.channel_header.tx_id,
-            "kind": envelope::header_type_name(parsed.channel_header.r#type),
-            "creator": msp_of(&parsed.signature_header.creator),
-            "validation": validation,
+    let entries = block::envelopes(held)
+        .iter()
+        .enumerate()
+        .map(|(index, bytes)| {
+            let validation = validation(held, index);
+            let Ok(parsed) = envelope::parse_bytes(bytes) else {
+                return json!({"kind": "unreadable", "validation": validation});
+            };
+            let mut entry = json!({
+                "id": parsed.channel_header.tx_id,
+                "kind": envelope::header_type_name(parsed.channel_header.r#type),
+                "creator": msp_of(&parsed.signature_header.creator),
+                "validation": validation,
+            });
+            if let Some(transaction) = contract_call(bytes) {
+                entry["contract"] = json!(transaction.chaincode_name);
+                entry["function"] = json!(function(&transaction));
+            }
+            entry
         });
-        if let Some(transaction) = contract_call(bytes) {
-            entry["contract"] = json!(transaction.chaincode_name);
-            entry["function"] = json!(function(&transaction));
-        }
-        entry
-    });
     shown["entries"] = entries.collect();
     shown
 }

@@ -82,7 +82,11 @@ impl PeerLedger {
     /// As [`Self::peer`].
     pub fn discovery(&self, caller: &Identity) -> Result<Discovery, LedgerError> {
         let signer = self.signer(caller)?;
-        Ok(Discovery::new(self.connection.clone(), signer, self.tls_hash.clone()))
+        Ok(Discovery::new(
+            self.connection.clone(),
+            signer,
+            self.tls_hash.clone(),
+        ))
     }
 
     /// The peer's blocks, asked for as the caller.
@@ -91,7 +95,11 @@ impl PeerLedger {
     /// As [`Self::peer`].
     pub fn blocks(&self, caller: &Identity) -> Result<Blocks, LedgerError> {
         let signer = self.signer(caller)?;
-        Ok(Blocks::of_peer(self.connection.clone(), signer, self.tls_hash.clone()))
+        Ok(Blocks::of_peer(
+            self.connection.clone(),
+            signer,
+            self.tls_hash.clone(),
+        ))
     }
 }
 
@@ -153,9 +161,7 @@ fn proof_in(held: &common::Block, tx_id: &str) -> Option<Proof> {
     let flags = block::flags(held);
     let envelopes = block::envelopes(held).iter().enumerate();
     let (index, checked) = envelopes
-        .filter_map(|(index, envelope)| {
-            Some((index, transaction::check_syntax(envelope).ok()?))
-        })
+        .filter_map(|(index, envelope)| Some((index, transaction::check_syntax(envelope).ok()?)))
         .find(|(_, checked)| checked.parsed.channel_header.tx_id == tx_id)?;
     let endorsed = transaction::check_endorser_transaction(&checked).ok()?;
     let msp_of = |identity: &Bytes| {
@@ -174,7 +180,9 @@ fn proof_in(held: &common::Block, tx_id: &str) -> Option<Proof> {
         tx_id: tx_id.to_owned(),
         channel: header.channel_id.clone(),
         block: block::number(held),
-        validation: code.map_or("NOT_VALIDATED", |code| code.as_str_name()).to_owned(),
+        validation: code
+            .map_or("NOT_VALIDATED", |code| code.as_str_name())
+            .to_owned(),
         at: header.timestamp.as_ref().map_or(0, |at| at.seconds),
         creator_msp: msp_of(&checked.parsed.signature_header.creator),
         endorsers: endorsers.into_iter().map(|msp| Endorser { msp }).collect(),
@@ -206,9 +214,8 @@ fn told(error: ClientError) -> LedgerError {
             ..
         } => {
             let answers = details.iter().map(|detail| detail.message.as_str());
-            if let Some((status, message)) = answers
-                .chain([message.as_str()])
-                .find_map(contract_answer)
+            if let Some((status, message)) =
+                answers.chain([message.as_str()]).find_map(contract_answer)
             {
                 return LedgerError::Refused { status, message };
             }

@@ -40,6 +40,8 @@ use crate::{
     config::{self, Certificates, GatewayConfig},
     node, telemetry,
 };
+pub use vault::secret;
+
 use authenticate::Members;
 use ledger::PeerLedger;
 use tokens::{Refusal, TokenRequest, Tokens};
@@ -112,11 +114,18 @@ async fn recover(fhir: Fhir) {
         match fhir.recover().await {
             Ok((0, 0)) => return,
             Ok((settled, discarded)) => {
-                tracing::info!(settled, discarded, "documents that were under way are settled");
+                tracing::info!(
+                    settled,
+                    discarded,
+                    "documents that were under way are settled"
+                );
                 return;
             }
             Err(refusal) => {
-                tracing::warn!(?refusal, "the ledger does not say yet how documents under way ended");
+                tracing::warn!(
+                    ?refusal,
+                    "the ledger does not say yet how documents under way ended"
+                );
                 tokio::time::sleep(Duration::from_secs(5)).await;
             }
         }
@@ -139,13 +148,12 @@ async fn connect(
         _ => None,
     };
     let tls = ClientTls::new(own, &[Bytes::from(root)])?;
-    let hash = tls.identity_hash().map_or_else(Bytes::new, |hash| hash.to_vec().into());
+    let hash = tls
+        .identity_hash()
+        .map_or_else(Bytes::new, |hash| hash.to_vec().into());
     // The peer may start after its gateway, and come back after it was away.
-    let connection = consilium_transport::connect_lazy(
-        &peer.address,
-        Some(tls),
-        Duration::from_secs(5),
-    );
+    let connection =
+        consilium_transport::connect_lazy(&peer.address, Some(tls), Duration::from_secs(5));
     Ok(PeerLedger::new(connection, hash, &settings.channel, wallet))
 }
 
@@ -209,7 +217,9 @@ async fn token(
         error: "invalid_request",
         error_description: error.body_text(),
     })?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let member = |name: &str| issuing.wallet.member(name).ok().flatten();
     let answer = issuing.tokens.exchange(
         &request,

@@ -53,7 +53,11 @@ mod tests {
             ("user/Observation.rs openid", None, "user/Observation.rs"),
             ("user/Observation.rs", all, "user/Observation.rs"),
             ("system/Observation.rs", all, ""),
-            ("user/Observation.read", Some("user/Observation.rs"), "user/Observation.read"),
+            (
+                "user/Observation.read",
+                Some("user/Observation.rs"),
+                "user/Observation.read",
+            ),
             ("user/Observation.cruds", Some("user/Observation.rs"), ""),
             ("user/*.rs", Some("user/Observation.rs"), ""),
             (

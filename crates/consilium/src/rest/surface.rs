@@ -6,7 +6,12 @@ use anyhow::Context;
 use consilium_ca::folders;
 use consilium_fhir::{Custodian, Fhir, Identity, Settings, Store};
 
-use super::{authenticate::{Members, identity_of}, ledger::PeerLedger, vault, wallet::Wallet};
+use super::{
+    authenticate::{Members, identity_of},
+    ledger::PeerLedger,
+    vault,
+    wallet::Wallet,
+};
 use crate::config::GatewayConfig;
 
 /// Bytes of a request's body: a bundle of a thousand resources.
@@ -30,14 +35,14 @@ pub fn open(
     let index = vault::secret(&data.join("index.key"))?;
     let keys = vault::FileVault::open(&data.join("keys"), master)?;
     let store = data.join("documents.sqlite");
-    let store = Store::open(&store, &index)
-        .with_context(|| format!("cannot open {}", store.display()))?;
+    let store =
+        Store::open(&store, &index).with_context(|| format!("cannot open {}", store.display()))?;
     let sector = vault::secret(pseudonym_key)?;
     let mut custodians = BTreeMap::new();
     if let Some(name) = &settings.key_service {
-        let member = wallet
-            .member(name)?
-            .with_context(|| format!("the wallet has no identity {name}, which keyService names"))?;
+        let member = wallet.member(name)?.with_context(|| {
+            format!("the wallet has no identity {name}, which keyService names")
+        })?;
         let key_service: Identity = identity_of(&member, None);
         custodians.insert(settings.msp_id.clone(), Custodian { key_service });
     }

@@ -274,5 +274,8 @@ fn checking_key(certificate: &Certificate) -> Option<(Algorithm, DecodingKey)> {
         Curve::P384 => Algorithm::ES384,
         _ => return None,
     };
-    Some((algorithm, DecodingKey::from_ec_der(certificate.public_point()?)))
+    Some((
+        algorithm,
+        DecodingKey::from_ec_der(certificate.public_point()?),
+    ))
 }

@@ -133,7 +133,10 @@ pub fn secret(file: &Path) -> anyhow::Result<Zeroizing<[u8; KEY_LEN]>> {
     let mut key = Zeroizing::new([0; KEY_LEN]);
     match fs::read_to_string(file) {
         Ok(text) => hex::decode_to_slice(text.trim(), key.as_mut()).with_context(|| {
-            format!("{} has to hold {KEY_LEN} bytes in hexadecimal", file.display())
+            format!(
+                "{} has to hold {KEY_LEN} bytes in hexadecimal",
+                file.display()
+            )
         })?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             aws_lc_rs::rand::fill(key.as_mut()).context("no random numbers")?;
@@ -165,7 +168,10 @@ mod tests {
         };
         let sealed = open().seal("HospitalMSP", 0, &binding, b"text").unwrap();
         let vault = open();
-        assert_eq!(vault.open("HospitalMSP", 0, &binding, &sealed).unwrap(), b"text");
+        assert_eq!(
+            vault.open("HospitalMSP", 0, &binding, &sealed).unwrap(),
+            b"text"
+        );
         assert_eq!(vault.shred("HospitalMSP", SID).unwrap(), 1);
         for vault in [vault, open()] {
             assert_eq!(
