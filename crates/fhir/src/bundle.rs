@@ -275,10 +275,11 @@ impl Inner {
             .batch_creates(request, creates, &places, &mut results)
             .await?;
         for (place, entry) in list(&bundle).iter().enumerate() {
-            if !results.contains_key(&place) {
-                let result = self.batch_entry(request, entry).await;
-                results.insert(place, result.unwrap_or_else(|refusal| refused(&refusal)));
+            if results.contains_key(&place) {
+                continue;
             }
+            let result = self.batch_entry(request, entry).await;
+            results.insert(place, result.unwrap_or_else(|refusal| refused(&refusal)));
         }
         Ok(Answer {
             body: Some(response("batch-response", results.into_values().collect())),

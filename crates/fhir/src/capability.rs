@@ -6,8 +6,15 @@ use crate::operation;
 use crate::register::RECORDS;
 use crate::search;
 
+/// A type, its interactions, and its search parameters with their types.
+type Offer = (
+    &'static str,
+    &'static [&'static str],
+    &'static [(&'static str, &'static str)],
+);
+
 /// Interactions of types that are not records.
-const OTHERS: &[(&str, &[&str], &[(&str, &str)])] = &[
+const OTHERS: &[Offer] = &[
     (
         "AuditEvent",
         &["read", "search-type"],

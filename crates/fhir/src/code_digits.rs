@@ -18,7 +18,7 @@ fn luhn(digits: &[u8]) -> bool {
             if value > 9 { value - 9 } else { value }
         })
         .sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 /// A LOINC code: digits, a hyphen, and the check digit after Luhn (LOINC Users' Guide, appendix A).

@@ -31,6 +31,7 @@ mod provenance;
 mod read;
 mod references;
 mod register;
+mod repeat;
 mod request;
 mod search;
 mod server;

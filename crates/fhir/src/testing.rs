@@ -13,6 +13,9 @@ use parking_lot::Mutex;
 use crate::Identity;
 use crate::ledger::{Call, Committed, Endorser, Ledger, LedgerError, Proof};
 
+/// A function, and the call that comes before the next one of it.
+type Race = (&'static str, Identity, Call);
+
 /// A [`TestLedger`] with the built-in contracts.
 #[derive(Clone)]
 pub struct MemoryLedger {
@@ -21,6 +24,7 @@ pub struct MemoryLedger {
     conflicts: Arc<Mutex<usize>>,
     unavailable: Arc<Mutex<bool>>,
     lost: Arc<Mutex<bool>>,
+    before: Arc<Mutex<Option<Race>>>,
 }
 
 impl Default for MemoryLedger {
@@ -38,6 +42,7 @@ impl MemoryLedger {
             conflicts: Arc::default(),
             unavailable: Arc::default(),
             lost: Arc::default(),
+            before: Arc::default(),
         }
     }
 
@@ -59,6 +64,11 @@ impl MemoryLedger {
     /// Commits the next transaction and lets nobody know.
     pub fn lose_next_answer(&self) {
         *self.lost.lock() = true;
+    }
+
+    /// Commits another call just before the next one of a function: the race that was lost.
+    pub fn before_next(&self, function: &'static str, caller: Identity, call: Call) {
+        *self.before.lock() = Some((function, caller, call));
     }
 
     fn proposal(caller: &Identity, call: &Call) -> Proposal {
@@ -87,6 +97,13 @@ impl MemoryLedger {
             return Err(LedgerError::Unavailable(
                 "no endorsers are there".to_owned(),
             ));
+        }
+        let first = {
+            let mut before = self.before.lock();
+            before.take_if(|(function, _, _)| *function == call.function)
+        };
+        if let Some((_, other, first)) = first {
+            self.submit_now(&other, &first)?;
         }
         let mut ledger = self.ledger.lock();
         let simulation = ledger.endorse(Self::proposal(caller, call));

@@ -8,7 +8,8 @@ use serde_json::json;
 use crate::ledger::{Call, Committed};
 use crate::outcome::{Refusal, Refused};
 use crate::references;
-use crate::register::{RECORDS, created_before, entry, unresolved, valid};
+use crate::register::{RECORDS, entry, unresolved, valid};
+use crate::repeat::created_before;
 use crate::request::{Answer, Request, set_meta};
 use crate::server::Inner;
 

@@ -4,6 +4,7 @@ mod setup;
 
 use std::collections::BTreeSet;
 
+use consilium_fhir::Call;
 use http::Method;
 use serde_json::{Value, json};
 use setup::*;
@@ -516,4 +517,50 @@ async fn one_person_is_one_match_at_either_organization() {
         .post("/Patient/$match", CLINIC_DOCTOR, &namesake)
         .await;
     assert_eq!(ok(&found)["total"], 0, "a name is no identity");
+}
+
+#[tokio::test]
+async fn a_withdrawal_in_between_stops_the_key() {
+    let world = world();
+    let johnnie = johnnie(&world).await;
+    let patient = format!("CitizenMSP patient {}", johnnie.sid);
+    let created = world
+        .post("/Consent", &patient, &consent(&johnnie, json!([])))
+        .await;
+    let id = created.body["id"].as_str().unwrap().to_owned();
+    let path = format!("/Observation/{}", johnnie.first("Observation"));
+    ok(&world.get(&path, DOCTOR).await);
+    // Permitted, then withdrawn before the custodian releases the key.
+    let revoke = Call::new(
+        "records",
+        "RevokeConsent",
+        json!({"sid": johnnie.sid, "id": id}),
+    );
+    world
+        .ledger
+        .before_next("ConfirmRelease", identity(&patient), revoke);
+    let raced = world.get(&path, DOCTOR).await;
+    assert_eq!(raced.refusal(), (403, "forbidden", "NO_CONSENT"));
+    let audit = world
+        .get(&format!("/AuditEvent?patient={}", johnnie.sid), &patient)
+        .await;
+    let states: Vec<_> = audit
+        .matches()
+        .iter()
+        .map(|event| {
+            event["entity"][0]["detail"][2]["valueString"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
+        .collect();
+    assert_eq!(
+        states.iter().filter(|state| *state == "Received").count(),
+        1
+    );
+    assert_eq!(
+        states.iter().filter(|state| *state == "Permitted").count(),
+        1,
+        "never Released"
+    );
 }
