@@ -80,6 +80,9 @@ fn split_zone(text: &str) -> Option<(&str, Offset)> {
     };
     let (civil, zone) = text.split_at(sign);
     let (hours, minutes) = zone[1..].split_once(':')?;
+    if hours.len() != 2 || minutes.len() != 2 {
+        return None;
+    }
     let seconds = hours.parse::<i32>().ok()? * 3600 + minutes.parse::<i32>().ok()? * 60;
     let seconds = if zone.starts_with('-') {
         -seconds
@@ -103,6 +106,7 @@ pub(crate) fn instant_of_seconds(seconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_date_is_the_time_that_it_leaves_open() {
@@ -138,6 +142,7 @@ mod tests {
             "2023-02-03T25:00:00Z",
             "yesterday",
             "2023-01-01T00:00:00+99:99",
+            "2023-01-01T00:00:00+99999999:00",
         ] {
             assert_eq!(span(text), None, "{text}");
         }
@@ -147,5 +152,21 @@ mod tests {
     fn instants_have_milliseconds() {
         assert_eq!(instant(1_500), "1970-01-01T00:00:01.500Z");
         assert_eq!(instant_of_seconds(0), "1970-01-01T00:00:00.000Z");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+        #[test]
+        fn a_span_ends_after_it_begins(text in "([0-9T:.+Z-]{0,30}|.{0,12})") {
+            if let Some(span) = span(&text) {
+                prop_assert!(span.low < span.high);
+            }
+        }
+
+        #[test]
+        fn every_instant_is_in_its_own_span(at in 0i64..4_000_000_000_000) {
+            let found = span(&instant(at)).unwrap();
+            prop_assert_eq!(found, Span { low: at, high: at + 1 });
+        }
     }
 }

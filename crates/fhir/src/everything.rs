@@ -15,14 +15,12 @@ impl Inner {
     /// Everything that is kept of a patient and that the caller may see, page by page.
     pub async fn everything(&self, request: &Request, id: &str) -> Refused<Answer> {
         let patient = self.stored(request, "Patient", id)?;
-        let number = |name: &str, default: usize| {
-            request
-                .parameter(name)
-                .and_then(|text| text.parse().ok())
-                .unwrap_or(default)
+        let number = |name: &str, default: u32| -> usize {
+            let asked = request.parameter(name).and_then(|text| text.parse().ok());
+            asked.unwrap_or(default) as usize
         };
         let (count, offset) = (
-            number("_count", MAX_BATCH).clamp(1, MAX_BATCH),
+            number("_count", 200).clamp(1, MAX_BATCH),
             number("_page", 0),
         );
         let mut query = Query {
@@ -55,8 +53,8 @@ impl Inner {
             )
         };
         let mut links = vec![json!({"relation": "self", "url": url(offset)})];
-        if offset + count < total {
-            links.push(json!({"relation": "next", "url": url(offset + count)}));
+        if offset.saturating_add(count) < total {
+            links.push(json!({"relation": "next", "url": url(offset.saturating_add(count))}));
         }
         let mut bundle =
             json!({"resourceType": "Bundle", "type": "searchset", "total": total, "link": links});

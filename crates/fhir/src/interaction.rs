@@ -146,6 +146,7 @@ fn valid(kind: &str, id: &str) -> Refused<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn paths_mean_what_fhir_says() {
@@ -224,6 +225,16 @@ mod tests {
             let method: Method = method.parse().unwrap();
             let refusal = Interaction::parse(&method, path).unwrap_err();
             assert_eq!(refusal.status.as_u16(), status, "{method} {path}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+        #[test]
+        fn no_path_is_too_strange(parts in proptest::collection::vec("(Patient|metadata|_history|\\$[a-z]{0,5}|.{0,5})", 0..6)) {
+            for method in [Method::GET, Method::POST, Method::PUT, Method::DELETE] {
+                let _ = Interaction::parse(&method, &parts.join("/"));
+            }
         }
     }
 }

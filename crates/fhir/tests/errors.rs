@@ -308,6 +308,46 @@ async fn a_transaction_with_a_wrong_entry_does_nothing() {
 }
 
 #[tokio::test]
+async fn searches_that_ask_too_much_are_refused() {
+    let world = world();
+    let johnnie = johnnie(&world).await;
+    let many = vec!["x"; 300].join(",");
+    for (query, status) in [
+        (format!("code={many}"), 400),
+        ("_page=18446744073709551615".to_owned(), 400),
+        ("_page=4294967295".to_owned(), 200),
+        ("_count=18446744073709551615".to_owned(), 200),
+        ("code=%ff%fe".to_owned(), 200),
+    ] {
+        let path = format!("/Observation?patient={}&{query}", johnnie.patient);
+        assert_eq!(
+            world.get(&path, CLINIC_DOCTOR).await.status,
+            status,
+            "{query:.40}"
+        );
+    }
+    assert_eq!(
+        world
+            .get("/Observation?code=x", CLINIC_DOCTOR)
+            .await
+            .refusal(),
+        (400, "invalid", "NO_PATIENT")
+    );
+    let everything = format!("/Patient/{}/$everything?_page=4294967295", johnnie.patient);
+    assert_eq!(
+        ok(&world.get(&everything, CLINIC_DOCTOR).await)["total"],
+        235
+    );
+    let claims = format!("/Patient/{}/$everything?_type=Claim", johnnie.patient);
+    assert_eq!(ok(&world.get(&claims, CLINIC_DOCTOR).await)["total"], 26);
+    let two = format!(
+        "/Patient/{}/$everything?_type=Claim,Condition",
+        johnnie.patient
+    );
+    assert_eq!(world.get(&two, CLINIC_DOCTOR).await.status, 400);
+}
+
+#[tokio::test]
 async fn other_formats_are_refused_and_json_is_given() {
     let world = world();
     for (path, accept, status) in [

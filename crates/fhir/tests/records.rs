@@ -71,7 +71,7 @@ async fn a_population_bundle_is_one_transaction_that_names_nobody() {
     for word in words {
         assert!(!world.published_contains(&word), "{word} is on the ledger");
     }
-    assert!(world.published_contains(&johnnie.sid));
+    assert!(world.published_contains(&johnnie.sid), "the pseudonym is");
 }
 
 fn collect_loinc(value: &Value, words: &mut BTreeSet<String>) {

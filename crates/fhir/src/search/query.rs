@@ -7,6 +7,9 @@ use crate::outcome::{Refusal, Refused};
 use crate::references;
 use crate::store::{Comparison, Filter, Order};
 
+/// Values of one parameter, with commas between them.
+const MAX_ALTERNATIVES: usize = 200;
+
 /// Parameters that every search has.
 const COMMON: &[&str] = &[
     "_id",
@@ -93,6 +96,9 @@ pub(super) fn parse(kind: &str, query: &[(String, String)], lenient: bool) -> Re
         if value.is_empty() {
             return Err(bad(name, "has no value"));
         }
+        if value.matches(',').count() >= MAX_ALTERNATIVES {
+            return Err(bad(name, "has too many alternatives"));
+        }
         match name.as_str() {
             "_id" => asked.filters.push(Filter::Ids(alternatives(value))),
             "_lastUpdated" => asked.filters.push(Filter::Updated(times(name, value)?)),
@@ -100,7 +106,10 @@ pub(super) fn parse(kind: &str, query: &[(String, String)], lenient: bool) -> Re
                 let count = value.parse().map_err(|_| bad(name, "is a number"))?;
                 asked.count = Some(count);
             }
-            "_page" => asked.offset = value.parse().map_err(|_| bad(name, "is what a link had"))?,
+            "_page" => {
+                let offset: u32 = value.parse().map_err(|_| bad(name, "is what a link had"))?;
+                asked.offset = offset as usize;
+            }
             "_sort" => asked.order = Some(order(kind, value)?),
             "_summary" if value == "count" => asked.only_count = true,
             "_summary" if value == "false" => {}
@@ -228,6 +237,7 @@ pub(crate) fn parameters(kind: &str) -> Vec<(&'static str, &'static str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn asked(query: &str) -> Refused<Asked> {
         parse(
@@ -277,5 +287,13 @@ mod tests {
         let lenient = parse("Observation", &[("colour".into(), "red".into())], true).unwrap();
         assert!(lenient.filters.is_empty());
         assert!(parse("Patient", &[("birthdate".into(), "ge2000".into())], false).is_err());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+        #[test]
+        fn no_query_is_too_strange(name in "(code|date|_page|_sort|_lastUpdated|patient|.{0,10})", value in ".{0,20}") {
+            let _ = parse("Observation", &[(name, value)], false);
+        }
     }
 }

@@ -219,13 +219,18 @@ impl World {
         self.send(Method::PUT, path, token, &[], Some(body)).await
     }
 
-    /// Everything that every member of the channel has seen.
-    pub fn published_contains(&self, text: &str) -> bool {
+    /// Whether a word is in what every member of the channel has seen. A code as short as `785-6`
+    /// is in some random ids by chance: there it has letters or digits around it.
+    pub fn published_contains(&self, word: &str) -> bool {
+        let joins =
+            |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'-');
         self.ledger.with(|ledger| {
-            ledger
-                .published()
-                .windows(text.len())
-                .any(|window| window == text.as_bytes())
+            let all = ledger.published();
+            all.windows(word.len()).enumerate().any(|(at, window)| {
+                window == word.as_bytes()
+                    && !joins(at.checked_sub(1).and_then(|before| all.get(before)))
+                    && !joins(all.get(at + word.len()))
+            })
         })
     }
 
