@@ -58,7 +58,7 @@ impl Connection {
     }
 
     fn try_open(handle: &Handle, options: &PostgresOptions) -> Result<Self, Refused> {
-        let (config, tls) = (options.config.clone(), options.tls.clone());
+        let (config, tls) = ((*options.config).clone(), options.tls.clone());
         let connecting = async move { connect(config, tls).await };
         let client = match wait(handle, PATIENCE, connecting) {
             Ok(connected) => connected?,
@@ -243,7 +243,7 @@ fn create_database(handle: &Handle, options: &PostgresOptions) -> Result<(), Sto
     let quoted = format!("\"{}\"", name.replace('"', "\"\""));
     let mut reason = String::new();
     for other in ["postgres", "template1"] {
-        let (mut config, tls) = (options.config.clone(), options.tls.clone());
+        let (mut config, tls) = ((*options.config).clone(), options.tls.clone());
         config.dbname(other);
         let statement = format!("CREATE DATABASE {quoted}");
         let creating = async move {

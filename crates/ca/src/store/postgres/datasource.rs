@@ -20,7 +20,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// How to reach a register in PostgreSQL.
 #[derive(Clone)]
 pub struct PostgresOptions {
-    pub(super) config: Config,
+    pub(super) config: Box<Config>,
     pub(super) tls: Option<Arc<ClientConfig>>,
     name: String,
 }
@@ -78,7 +78,7 @@ impl PostgresOptions {
         Ok(Self {
             name: format!("postgres://{host}:{port}/{database}"),
             tls: tls.map(Arc::new),
-            config,
+            config: Box::new(config),
         })
     }
 
