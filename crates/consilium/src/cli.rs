@@ -330,6 +330,32 @@ pub enum GatewayCommand {
         #[arg(long)]
         config: PathBuf,
     },
+    /// Register resources from files of NDJSON, one resource a line; patients before what is about
+    /// them. The same command goes on where it was interrupted.
+    #[command(after_help = "\
+Example:
+  consilium gateway import --config gateway.yaml --as keys --job 2026-12 Patient.ndjson Observation.ndjson")]
+    Import(GatewayImport),
+}
+
+/// Arguments of `consilium gateway import`.
+#[derive(Debug, Args)]
+pub struct GatewayImport {
+    /// The configuration file, gateway.yaml.
+    #[arg(long)]
+    pub config: PathBuf,
+    /// Whose records they become: an identity of the wallet with hc.role `records` or `physician`.
+    #[arg(long = "as", value_name = "NAME")]
+    pub user: String,
+    /// Name of the import, under which it goes on: letters, digits, `-` and `.`.
+    #[arg(long)]
+    pub job: String,
+    /// Resources in one transaction, at most 1000.
+    #[arg(long, default_value_t = 200)]
+    pub batch: usize,
+    /// The files.
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
 }
 
 /// Arguments of `consilium network up`.

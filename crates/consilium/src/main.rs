@@ -64,6 +64,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Orderer(command) => commands::orderer::execute(command).await,
         Command::Peer(args) => commands::peer::run(args).await,
         Command::Gateway(GatewayCommand::Start { config }) => rest::start(&config).await,
+        Command::Gateway(GatewayCommand::Import(args)) => rest::import(&args).await,
         // It tells by itself what fails, as Fabric's does.
         Command::Discover(args) => return Ok(commands::discover::run(args).await),
         // The exit code is an answer, too.

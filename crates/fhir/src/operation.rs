@@ -216,7 +216,8 @@ impl Inner {
     }
 
     /// Destroys keys and ciphertexts after the ledger says that it was decided: first the
-    /// attestation is committed, page by page of what it names, then the keys go.
+    /// attestation is committed, then the keys go. Asked again after a crash in between, it goes on
+    /// with the keys.
     async fn attest(
         &self,
         request: &Request,
@@ -224,6 +225,42 @@ impl Inner {
         custodian: &str,
         erase_id: &str,
     ) -> Refused<Answer> {
+        let call = Call::new("records", "ReadErasure", json!({"eraseId": erase_id}));
+        let erasure: Value = self.ask(&request.caller, call).await?;
+        let tx = match erasure["state"].as_str() {
+            Some("Erased") => None,
+            _ => Some(
+                self.attest_erasure(request, sid, custodian, erase_id)
+                    .await?,
+            ),
+        };
+        let keys = self
+            .vault
+            .shred(custodian, sid)
+            .map_err(|error| Refusal::internal("destroying keys", error))?;
+        let documents = self
+            .store
+            .erase(custodian, sid)
+            .map_err(crate::register::store_error)?;
+        Ok(Answer {
+            tx,
+            ..Answer::ok(parameters(vec![
+                ("eraseId", erase_id.into()),
+                ("state", "Erased".into()),
+                ("documents", documents.into()),
+                ("keys", keys.into()),
+            ]))
+        })
+    }
+
+    /// Commits the attestation of what is not erased yet; gives the transaction.
+    async fn attest_erasure(
+        &self,
+        request: &Request,
+        sid: &str,
+        custodian: &str,
+        erase_id: &str,
+    ) -> Refused<String> {
         let call = Call::new(
             "records",
             "ListRecords",
@@ -240,6 +277,7 @@ impl Inner {
             .as_array()
             .into_iter()
             .flatten()
+            .filter(|record| record["state"] != "Erased")
             .filter_map(|record| record["id"].as_str())
             .collect();
         let call = Call::new(
@@ -248,22 +286,6 @@ impl Inner {
             json!({"eraseId": erase_id, "ids": ids, "keyIds": ["kek:0"], "method": "KEY_DESTRUCTION"}),
         );
         let committed = self.submit(&request.caller, call).await?;
-        let keys = self
-            .vault
-            .shred(custodian, sid)
-            .map_err(|error| Refusal::internal("destroying keys", error))?;
-        let documents = self
-            .store
-            .erase(custodian, sid)
-            .map_err(crate::register::store_error)?;
-        Ok(Answer {
-            tx: Some(committed.tx_id),
-            ..Answer::ok(parameters(vec![
-                ("eraseId", erase_id.into()),
-                ("state", "Erased".into()),
-                ("documents", documents.into()),
-                ("keys", keys.into()),
-            ]))
-        })
+        Ok(committed.tx_id)
     }
 }

@@ -428,7 +428,7 @@ pub fn start_peer(network: &Network, organization: &Organization) -> anyhow::Res
 /// Starts an organization's gateway, if it does not run, and waits until it listens.
 async fn start_gateway(network: &Network, organization: &Organization) -> anyhow::Result<()> {
     // Made once, before the first of them could.
-    crate::rest::secret(&network.pseudonym_key())?;
+    crate::rest::make_secret(&network.pseudonym_key())?;
     let config = network.gateway_dir(organization).join("gateway.yaml");
     let process = gateway(network, organization);
     process.start(&[

@@ -232,10 +232,9 @@ async fn contracts(State(api): State<Api>, axum::Extension(caller): Caller) -> A
         .context("the peer's answer is malformed")?;
     let all = found.chaincode_definitions.iter().map(|one| {
         let collections = one.collections.iter().flat_map(|package| &package.config);
-        let names = collections.filter_map(|collection| match &collection.payload {
-            Some(collection_config::Payload::StaticCollectionConfig(config)) => Some(&config.name),
-            None => None,
-        });
+        let configs = collections.filter_map(|collection| collection.payload.as_ref());
+        let names =
+            configs.map(|collection_config::Payload::StaticCollectionConfig(config)| &config.name);
         json!({
             "name": one.name, "version": one.version, "sequence": one.sequence,
             "policy": policy(&one.validation_parameter), "collections": names.collect::<Vec<_>>(),

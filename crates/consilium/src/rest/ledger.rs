@@ -113,7 +113,13 @@ impl Ledger for PeerLedger {
             let gateway = self.gateway(caller)?;
             let endorsed = gateway.endorse(arguments(call)).await.map_err(told)?;
             let tx_id = endorsed.tx_id.clone();
-            gateway.submit_endorsed(&endorsed).await.map_err(told)?;
+            if let Err(error) = gateway.submit_endorsed(&endorsed).await {
+                // Without a clear answer the orderers may have it all the same.
+                return Err(match error {
+                    ClientError::Refused { code, .. } if is_refusal(code) => told(error),
+                    _ => LedgerError::Pending { tx_id },
+                });
+            }
             match gateway.committed(endorsed).await {
                 Ok(committed) => Ok(Committed {
                     tx_id: committed.tx_id,
@@ -154,6 +160,20 @@ impl Ledger for PeerLedger {
         }
         .boxed()
     }
+}
+
+/// Whether a status says for certain that an envelope was not ordered.
+fn is_refusal(code: tonic::Code) -> bool {
+    use tonic::Code;
+    matches!(
+        code,
+        Code::InvalidArgument
+            | Code::PermissionDenied
+            | Code::Unauthenticated
+            | Code::FailedPrecondition
+            | Code::ResourceExhausted
+            | Code::Unimplemented
+    )
 }
 
 /// What a block says of a transaction; `None` where it is not in it, or is none of a contract.

@@ -16,6 +16,8 @@ mod vault;
 mod wallet;
 
 use std::{
+    fs::File,
+    io::{BufRead, BufReader, Read},
     path::Path,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -30,19 +32,21 @@ use axum::{
     routing::{get, post},
 };
 use bytes::Bytes;
-use consilium_fhir::Fhir;
+use consilium_fhir::{Fhir, Import};
 use consilium_transport::{ClientAuth, ClientTls, HttpLimits, ServerTls, TlsIdentity};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use tokio::sync::watch;
 
 use crate::{
     certificates::{Keeper, Purpose},
+    cli::GatewayImport,
     config::{self, Certificates, GatewayConfig},
     node, telemetry,
 };
-pub use vault::secret;
+pub use vault::make_secret;
 
-use authenticate::Members;
+use authenticate::{Members, identity_of};
 use ledger::PeerLedger;
 use tokens::{Refusal, TokenRequest, Tokens};
 use wallet::Wallet;
@@ -54,20 +58,13 @@ use wallet::Wallet;
 pub async fn start(file: &Path) -> anyhow::Result<()> {
     telemetry::init("info")?;
     let settings: GatewayConfig = config::read(file)?;
-    let at = |path: &Path| config::relative(file, path);
-    let wallet = Arc::new(Wallet::open(&at(&settings.wallet), &settings.msp_id)?);
-    let ledger = Arc::new(connect(file, &settings, wallet.clone()).await?);
-    let endpoint = format!("{}/oauth2/token", settings.external_url);
-    let tokens = Arc::new(Tokens::new(&settings.external_url, &endpoint)?);
-    let members = Arc::new(Members::new(wallet.clone(), tokens.clone()));
-    let fhir = surface::open(
-        &at(&settings.data),
-        &settings,
-        &at(&settings.pseudonym_key),
-        ledger.clone(),
-        &wallet,
-        members.clone(),
-    )?;
+    let Parts {
+        wallet,
+        ledger,
+        tokens,
+        members,
+        fhir,
+    } = Parts::open(file, &settings)?;
     let app = Router::new()
         .nest("/fhir", fhir.router())
         .nest("/api", api::router(api::Api { ledger, members }))
@@ -108,6 +105,101 @@ pub async fn start(file: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What a gateway consists of.
+struct Parts {
+    wallet: Arc<Wallet>,
+    ledger: Arc<PeerLedger>,
+    tokens: Arc<Tokens>,
+    members: Arc<Members>,
+    fhir: Fhir,
+}
+
+impl Parts {
+    fn open(file: &Path, settings: &GatewayConfig) -> anyhow::Result<Self> {
+        let at = |path: &Path| config::relative(file, path);
+        let wallet = Arc::new(Wallet::open(&at(&settings.wallet), &settings.msp_id)?);
+        let ledger = Arc::new(connect(file, settings, wallet.clone())?);
+        let endpoint = format!("{}/oauth2/token", settings.external_url);
+        let tokens = Arc::new(Tokens::new(&settings.external_url, &endpoint)?);
+        let members = Arc::new(Members::new(wallet.clone(), tokens.clone()));
+        let fhir = surface::open(
+            &at(&settings.data),
+            settings,
+            &at(&settings.pseudonym_key),
+            ledger.clone(),
+            &wallet,
+            members.clone(),
+        )?;
+        Ok(Self {
+            wallet,
+            ledger,
+            tokens,
+            members,
+            fhir,
+        })
+    }
+}
+
+/// `consilium gateway import`: registers resources from files of NDJSON, with a bar. After an
+/// interruption the same command goes on where the last transaction ended.
+///
+/// # Errors
+/// The configuration or a file is wrong, nobody of that name is in the wallet, or the ledger fails.
+pub async fn import(args: &GatewayImport) -> anyhow::Result<()> {
+    let settings: GatewayConfig = config::read(&args.config)?;
+    let Parts { wallet, fhir, .. } = Parts::open(&args.config, &settings)?;
+    let member = wallet
+        .member(&args.user)?
+        .with_context(|| format!("the wallet has no identity {}", args.user))?;
+    let import = Import {
+        job: args.job.clone(),
+        caller: identity_of(&member, None),
+        batch: args.batch,
+    };
+    let mut lines = 0;
+    for path in &args.files {
+        let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+        lines += BufReader::new(file).lines().count() as u64;
+    }
+    let bar = ProgressBar::new(lines).with_style(
+        ProgressStyle::with_template("{bar:40} {pos}/{len} lines, {per_sec}, {eta} left, {msg}")
+            .context("the bar's template")?,
+    );
+    let sources = args
+        .files
+        .iter()
+        .map(File::open)
+        .collect::<Result<Vec<_>, _>>()?;
+    // A line ends with its file, whatever the file's last byte is.
+    let source = sources.into_iter().fold(
+        Box::new(std::io::empty()) as Box<dyn BufRead + Send>,
+        |before, file| Box::new(before.chain(BufReader::new(file))),
+    );
+    let begun = fhir.progress(&import)?;
+    bar.set_position(begun.lines);
+    bar.reset_eta();
+    let done = fhir
+        .import(
+            &import,
+            source,
+            |progress| {
+                bar.set_position(progress.lines);
+                bar.set_message(format!("{} refused", progress.refused));
+            },
+            |line, issues| {
+                let first = issues.first().map_or("", |issue| issue.sentence.as_str());
+                bar.println(format!("line {line} is refused: {first}"));
+            },
+        )
+        .await?;
+    bar.finish_and_clear();
+    println!(
+        "{} resources are on the ledger, {} of {} lines were refused",
+        done.stored, done.refused, done.lines
+    );
+    Ok(())
+}
+
 /// Settles what a crash left between the store and the ledger, as soon as the peer answers.
 async fn recover(fhir: Fhir) {
     loop {
@@ -133,7 +225,7 @@ async fn recover(fhir: Fhir) {
 }
 
 /// The connection to the organization's peer.
-async fn connect(
+fn connect(
     file: &Path,
     settings: &GatewayConfig,
     wallet: Arc<Wallet>,

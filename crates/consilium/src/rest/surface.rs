@@ -31,10 +31,15 @@ pub fn open(
     members: Arc<Members>,
 ) -> anyhow::Result<Fhir> {
     folders::make_folder(data, true)?;
-    let master = vault::secret(&data.join("master.key"))?;
-    let index = vault::secret(&data.join("index.key"))?;
-    let keys = vault::FileVault::open(&data.join("keys"), master)?;
     let store = data.join("documents.sqlite");
+    let [master, index] = ["master.key", "index.key"].map(|name| data.join(name));
+    if !store.exists() {
+        // Later a key that is missing is an accident, which another key would make worse.
+        vault::make_secret(&master)?;
+        vault::make_secret(&index)?;
+    }
+    let keys = vault::FileVault::open(&data.join("keys"), vault::secret(&master)?)?;
+    let index = vault::secret(&index)?;
     let store =
         Store::open(&store, &index).with_context(|| format!("cannot open {}", store.display()))?;
     let sector = vault::secret(pseudonym_key)?;

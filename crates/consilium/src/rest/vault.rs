@@ -125,28 +125,35 @@ impl Vault for FileVault {
     }
 }
 
-/// Reads 32 bytes in hexadecimal from a file, or makes the file with random ones.
+/// Reads 32 bytes in hexadecimal from a file.
 ///
 /// # Errors
-/// It can be neither read nor written, or holds something else.
+/// It cannot be read, or holds something else.
 pub fn secret(file: &Path) -> anyhow::Result<Zeroizing<[u8; KEY_LEN]>> {
+    let text = fs::read_to_string(file).map(Zeroizing::new);
+    let text = text.with_context(|| format!("cannot read the key in {}", file.display()))?;
     let mut key = Zeroizing::new([0; KEY_LEN]);
-    match fs::read_to_string(file) {
-        Ok(text) => hex::decode_to_slice(text.trim(), key.as_mut()).with_context(|| {
-            format!(
-                "{} has to hold {KEY_LEN} bytes in hexadecimal",
-                file.display()
-            )
-        })?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            aws_lc_rs::rand::fill(key.as_mut()).context("no random numbers")?;
-            folders::write_secret(file, Zeroizing::new(hex::encode(key.as_ref())).as_bytes())?;
-        }
-        Err(error) => {
-            return Err(error).with_context(|| format!("cannot read {}", file.display()));
-        }
-    }
+    hex::decode_to_slice(text.trim(), key.as_mut()).with_context(|| {
+        format!(
+            "{} has to hold {KEY_LEN} bytes in hexadecimal",
+            file.display()
+        )
+    })?;
     Ok(key)
+}
+
+/// Makes a file with 32 random bytes, unless it is there.
+///
+/// # Errors
+/// It cannot be written.
+pub fn make_secret(file: &Path) -> anyhow::Result<()> {
+    if file.exists() {
+        return Ok(());
+    }
+    let mut key = Zeroizing::new([0; KEY_LEN]);
+    aws_lc_rs::rand::fill(key.as_mut()).context("no random numbers")?;
+    folders::write_secret(file, Zeroizing::new(hex::encode(key.as_ref())).as_bytes())?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -158,8 +165,15 @@ mod tests {
     #[test]
     fn documents_open_after_a_restart_and_never_after_their_keys_were_destroyed() {
         let folder = tempfile::tempdir().unwrap();
-        let master = secret(&folder.path().join("master")).unwrap();
-        assert_eq!(*secret(&folder.path().join("master")).unwrap(), *master);
+        let file = folder.path().join("master");
+        assert!(
+            secret(&file).is_err(),
+            "a key that is missing is not made up"
+        );
+        make_secret(&file).unwrap();
+        let master = secret(&file).unwrap();
+        make_secret(&file).unwrap();
+        assert_eq!(*secret(&file).unwrap(), *master);
         let open = || FileVault::open(&folder.path().join("keys"), master.clone()).unwrap();
         let binding = Binding {
             record_id: "r-1",
