@@ -67,7 +67,7 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
             clean: true,
         })?;
     }
-    println!("Consilium: three organizations, one ledger\n");
+    println!("Consilium: eight organizations, one ledger\n");
     let network = network::up(NetworkUp {
         dir: args.dir.clone(),
         free_ports: args.free_ports,

@@ -11,6 +11,8 @@ mod describe;
 mod ledger;
 mod scopes;
 mod surface;
+#[cfg(test)]
+mod tests;
 mod tokens;
 mod vault;
 mod wallet;
