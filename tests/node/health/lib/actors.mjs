@@ -124,9 +124,11 @@ export class Actor {
 
     // Submits, waits until every peer has committed it, and gives the contract's answer.
     async does(contract, name, args = {}, options = {}) {
-        const endorsed = await this.endorses(contract, name, args, options);
+        const endorsed = await this.endorses(contract, name, args, options).catch((error) => {
+            throw new Error(`${contract} ${name}: ${told(error)}`, { cause: error });
+        });
         const code = await commits(endorsed, options);
-        assert.equal(code, StatusCode.VALID, `${contract} ${name} was committed as ${StatusCode[code]}`);
+        assert.equal(code, StatusCode.VALID, `${contract} ${name} was committed as ${nameOf(code)}`);
         return parse(endorsed.transaction.getResult());
     }
 
@@ -147,6 +149,7 @@ export class Actor {
     }
 }
 
+const nameOf = (code) => Object.keys(StatusCode).find((name) => StatusCode[name] === code) ?? code;
 const parse = (bytes) => (bytes.length === 0 ? undefined : JSON.parse(Buffer.from(bytes).toString('utf8')));
 
 // Sends what is endorsed; the validation code that all peers agree on.
@@ -159,16 +162,19 @@ export async function commits({ contract, name, transaction }, { silent = false 
     return code;
 }
 
+// What the SDK says, with what each peer said.
+const told = (error) => [error.message, ...(error.details ?? []).map(({ mspId, message }) => `${mspId} ${message}`)].join('\n');
+
 // The contract's own status and code, where the SDK shows them: in the details of an endorsement, by
 // peer, or in the message of an evaluation.
 function refusal(what, kind, grpcCode, status, code) {
     return (error) => {
         assert.ok(error instanceof kind, `${what}: ${error}`);
-        const told = [error.message, ...(error.details ?? []).map((detail) => `${detail.mspId} ${detail.message}`)].join('\n');
-        const found = told.match(/chaincode response (\d+), ([A-Z_0-9]+): \S/);
-        assert.ok(found, `${what}: not a refusal of the contract: ${told}`);
-        assert.deepEqual([Number(found[1]), found[2]], [status, code], `${what}: ${told}`);
-        assert.equal(error.code, grpcCode, `${what}: ${told}`);
+        const text = told(error);
+        const found = text.match(/chaincode response (\d+), ([A-Z_0-9]+): \S/);
+        assert.ok(found, `${what}: not a refusal of the contract: ${text}`);
+        assert.deepEqual([Number(found[1]), found[2]], [status, code], `${what}: ${text}`);
+        assert.equal(error.code, grpcCode, `${what}: ${text}`);
         return true;
     };
 }

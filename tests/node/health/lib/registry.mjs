@@ -31,8 +31,9 @@ export async function credential(org, pid, role) {
 // Somebody with a credential in force for their role at their organization, and for further rights.
 export async function practitioner(org, role, ...rights) {
     const actor = new Actor(org, role, { 'hc.pid': fresh('pid') });
-    const ids = await Promise.all([role, ...rights].map((right) => credential(org, actor.pid, right)));
-    actor.credentials = Object.fromEntries([role, ...rights].map((right, n) => [right, ids[n]]));
+    actor.credentials = {};
+    // One after the other: an application reads all credentials of its practitioner.
+    for (const right of [role, ...rights]) actor.credentials[right] = await credential(org, actor.pid, right);
     return actor;
 }
 
