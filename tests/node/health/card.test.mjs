@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, before, test } from 'node:test';
+import { status as grpcStatus } from '@grpc/grpc-js';
 import { StatusCode } from '@hyperledger/fabric-gateway';
 import { Actor, DAY, commits, disconnect, eventually, fresh, now, pseudonym, salt, sha256 } from './lib/actors.mjs';
 import { CardKey, pseudonymOf, residentNumber } from './lib/identifiers.mjs';
@@ -73,7 +74,12 @@ test('one card is opened a person, by whoever applies', async () => {
     assert.deepEqual([card.sid, card.epoch, card.key], [li.sid, epoch, keyOf(handles.li).jwk]);
     await issuer.isRefused('card', 'Apply', application(fresh('card')), 409, 'ALREADY_OPEN', proves(li));
     await issuer.isRefused('card', 'Apply', { ...application(fresh('card')), cardKey: keyOf(handles.li).jwk }, 409, 'KEY_IN_USE', proves(wang));
-    // A hospital's desk deposits the proof for the bureau; whoever applies at two desks gets one card.
+    // A hospital's desk deposits the proof for the bureau. Its gateway sends the proof to peers that keep it
+    // alone, which it has to be told; whoever applies at two desks gets one card.
+    await assert.rejects(desk.endorses('card', 'Apply', application(handles.wang), proves(wang)), {
+        code: grpcStatus.FAILED_PRECONDITION,
+        message: /not in the distribution policy of the private data collection\(s\): \[cardholders\]/,
+    });
     await desk.does('card', 'Apply', application(handles.wang), { ...proves(wang), at: keepers });
     const second = fresh('card');
     await desk.does('card', 'Apply', application(second), { ...proves(wang), at: keepers });
@@ -137,7 +143,7 @@ test('a lost card is suspended by its holder and replaced by the bureau', async 
     assert.deepEqual(uses.entries.map(({ code }) => code).sort(), [
         'BAD_SIGNATURE', 'CARD_INACTIVE', 'OK', 'OK', 'TOKEN_EXPIRED', 'TOKEN_REPLAY', 'WRONG_AUDIENCE', 'WRONG_CARD',
     ]);
-    await stranger.isNotAnswered('card', 'CardUses', { handle: handles.li }, 403, 'WRONG_ORG');
+    await stranger.isNotAnswered('card', 'CardUses', { handle: handles.li }, 403, 'NOT_HOLDER');
     await auditor.asks('card', 'CardUses', { handle: handles.li });
 });
 

@@ -13,7 +13,7 @@ const licensed = {
     clinic: ['USCC', '12310000425000002P', '310104', ['care', 'implant'], 'records'],
     research: ['USCC', '52100000500000003D', '110108', ['research'], 'curator'],
     waste: ['USCC', '91350100M000100Y43', '350100', WASTE, 'disposer'],
-    insurer: ['NPI', '1578387320', 'US-MA', ['care']],
+    insurer: ['NPI', '1578387320', 'US-MA', ['insurance']],
     maker: ['USCC', '91310000MA1F00000U', '310115', ['devices']],
 };
 const configurations = {
