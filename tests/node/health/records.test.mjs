@@ -42,11 +42,9 @@ let physician;
 let hospitalClerk;
 
 before(async () => {
-    [clerk, physician, hospitalClerk] = await Promise.all([
-        practitioner('clinic', 'records'),
-        practitioner('hospital', 'physician'),
-        practitioner('hospital', 'records'),
-    ]);
+    clerk = await practitioner('clinic', 'records');
+    physician = await practitioner('hospital', 'physician');
+    hospitalClerk = await practitioner('hospital', 'records');
 });
 
 // The code of a decision that is committed, whichever it is.

@@ -7,10 +7,12 @@ import { status as grpcStatus } from '@grpc/grpc-js';
 import { EndorseError, GatewayError, StatusCode, connect, hash, signers } from '@hyperledger/fabric-gateway';
 import { common, gateway as gatewayMessages, peer } from '@hyperledger/fabric-protos';
 import FabricCAServices from 'fabric-ca-client';
-import { User } from 'fabric-common';
+import { User, Utils } from 'fabric-common';
 import { authority, channelName, gateway, grpcClient, network, organization, tlsHash } from '../../lib/network.mjs';
 
 const PATIENCE = 30_000;
+// The authority is on a machine that does many other things; three seconds are the client's default.
+Utils.setConfigSetting('connection-timeout', PATIENCE);
 
 // A random id, so that a story finds nothing of an earlier one.
 export const fresh = (name) => `${name}-${randomBytes(6).toString('hex')}`;
