@@ -36,7 +36,7 @@ const FABRIC_PROGRAMS: [&str; 8] = [
 
 type Stage = (&'static str, fn() -> anyhow::Result<()>);
 
-const STAGES: [Stage; 15] = [
+const STAGES: [Stage; 16] = [
     ("system packages", || {
         system::for_build()?;
         system::for_tests()
@@ -63,6 +63,7 @@ const STAGES: [Stage; 15] = [
     ("build", build),
     ("manifests", manifests),
     ("a network under real clients", node),
+    ("health contracts on a running network", health),
     ("Fabric's own programs and SDKs", fabric),
     ("a consortium's life under Fabric's names", life),
     ("contracts in four languages", contracts),
@@ -117,6 +118,15 @@ fn node() -> anyhow::Result<()> {
         run(tests
             .env("CONSILIUM", absolute(BINARY)?)
             .env("NETWORK_DIR", network))
+    })
+}
+
+/// The eight health contracts between eight organizations, from the view of everybody who acts there,
+/// with npm's Fabric SDK and CA client.
+fn health() -> anyhow::Result<()> {
+    with_network_of(&["--health"], |network| {
+        let mut tests = command("npm", ["run", "health", "--prefix", "tests/node"]);
+        run(tests.env("NETWORK_DIR", network))
     })
 }
 
