@@ -1,6 +1,7 @@
 //! What a local consortium consists of: a plain description, saved as `network.json`.
 
 use std::{
+    collections::BTreeSet,
     net::TcpListener,
     path::{Path, PathBuf},
 };
@@ -88,9 +89,9 @@ impl Network {
             ("maker", "Device manufacturer", "MakerMSP"),
             ("regulator", "Regulator", "RegulatorMSP"),
         ];
-        let mut organizations = Vec::new();
+        let mut organizations: Vec<Organization> = Vec::new();
         for (name, title, msp_id) in members {
-            let ports = Ports::choose(organizations.len(), free_ports)?;
+            let ports = Ports::choose(&organizations, free_ports)?;
             organizations.push(Organization {
                 name: name.into(),
                 title: title.into(),
@@ -160,7 +161,7 @@ impl Network {
             msp_id: format!("{capitalized}MSP"),
             title: title.map_or(capitalized, str::to_owned),
             domain: format!("{name}.example"),
-            ports: Ports::choose(self.organizations.len(), free_ports)?,
+            ports: Ports::choose(&self.organizations, free_ports)?,
             has_orderer: false,
             has_gateway: false,
         })
@@ -295,12 +296,12 @@ impl Organization {
 }
 
 impl Ports {
-    /// Those of the member with that index.
-    fn choose(index: usize, free: bool) -> anyhow::Result<Self> {
+    /// Those of the member that comes after these.
+    fn choose(members: &[Organization], free: bool) -> anyhow::Result<Self> {
         if free {
-            return Self::free();
+            return Self::free(members);
         }
-        let base = u16::try_from(index)
+        let base = u16::try_from(members.len())
             .ok()
             .and_then(|index| index.checked_mul(1000)?.checked_add(7050))
             .filter(|base| base.checked_add(7).is_some())
@@ -321,15 +322,24 @@ impl Ports {
         }
     }
 
-    fn free() -> anyhow::Result<Self> {
-        let listeners = (0..8)
-            .map(|_| TcpListener::bind(("127.0.0.1", 0)))
-            .collect::<Result<Vec<_>, _>>()
-            .context("no free port on 127.0.0.1")?;
-        let ports = listeners
+    /// Eight on which nobody listens, nor will another member, whose nodes may not run yet.
+    fn free(members: &[Organization]) -> anyhow::Result<Self> {
+        let taken: BTreeSet<u16> = members
             .iter()
-            .map(|listener| Ok(listener.local_addr()?.port()))
-            .collect::<std::io::Result<Vec<_>>>()?;
+            .flat_map(|member| member.ports.all())
+            .collect();
+        // Held until all are found, so that none is found twice.
+        let mut listeners = Vec::new();
+        let mut ports = Vec::new();
+        while ports.len() < 8 {
+            let listener =
+                TcpListener::bind(("127.0.0.1", 0)).context("no free port on 127.0.0.1")?;
+            let port = listener.local_addr()?.port();
+            listeners.push(listener);
+            if !taken.contains(&port) {
+                ports.push(port);
+            }
+        }
         Ok(Self {
             orderer: ports[0],
             peer: ports[1],
@@ -384,6 +394,24 @@ mod tests {
         ] {
             assert!(network.newcomer(wrong, None, false).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn no_two_members_get_the_same_free_port() {
+        // Two of a few hundred would meet by chance in nearly every run.
+        let mut network = Network::standard(Path::new("net"), true).unwrap();
+        for n in 0..97 {
+            let name = format!("member{n}");
+            let member = network.newcomer(&name, None, true).unwrap();
+            network.organizations.push(member);
+        }
+        let ports: Vec<_> = network
+            .organizations
+            .iter()
+            .flat_map(|member| member.ports.all())
+            .collect();
+        let different: BTreeSet<_> = ports.iter().collect();
+        assert_eq!(different.len(), ports.len());
     }
 
     #[test]
