@@ -15,10 +15,24 @@ const PAGES = [
   { path: 'blocks', show: (main, rest, query) => rest ? ledger.block(main, rest) : ledger.blocks(main, rest, query) },
   { path: 'contracts', show: (main) => ledger.contracts(main) },
   { path: 'transaction', hidden: true, show: (main, rest) => ledger.transaction(main, rest) },
-  { path: 'device', show: (main, _, query) => people.device(main, query) },
-  { path: 'patient', roles: ['patient', 'guardian', 'auditor', 'physician', 'nurse', 'dpo'], show: (main, _, query) => people.patient(main, query) },
-  { path: 'recalls', show: (main, _, query) => people.recalls(main, query) },
+  { path: 'device', show: asking(people.device) },
+  { path: 'recalls', show: asking(people.recalls) },
+  { path: 'patient', roles: ['patient', 'guardian', 'auditor', 'physician', 'nurse', 'dpo'], show: asking(people.patient) },
+  {
+    path: 'card', show: asking(people.card),
+    roles: ['issuer', 'patient', 'guardian', 'records', 'nurse', 'physician', 'billing', 'adjudicator', 'auditor'],
+  },
+  {
+    path: 'claim', show: asking(people.claim),
+    roles: ['billing', 'records', 'physician', 'dpo', 'adjudicator', 'cashier', 'fraud', 'inspector', 'auditor', 'patient'],
+  },
+  { path: 'waste', roles: ['waste', 'carrier', 'disposer', 'environment', 'inspector', 'auditor'], show: asking(people.waste) },
+  { path: 'research', roles: ['investigator', 'curator', 'ethics', 'dpo', 'records', 'auditor'], show: asking(people.research) },
 ];
+
+function asking(page) {
+  return (main, _, query, signal) => page(main, query, signal);
+}
 
 let member = null;
 let leaving = new AbortController();

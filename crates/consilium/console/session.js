@@ -9,6 +9,7 @@ const SCOPE = 'user/*.cruds';
 
 let member = null;
 let token = null;
+let known = null;
 
 const base64url = (bytes) => btoa(String.fromCharCode(...new Uint8Array(bytes)))
   .replace(/\+/g, '-').replace(/\//g, '_').replace(/=+$/, '');
@@ -67,17 +68,22 @@ export async function signIn(name, pem) {
   member = { name, ...await importKey(pem) };
   token = null;
   try {
-    return await get('session');
+    known = await get('session');
+    return known;
   } catch (error) {
     member = null;
     throw error;
   }
 }
 
+/** What the gateway knows about the member who is signed in: `{name, msp, role, sid, channel}`. */
+export const me = () => (member ? known : null);
+
 /** Forgets key and token. */
 export function signOut() {
   member = null;
   token = null;
+  known = null;
 }
 
 async function call(path, options = {}) {

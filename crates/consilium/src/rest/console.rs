@@ -26,6 +26,7 @@ const FILES: &[(&str, &str, &[u8])] = files! {
     "ledger.js" "text/javascript; charset=utf-8";
     "people.js" "text/javascript; charset=utf-8";
     "session.js" "text/javascript; charset=utf-8";
+    "timeline.js" "text/javascript; charset=utf-8";
     "values.js" "text/javascript; charset=utf-8";
     "words.js" "text/javascript; charset=utf-8";
     "uPlot.esm.js" "text/javascript; charset=utf-8";
