@@ -111,6 +111,8 @@ async function show() {
   }
 }
 
+// The address is the page's name, so the link moves the focus itself.
+$('skip').addEventListener('click', (event) => { event.preventDefault(); $('main').focus(); });
 $('language').addEventListener('click', () => { switchLanguage(); show(); });
 $('leave').addEventListener('click', () => { signOut(); member = null; show(); });
 addEventListener('hashchange', () => { show().then(() => $('main').focus()); });

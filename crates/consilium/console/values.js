@@ -31,7 +31,7 @@ function plain(name, value, view) {
     return h('time', { datetime: new Date(value * 1000).toISOString() }, moment(value));
   }
   if (typeof value === 'number' && view.currency && MONEY.has(name)) return money(value, view.currency);
-  if (typeof value === 'boolean') return t(value ? 'yes' : 'no');
+  if (typeof value === 'boolean') return t(value ? 'isTrue' : 'isFalse');
   if (name === 'txId' || name === 'tx') {
     return h('a', { href: `#/transaction/${encodeURIComponent(value)}`, class: 'code' }, `${String(value).slice(0, 16)}…`);
   }
