@@ -31,7 +31,7 @@ const BUILD: [Need; 3] = [
     },
 ];
 
-const TEST: [Need; 12] = [
+const TEST: [Need; 14] = [
     Need {
         what: "Node.js 20.9 or newer",
         package: "nodejs",
@@ -91,11 +91,26 @@ const TEST: [Need; 12] = [
         present: || succeeds("jq", &["--version"]),
     },
     Need {
+        what: "Chromium, in which the console is looked at",
+        package: "chromium",
+        present: || succeeds("chromium", &["--version"]),
+    },
+    Need {
+        what: "a font with Chinese characters, for the console's pages",
+        package: "fonts-wqy-microhei",
+        present: has_chinese,
+    },
+    Need {
         what: "kubectl",
         package: "kubernetes-client",
         present: || succeeds("kubectl", &["version", "--client"]),
     },
 ];
+
+fn has_chinese() -> bool {
+    Path::new("/usr/share/fonts/truetype/wqy/wqy-microhei.ttc").is_file()
+        || output("fc-list", &[":lang=zh"]).is_some_and(|fonts| !fonts.is_empty())
+}
 
 /// Installs what building and the demo need.
 ///

@@ -36,7 +36,7 @@ const FABRIC_PROGRAMS: [&str; 8] = [
 
 type Stage = (&'static str, fn() -> anyhow::Result<()>);
 
-const STAGES: [Stage; 16] = [
+const STAGES: [Stage; 17] = [
     ("system packages", || {
         system::for_build()?;
         system::for_tests()
@@ -64,6 +64,7 @@ const STAGES: [Stage; 16] = [
     ("manifests", manifests),
     ("a network under real clients", node),
     ("health contracts on a running network", health),
+    ("the console in Chromium", console),
     ("Fabric's own programs and SDKs", fabric),
     ("a consortium's life under Fabric's names", life),
     ("contracts in four languages", contracts),
@@ -127,6 +128,17 @@ fn health() -> anyhow::Result<()> {
     with_network_of(&["--health"], |network| {
         let mut tests = command("npm", ["run", "health", "--prefix", "tests/node"]);
         run(tests.env("NETWORK_DIR", network))
+    })
+}
+
+/// The gateways' pages as people use them: signing in, every page in two languages and on a phone, by
+/// keyboard, with axe's rules for accessibility.
+fn console() -> anyhow::Result<()> {
+    with_network_of(&["--health"], |network| {
+        let mut tests = command("npm", ["run", "console", "--prefix", "tests/node"]);
+        run(tests
+            .env("CONSILIUM", absolute(BINARY)?)
+            .env("NETWORK_DIR", network))
     })
 }
 

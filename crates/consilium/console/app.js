@@ -115,5 +115,5 @@ async function show() {
 $('skip').addEventListener('click', (event) => { event.preventDefault(); $('main').focus(); });
 $('language').addEventListener('click', () => { switchLanguage(); show(); });
 $('leave').addEventListener('click', () => { signOut(); member = null; show(); });
-addEventListener('hashchange', () => { show().then(() => $('main').focus()); });
+addEventListener('hashchange', () => { show().then(() => { scrollTo(0, 0); $('main').focus({ preventScroll: true }); }); });
 show();

@@ -12,7 +12,7 @@ const TECHNICAL = ['salt', 'commit', 'page', 'proof', 'key'];
 /**
  * A page with a form of fields, which puts what was asked into the address, and shows the answers.
  * A question has `label`, `contract`, `name`, `args`, and perhaps `when` (of what was given; else every
- * required field), `absent` (404 is an answer: there is none), and `view` of the answer.
+ * required field), `absent` (404 is an answer: there is none), `newestFirst`, and `view` of the answer.
  */
 function asking(title, fields, questions) {
   return async (main, query, signal) => {
@@ -37,9 +37,10 @@ function asking(title, fields, questions) {
 /** Who has a pseudonym asks about themselves first. */
 const defaults = (fields) => fields.some(({ name }) => name === 'sid') && me()?.sid ? { sid: me().sid } : {};
 
-async function asked({ label, contract, name, args, absent, view }, given) {
+async function asked({ label, contract, name, args, absent, newestFirst, view }, given) {
   try {
     const value = await evaluate(contract, name, args(given));
+    if (newestFirst) value.reverse();
     return answer(t(label), value, typeof view === 'function' ? view(value) : { hidden: TECHNICAL, ...view });
   } catch (error) {
     const missing = absent && error.status === 404;
@@ -52,7 +53,7 @@ const unit = ({ di, lot, serial }) => ({ unit: compact({ di, lot: lot ?? '', ser
 
 export const device = asking('device',
   [{ name: 'di' }, { name: 'lot', required: false }, { name: 'serial' }],
-  [{ label: 'journey', contract: 'devices', name: 'TraceUnit', args: unit }]);
+  [{ label: 'journey', contract: 'devices', name: 'TraceUnit', args: unit, view: { first: ['history', 'recalls', 'scans', 'unit'] } }]);
 
 export const patient = asking('patient', [{ name: 'sid' }], [
   { label: 'consents', contract: 'records', name: 'ListConsents', args: ({ sid }) => ({ sid }) },
@@ -62,18 +63,21 @@ export const patient = asking('patient', [{ name: 'sid' }], [
 export const card = asking('card', [{ name: 'sid', required: false }, { name: 'handle', required: false }], [
   { label: 'cards', contract: 'card', name: 'CardsOf', args: ({ sid }) => ({ sid }), when: ({ sid }) => sid },
   { label: 'card', contract: 'card', name: 'ReadCard', args: ({ handle }) => ({ handle }), when: ({ handle }) => handle },
-  { label: 'history', contract: 'card', name: 'CardHistory', args: ({ handle }) => ({ handle }), when: ({ handle }) => handle, absent: true },
+  { label: 'history', contract: 'card', name: 'CardHistory', args: ({ handle }) => ({ handle }), when: ({ handle }) => handle, absent: true, newestFirst: true },
   { label: 'bindings', contract: 'card', name: 'Bindings', args: ({ handle }) => ({ handle }), when: ({ handle }) => handle, absent: true },
 ]);
 
 export const claim = asking('claim', [{ name: 'episode' }], [{
   label: 'chain', contract: 'costs', name: 'TraceCost', args: ({ episode }) => ({ epi: episode }),
-  view: ({ episode }) => ({ currency: episode.currency, hidden: TECHNICAL }),
+  view: ({ episode }) => ({ currency: episode.currency, hidden: TECHNICAL, first: ['sums', 'claims', 'charges'] }),
 }]);
 
+/** What has to be done, then what was signed. */
+const WAY = { first: ['late', 'flags', 'legs', 'history', 'bag', 'manifest'] };
+
 export const waste = asking('waste', [{ name: 'manifest', required: false }, { name: 'bag', required: false }], [
-  { label: 'way', contract: 'waste', name: 'Trace', args: ({ manifest }) => ({ no: manifest }), when: ({ manifest }) => manifest },
-  { label: 'wayOfBag', contract: 'waste', name: 'Trace', args: ({ bag }) => ({ bag }), when: ({ bag }) => bag },
+  { label: 'way', contract: 'waste', name: 'Trace', args: ({ manifest }) => ({ no: manifest }), when: ({ manifest }) => manifest, view: WAY },
+  { label: 'wayOfBag', contract: 'waste', name: 'Trace', args: ({ bag }) => ({ bag }), when: ({ bag }) => bag, view: WAY },
   { label: 'overdue', contract: 'waste', name: 'Overdue', args: () => ({}), when: () => true, view: { hidden: ['more'] } },
   { label: 'openFlags', contract: 'waste', name: 'Flags', args: () => ({}), when: () => true },
 ]);

@@ -18,7 +18,7 @@ function stateOf(entry) {
   return Object.values(entry).find((value) => value !== null && typeof value === 'object') ?? {};
 }
 
-/** An ordered list, oldest first as contracts give it. */
+/** An ordered list of entries, which are oldest first: several of one second stay in their order. */
 export function timeline(title, entries) {
   const ordered = [...entries].sort((one, other) => one.at - other.at);
   return h('ol', { class: 'timeline', 'aria-label': title }, ordered.map((entry, index) => {

@@ -23,8 +23,9 @@ const isList = (value) => Array.isArray(value) && value.length > 0 && value.ever
 const spoken = (name) => t(name) !== name ? t(name)
   : name.replace(/([a-z])([A-Z])/g, '$1 $2').toLowerCase();
 
-/** How values look: `currency` where amounts are money, `hidden` are names that say nothing to people. */
-const PLAIN = { currency: null, hidden: [] };
+/** How values look: `currency` where amounts are money, `hidden` are names that say nothing to people,
+ * `first` are names in the order of their use, before all others. */
+const PLAIN = { currency: null, hidden: [], first: [] };
 
 function plain(name, value, view) {
   if (typeof value === 'number' && TIMES.test(name) && value > YEAR_2000 && value < YEAR_2200) {
@@ -58,8 +59,11 @@ function shown(name, value, view) {
   return isObject(value) ? pairs(value, view) : plain(name, value, view);
 }
 
+const isEmpty = (value) => isNothing(value) || (Array.isArray(value) && value.length === 0);
+const place = (name, view) => (view.first.includes(name) ? view.first.indexOf(name) : view.first.length);
 const entriesOf = (object, view) => Object.entries(object)
-  .filter(([name, value]) => !isNothing(value) && !view.hidden.includes(name));
+  .filter(([name, value]) => !isEmpty(value) && !view.hidden.includes(name))
+  .sort(([one], [other]) => place(one, view) - place(other, view));
 
 const pairs = (object, view) => facts(entriesOf(object, view)
   .map(([name, value]) => [spoken(name), shown(name, value, view)]));
@@ -99,9 +103,9 @@ function parts(object, level, view) {
 /** A whole answer under a heading. `view` is `{currency?, hidden?}`. */
 export function answer(title, value, view = {}) {
   const how = { ...PLAIN, ...view };
-  const isEmpty = isNothing(value) || (Array.isArray(value) ? value.length === 0 : isObject(value) && entriesOf(value, how).length === 0);
-  const only = isObject(value) && entriesOf(value, how).length === 1 ? entriesOf(value, how)[0] : null;
-  const body = isEmpty || (only && Array.isArray(only[1]) && only[1].length === 0) ? h('p', {}, t('nothing'))
+  const entries = isObject(value) ? entriesOf(value, how) : [];
+  const only = entries.length === 1 ? entries[0] : null;
+  const body = isEmpty(value) || (isObject(value) && entries.length === 0) ? h('p', {}, t('nothing'))
     : only && isList(only[1]) ? listed(only[0], only[1], 3, how)
       : isList(value) ? listed(title, value, 3, how)
         : isObject(value) ? parts(value, 3, how) : h('p', {}, shown(title, value, how));

@@ -122,9 +122,15 @@ test('from a block to its transaction, and what it wrote', async () => {
     const window = await windowOf(people.supply);
     await window.goes(`#/device${query(told.device)}`);
     const steps = await window.page.$$eval('.timeline li', (items) => items.map((item) => item.querySelector('strong').textContent));
-    assert.deepEqual(steps, ['Manufactured', 'Shipped', 'InStock']);
+    assert.deepEqual(steps, ['Manufactured', 'InTransit', 'InStock']);
     const times = await window.page.$$eval('.timeline time', (all) => all.map((one) => one.dateTime));
     assert.deepEqual(times, [...times].sort());
+    // The contract gives a card's newest change first.
+    await window.goes(`#/card${query(told.card)}`);
+    await window.waitsFor('Suspended');
+    const states = await window.page.$$eval('.timeline strong', (all) => all.map((one) => one.textContent));
+    assert.deepEqual(states, ['Applied', 'Active', 'Suspended']);
+    await window.goes(`#/device${query(told.device)}`);
     await window.page.click('.timeline li:last-child a');
     await window.waitsFor('Endorsed by');
     await window.settles();
