@@ -8,7 +8,8 @@ import { moment, t } from './words.js';
 const TIMES = /^(at|from|to|until|time|seconds|due|since|opened|closed|timestamp|start|end|asOf|validTo|validFrom|.*At)$/;
 const YEAR_2000 = 946684800;
 const YEAR_2200 = 7258118400;
-const COLUMNS = 10;
+const COLUMNS = 12;
+const IN_CELL = 6;
 /** Amounts of the contract of costs, in 1/10 000 of the currency. */
 const MONEY = new Set(['unitPrice', 'amount', 'total', 'net', 'allowed', 'paid', 'patient', 'payment', 'charged', 'uncharged',
   'unclaimed', 'submitted', 'pending', 'disallowed', 'billed', 'received', 'dueFromInsurer', 'dueFromPatient', 'writtenOff',
@@ -76,8 +77,11 @@ function rows(name, list, view) {
 /** A list of objects: what happened, a table, or, of those that have parts, one below the other. */
 function listed(name, list, level, view) {
   if (isHistory(list)) return timeline(spoken(name), list);
-  const deep = list.some((one) => entriesOf(one, view).some(([, value]) => isObject(value) || isList(value)));
-  const wide = new Set(list.flatMap(Object.keys)).size > COLUMNS;
+  const fits = (value) => !isList(value) && (!isObject(value)
+    || (Object.keys(value).length <= IN_CELL && Object.values(value).every(isPlain)));
+  const entries = list.flatMap((one) => entriesOf(one, view));
+  const deep = entries.some(([, value]) => !fits(value));
+  const wide = new Set(entries.map(([column]) => column)).size > COLUMNS;
   if (!deep && !wide) return rows(name, list, view);
   return list.map((one, index) => {
     const which = one.id ?? one.no ?? one.seq ?? one.n ?? index + 1;

@@ -201,6 +201,7 @@ const WORDS = {
   carried: ['Legs signed', '已签运段'],
   count: ['Count', '件数'],
   vehicle: ['Vehicle', '车辆'],
+  found: ['Found', '实有'],
   expected: ['Expected', '应有'],
   findings: ['Findings', '认定'],
   holds: ['Holds it up', '阻止流转'],

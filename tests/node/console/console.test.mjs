@@ -35,11 +35,12 @@ const pages = () => [
 ];
 const query = (object) => `?${new URLSearchParams(object)}`;
 const windows = new Map();
-// Each person signs in once for each kind of window.
+// Each person signs in once.
 async function windowOf(person, viewport = DESKTOP) {
-    const which = `${person.name} ${viewport.width}`;
-    if (!windows.has(which)) windows.set(which, Window.of(browser, person, viewport));
-    return windows.get(which);
+    if (!windows.has(person)) windows.set(person, await Window.of(browser, person));
+    const window = windows.get(person);
+    await window.page.setViewport(viewport);
+    return window;
 }
 
 before(async () => {

@@ -11,7 +11,8 @@ const files = process.env.CONSOLE_FILES;
 const TYPES = { '.js': 'text/javascript', '.css': 'text/css', '.html': 'text/html', '.svg': 'image/svg+xml' };
 
 export const DESKTOP = { width: 1200, height: 800 };
-export const PHONE = { width: 390, height: 844, isMobile: true, hasTouch: true };
+// Not as a device of its own, for which the page would be loaded again and everybody signed out.
+export const PHONE = { width: 390, height: 844 };
 
 export async function launch() {
     const executablePath = process.env.CHROMIUM ?? ['/usr/bin/chromium', '/usr/bin/chromium-browser'].find(existsSync);
@@ -47,13 +48,13 @@ export class Window {
     complaints = [];
     origins = new Set();
 
-    static async open(browser, address, viewport = DESKTOP) {
+    static async open(browser, address) {
         const window = new Window();
         window.context = await browser.createBrowserContext();
         window.page = await window.context.newPage();
         const { page } = window;
         const origin = new URL(address).origin;
-        await page.setViewport(viewport);
+        await page.setViewport(DESKTOP);
         await page.evaluateOnNewDocument(() => {
             if (!localStorage.getItem('language')) localStorage.setItem('language', 'en');
             addEventListener('securitypolicyviolation', (event) => console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`));
@@ -83,9 +84,9 @@ export class Window {
         await this.page.click('form button');
     }
 
-    static async of(browser, person, viewport) {
+    static async of(browser, person) {
         await person.enrols();
-        const window = await Window.open(browser, person.console, viewport);
+        const window = await Window.open(browser, person.console);
         await window.signsIn(person.name, person.keyFile);
         await window.page.waitForSelector('#nav:not([hidden])');
         await window.settles();
