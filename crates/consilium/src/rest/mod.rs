@@ -67,8 +67,9 @@ pub async fn start(file: &Path) -> anyhow::Result<()> {
         members,
         fhir,
     } = Parts::open(file, &settings)?;
+    // As a service, because `nest` leaves out `/fhir/`, where many clients post bundles.
     let app = Router::new()
-        .nest("/fhir", fhir.router())
+        .nest_service("/fhir", fhir.router())
         .nest("/api", api::router(api::Api { ledger, members }))
         .merge(oauth(&settings.external_url, wallet, tokens))
         .merge(console::router());
