@@ -4,7 +4,7 @@
 import { createHmac, createPrivateKey, randomBytes, randomUUID, sign } from 'node:crypto';
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { connect, hash, signers } from '@hyperledger/fabric-gateway';
+import { CommitError, StatusCode, connect, hash, signers } from '@hyperledger/fabric-gateway';
 import FabricCAServices from 'fabric-ca-client';
 import { User } from 'fabric-common';
 import { authority, channelName, dir, grpcClient, organization, tlsHash, userDir } from '../../lib/network.mjs';
@@ -117,9 +117,16 @@ export class Person {
         const contract = (name) => connected.getNetwork(channelName).getContract(name);
         return {
             contract,
-            async does(name, call, args) {
-                const answer = await contract(name).submit(call, { arguments: [JSON.stringify(args)] });
-                return answer.length ? JSON.parse(Buffer.from(answer)) : undefined;
+            // What was endorsed by a peer that is a moment behind is in conflict, and asked for again.
+            async does(name, call, args, attempts = 5) {
+                try {
+                    const answer = await contract(name).submit(call, { arguments: [JSON.stringify(args)] });
+                    return answer.length ? JSON.parse(Buffer.from(answer)) : undefined;
+                } catch (error) {
+                    const again = [StatusCode.MVCC_READ_CONFLICT, StatusCode.PHANTOM_READ_CONFLICT].includes(error.code);
+                    if (!(error instanceof CommitError && again && attempts > 1)) throw error;
+                    return this.does(name, call, args, attempts - 1);
+                }
             },
             close() {
                 connected.close();
