@@ -128,8 +128,8 @@ mspId: {msp_id}
 wallet: ../../users
 data: data
 pseudonymKey: {pseudonym_key}
-keyService: {KEY_SERVICE}
-",
+{key_service}",
+        key_service = key_service(organization),
         listen = organization.ports.gateway,
         url = organization.gateway_url(),
         peer = organization.peer_endpoint(),
@@ -141,6 +141,15 @@ keyService: {KEY_SERVICE}
         &network.gateway_dir(organization).join("gateway.yaml"),
         &yaml,
     )
+}
+
+/// Only providers and research keep records (`consilium_contracts::roles`). A gateway without a key
+/// service takes a maker's Device for a unit, and searches what others keep.
+fn key_service(organization: &Organization) -> String {
+    match organization.msp_id.as_str() {
+        "HospitalMSP" | "ClinicMSP" | "ResearchMSP" => format!("keyService: {KEY_SERVICE}\n"),
+        _ => String::new(),
+    }
 }
 
 /// The user that confirms at a gateway that keys of documents were released.
