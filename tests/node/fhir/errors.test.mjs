@@ -59,7 +59,7 @@ test('types, operations and methods that are not served', async () => {
         await is(raw('clinic', method, `/Patient/${patient}`, { token, headers: json, body: method === 'PATCH' ? '[]' : undefined }), 405, 'not-supported', 'METHOD');
     }
     await is(raw('clinic', 'GET', `/Patient/${patient}/$sing`, { token }), 404, 'not-supported', 'UNKNOWN_OPERATION');
-    await is(raw('clinic', 'GET', `/Patient/${patient}/x/y/z`, { token }), 404, 'not-supported', 'UNKNOWN_OPERATION');
+    await is(raw('clinic', 'GET', `/Patient/${patient}/x/y/z`, { token }), 404, 'not-found', 'NOT_FOUND');
 });
 
 test('formats that are not served', async () => {
