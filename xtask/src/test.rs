@@ -36,7 +36,7 @@ const FABRIC_PROGRAMS: [&str; 8] = [
 
 type Stage = (&'static str, fn() -> anyhow::Result<()>);
 
-const STAGES: [Stage; 17] = [
+const STAGES: [Stage; 18] = [
     ("system packages", || {
         system::for_build()?;
         system::for_tests()
@@ -65,6 +65,7 @@ const STAGES: [Stage; 17] = [
     ("a network under real clients", node),
     ("health contracts on a running network", health),
     ("the console in Chromium", console),
+    ("FHIR clients", fhir),
     ("Fabric's own programs and SDKs", fabric),
     ("a consortium's life under Fabric's names", life),
     ("contracts in four languages", contracts),
@@ -140,6 +141,24 @@ fn console() -> anyhow::Result<()> {
             .env("CONSILIUM", absolute(BINARY)?)
             .env("NETWORK_DIR", network))
     })
+}
+
+/// npm's FHIR clients against the gateways of a health network, and PyPI's models of FHIR, which judge
+/// every answer that the clients got.
+fn fhir() -> anyhow::Result<()> {
+    let venv = data::venv("target/test/fhir-venv", &["fhir.resources==8.3.0"])?;
+    let answers = absolute("target/test/fhir-answers")?;
+    with_network_of(&["--health"], |network| {
+        let mut tests = command("npm", ["run", "fhir", "--prefix", "tests/node"]);
+        run(tests
+            .env("CONSILIUM", absolute(BINARY)?)
+            .env("NETWORK_DIR", network)
+            .env("ANSWERS", &answers))
+    })?;
+    run(&mut command(
+        &venv.join("bin/python").to_string_lossy(),
+        ["tests/node/fhir/answers.py", &answers.to_string_lossy()],
+    ))
 }
 
 /// Fabric's command line and a peer of Fabric's in one channel with ours, built from their source;

@@ -180,7 +180,7 @@ test('A5: none of fifty accesses that race a withdrawal is permitted after its b
     const keeper = (await person('clinic', 'records')).sdk();
     await assert.rejects(
         keeper.does('records', 'ConfirmRelease', { accessId: permitted[0].accessId, keyFingerprint: 'a'.repeat(64) }),
-        ({ message, details: said }) => /NO_CONSENT/.test(message + JSON.stringify(said)),
+        /NO_CONSENT/,
     );
     keeper.close();
     const states = found(await patient.search({ resourceType: 'AuditEvent', searchParams: { patient: who.sid } }))

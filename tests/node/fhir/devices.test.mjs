@@ -6,7 +6,7 @@ import { randomInt } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { chain, transaction } from './lib/blocks.mjs';
 import { eventually, found, headersOf, kit, parameter, refused } from './lib/clients.mjs';
-import { person } from './lib/people.mjs';
+import { fresh, person } from './lib/people.mjs';
 
 // A GTIN-14 of nobody, with its check digit.
 function gtin() {
@@ -17,6 +17,7 @@ function gtin() {
 
 const di = gtin();
 const lot = 'L1';
+const certNo = fresh('C');
 const unit = { di, lot, serial: '7' };
 const carrier = `(01)${di}(10)${lot}(21)7`;
 const id = `${di}-${lot}-7`;
@@ -66,8 +67,8 @@ test('a model is registered by a maker, once, under a number with a right check 
 test('a unit needs a certified model and a registered lot', async () => {
     const create = () => shipping.create({ resourceType: 'Device', body: device });
     await refused(create(), 422, 'business-rule', 'NOT_CERTIFIED');
-    await does('regulatory', 'SubmitCertification', { di, certNo: 'C-1', type: 'NMPA', docHashes: ['0'.repeat(64)] });
-    await does('certifier', 'Certify', { di, certNo: 'C-1', validTo: 4_000_000_000 });
+    await does('regulatory', 'SubmitCertification', { di, certNo, type: 'NMPA', docHashes: ['0'.repeat(64)] });
+    await does('certifier', 'Certify', { di, certNo, validTo: 4_000_000_000 });
     await does('shipping', 'RegisterLot', { di, lot, qty: 2 });
     const made = await create();
     assert.equal(made.id, id);

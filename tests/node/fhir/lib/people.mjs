@@ -61,6 +61,12 @@ export function assertion(claims, key) {
     return `${signed}.${signature.toString('base64url')}`;
 }
 
+// With what each peer says, which the SDK keeps apart.
+function told(error) {
+    error.message += (error.details ?? []).map(({ mspId, message }) => `\n${mspId}: ${message}`).join('');
+    return error;
+}
+
 export const gatewayOf = (org) => `https://localhost:${organization(org).ports.gateway}`;
 
 export const inSeconds = (seconds) => Math.floor(Date.now() / 1000) + seconds;
@@ -124,7 +130,7 @@ export class Person {
                     return answer.length ? JSON.parse(Buffer.from(answer)) : undefined;
                 } catch (error) {
                     const again = [StatusCode.MVCC_READ_CONFLICT, StatusCode.PHANTOM_READ_CONFLICT].includes(error.code);
-                    if (!(error instanceof CommitError && again && attempts > 1)) throw error;
+                    if (!(error instanceof CommitError && again && attempts > 1)) throw told(error);
                     return this.does(name, call, args, attempts - 1);
                 }
             },
