@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::Settings;
 use crate::operation;
 use crate::register::RECORDS;
 use crate::search;
@@ -77,7 +78,8 @@ fn operations(kind: &str, base: &str) -> Vec<Value> {
 }
 
 /// `GET metadata`.
-pub(crate) fn statement(base: &str) -> Value {
+pub(crate) fn statement(settings: &Settings) -> Value {
+    let base = settings.base.as_str();
     let mut resources: Vec<(&str, Value)> = RECORDS
         .iter()
         .map(|kind| {
@@ -111,6 +113,17 @@ pub(crate) fn statement(base: &str) -> Value {
         .into_iter()
         .map(|(_, resource)| resource)
         .collect();
+    let mut security = json!({
+        "service": [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/restful-security-service", "code": "SMART-on-FHIR"}]}],
+        "description": "Bearer tokens with SMART scopes, or mutual TLS",
+    });
+    // Clients that know version 1 of SMART look here, and not in `.well-known`.
+    if let Some(endpoint) = &settings.token_endpoint {
+        security["extension"] = json!([{
+            "url": "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris",
+            "extension": [{"url": "token", "valueUri": endpoint}],
+        }]);
+    }
     json!({
         "resourceType": "CapabilityStatement",
         "status": "active",
@@ -122,10 +135,7 @@ pub(crate) fn statement(base: &str) -> Value {
         "format": ["application/fhir+json"],
         "rest": [{
             "mode": "server",
-            "security": {
-                "service": [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/restful-security-service", "code": "SMART-on-FHIR"}]}],
-                "description": "Bearer tokens with SMART scopes, or mutual TLS",
-            },
+            "security": security,
             "resource": resources,
             "interaction": [{"code": "transaction"}, {"code": "batch"}],
             "operation": [{"name": "import", "definition": format!("{base}/OperationDefinition/import")}],

@@ -38,6 +38,8 @@ pub struct Settings {
     pub custodians: BTreeMap<String, Custodian>,
     /// Bytes of a request's body.
     pub max_body: usize,
+    /// Where bearer tokens come from, as a URL; `metadata` says so.
+    pub token_endpoint: Option<String>,
 }
 
 /// The FHIR server.
@@ -143,9 +145,7 @@ impl Inner {
         async move {
             in_scope(&request.caller, &interaction)?;
             match interaction {
-                Interaction::Capabilities => {
-                    Ok(Answer::ok(capability::statement(&self.settings.base)))
-                }
+                Interaction::Capabilities => Ok(Answer::ok(capability::statement(&self.settings))),
                 Interaction::Bundle => self.bundle(request).await,
                 Interaction::Create(kind) => self.create(request, &kind).await,
                 Interaction::Read(kind, id) => self.read(request, &kind, &id).await,

@@ -18,7 +18,11 @@ test('the capability statement says R4, JSON, and what is served', async () => {
     assert.ok(!tool.resourceCan('AuditEvent', 'create') && !tool.resourceCan('Observation', 'delete'));
 });
 
-test('the token endpoint is found by SMART’s configuration', async () => {
+// This client asks for both and takes what is answered first.
+test('the token endpoint is found by SMART’s configuration, and by the capability statement', async () => {
+    const { rest: [{ security }] } = await new Client({ baseUrl: base('clinic') }).capabilityStatement();
+    const [{ extension: [uri] }] = security.extension;
+    assert.deepEqual([uri.url, uri.valueUri], ['token', `${gatewayOf('clinic')}/oauth2/token`]);
     const found = await new Client({ baseUrl: base('clinic') }).smartAuthMetadata();
     assert.equal(found.tokenUrl.href, `${gatewayOf('clinic')}/oauth2/token`);
     const answer = await fetch(`${base('clinic')}/.well-known/smart-configuration`);

@@ -122,7 +122,7 @@ impl Parts {
         let at = |path: &Path| config::relative(file, path);
         let wallet = Arc::new(Wallet::open(&at(&settings.wallet), &settings.msp_id)?);
         let ledger = Arc::new(connect(file, settings, wallet.clone())?);
-        let endpoint = format!("{}/oauth2/token", settings.external_url);
+        let endpoint = token_endpoint(&settings.external_url);
         let tokens = Arc::new(Tokens::new(&settings.external_url, &endpoint)?);
         let members = Arc::new(Members::new(wallet.clone(), tokens.clone()));
         let fhir = surface::open(
@@ -203,6 +203,11 @@ pub async fn import(args: &GatewayImport) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Where tokens come from.
+fn token_endpoint(url: &str) -> String {
+    format!("{url}/oauth2/token")
+}
+
 /// Settles what a crash left between the store and the ledger, as soon as the peer answers.
 async fn recover(fhir: Fhir) {
     loop {
@@ -277,7 +282,7 @@ struct Issuing {
 fn oauth(url: &str, wallet: Arc<Wallet>, tokens: Arc<Tokens>) -> Router {
     let configuration = json!({
         "issuer": url,
-        "token_endpoint": format!("{url}/oauth2/token"),
+        "token_endpoint": token_endpoint(url),
         "token_endpoint_auth_methods_supported": ["private_key_jwt"],
         "token_endpoint_auth_signing_alg_values_supported": ["ES256", "ES384"],
         "grant_types_supported": ["client_credentials"],

@@ -55,6 +55,7 @@ pub fn open(
         base: format!("{}/fhir", settings.external_url),
         custodians,
         max_body: MAX_BODY,
+        token_endpoint: Some(super::token_endpoint(&settings.external_url)),
     };
     Ok(Fhir::new(
         settings,

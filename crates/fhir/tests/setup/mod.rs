@@ -89,6 +89,7 @@ pub fn world_at(path: Option<&Path>, ledger: MemoryLedger, keys: Arc<Mutex<KeyRi
         base: BASE.to_owned(),
         custodians: BTreeMap::from([custodian("ClinicMSP"), custodian("HospitalMSP")]),
         max_body: 4 * 1024 * 1024,
+        token_endpoint: Some("https://clinic.example/oauth2/token".to_owned()),
     };
     let fhir = Fhir::new(
         settings,
