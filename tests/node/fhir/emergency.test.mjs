@@ -3,8 +3,9 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { eventually, found, kit, refused } from './lib/clients.mjs';
-import { person } from './lib/people.mjs';
+import { fresh, person } from './lib/people.mjs';
 import { created, few } from './lib/patients.mjs';
+import { credential } from './lib/registry.mjs';
 
 const glass = { headers: { 'x-purpose-of-use': 'ETREAT', 'x-emergency-reason': 'UNCONSCIOUS', 'x-emergency-place': 'ER-1' } };
 let doctor;
@@ -13,18 +14,21 @@ let patient;
 let auditor;
 let reviewer;
 let certifier;
+let clerk;
+const pid = fresh('pid');
 let who;
 let lab;
 
 before(async () => {
     who = few(2);
     const [records, physician, carer, subject, watching, certifying] = await Promise.all([
-        person('clinic', 'records'), person('clinic', 'physician', { 'hc.pid': 'A'.repeat(26) }), person('clinic', 'nurse'),
+        person('clinic', 'records'), person('clinic', 'physician', { 'hc.pid': pid }), person('clinic', 'nurse'),
         person('clinic', 'patient', { 'hc.sid': who.sid }), person('regulator', 'auditor'), person('regulator', 'certifier'),
     ]);
     [doctor, nurse, patient, auditor] = await Promise.all([physician, carer, subject, watching].map((each) => kit(each)));
     reviewer = watching.sdk();
     certifier = certifying.sdk();
+    clerk = records.sdk();
     lab = created(await (await kit(records)).transaction({ body: who.bundle })).Observation[0];
     await patient.create({
         resourceType: 'Consent',
@@ -47,6 +51,7 @@ before(async () => {
 after(() => {
     reviewer.close();
     certifier.close();
+    clerk.close();
 });
 
 const read = (client, options) => client.read({ resourceType: 'Observation', id: lab, options });
@@ -89,14 +94,24 @@ test('an emergency is reviewed by the regulator’s auditor, once', async () => 
     await assert.rejects(reviewer.does('records', 'ReviewBreakGlass', { accessId: id, verdict: 'Abuse' }));
 });
 
-test('A7: where the registry counts, a physician without a credential in force breaks no glass', async () => {
+test('A7: where the registry counts, a suspended credential breaks no glass, and an active one does', async () => {
+    const credId = await credential(certifier, clerk, 'clinic', pid);
     await certifier.does('records', 'Configure', { registry: 'providers' });
     try {
-        await refused(read(doctor, glass), 403, 'forbidden', 'CREDENTIAL');
+        await eventually(() => read(doctor, glass));
+        await certifier.does('providers', 'SuspendCredential', { credId, reasonCode: 'MISCONDUCT' });
+        await eventually(() => refused(read(doctor, glass), 403, 'forbidden', 'CREDENTIAL'));
+        await certifier.does('providers', 'ReinstateCredential', { credId, reasonCode: 'CLEARED' });
+        const opened = await eventually(() => read(doctor, glass));
+        assert.equal(opened.id, lab);
+        await refused(read(nurse, glass), 403, 'forbidden', 'CREDENTIAL');
     } finally {
         await certifier.does('records', 'Configure', {});
     }
-    assert.equal((await read(doctor, glass)).id, lab);
-    const standing = (await accounting(patient)).map(({ outcomeDesc }) => outcomeDesc);
-    assert.ok(standing.filter((code) => code === 'CREDENTIAL').length >= 2, standing.join(' '));
+    const events = await accounting(patient);
+    const denied = events.filter(({ outcomeDesc, agent }) => outcomeDesc === 'CREDENTIAL' && agent[0].altId === pid);
+    assert.ok(denied.length >= 1, JSON.stringify(events.map(({ outcomeDesc }) => outcomeDesc)));
+    const open = JSON.parse(Buffer.from(await reviewer.contract('records').evaluate('OpenReviews', { arguments: ['{}'] })));
+    const broken = events.filter(({ outcomeDesc, agent }) => outcomeDesc === 'EMERGENCY' && agent[0].altId === pid);
+    assert.ok(broken.some(({ id }) => JSON.stringify(open).includes(id)), 'a review is open');
 });
