@@ -88,11 +88,19 @@ export function signOut() {
 
 async function call(path, options = {}) {
   if (!member) throw new Refused(401, 'signed out');
-  if (!token || Date.now() > token.until) await renew();
-  const response = await fetch(`../api/${path}`, {
-    ...options,
-    headers: { ...options.headers, authorization: `Bearer ${token.value}` },
-  });
+  const send = async () => {
+    if (!token || Date.now() > token.until) await renew();
+    return fetch(`../api/${path}`, {
+      ...options,
+      headers: { ...options.headers, authorization: `Bearer ${token.value}` },
+    });
+  };
+  let response = await send();
+  if (response.status === 401) {
+    // A gateway that was started again knows no tokens of before.
+    token = null;
+    response = await send();
+  }
   if (response.ok) return response;
   const answer = await response.json().catch(() => ({}));
   throw new Refused(response.status, answer.message ?? response.statusText);
