@@ -88,7 +88,7 @@ test('nobody is signed in, or for something else', async () => {
     await is(as('clinic', 'physician', 'user/Observation.rs'), 403, 'forbidden', 'SCOPE');
     await is(as('clinic', 'supply', 'user/*.cruds'), 403, 'forbidden', 'WRONG_ROLE');
     const elsewhere = { ...observation(patient), subject: { identifier: { system: 'urn:consilium', value: 'A'.repeat(26) } } };
-    await is(as('insurer', 'adjudicator', 'user/*.cruds', elsewhere), 403, 'forbidden', 'WRONG_ORG');
+    await is(as('insurer', 'adjudicator', 'user/*.cruds', elsewhere), 403, 'forbidden', 'NOT_CUSTODIAN');
 });
 
 test('values that are well formed and wrong', async () => {

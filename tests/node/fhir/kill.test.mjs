@@ -58,14 +58,15 @@ test('a transaction of 237 resources', async () => {
         kill('clinic');
         await first;
         await start('clinic');
-        // The peer commits what was ordered whether the gateway lives or not.
-        await pause(300);
-        const before = await onLedger(who.sid);
-        assert.ok([0, 235].includes(before), `killed after ${moment} ms: ${before} of 235 records`);
         const client = await kit(doctor, { purpose: 'TREAT' });
-        const search = () => client.search({ resourceType: 'Patient', searchParams: { identifier: `http://hl7.org/fhir/sid/us-ssn|${who.number}` } });
-        const seen = await until(search, ({ total }) => total === (before ? 1 : 0));
-        assert.equal(seen.total, before ? 1 : 0, `killed after ${moment} ms: the surface has what the ledger has`);
+        const identifier = `http://hl7.org/fhir/sid/us-ssn|${who.number}`;
+        // What was ordered is committed whether the gateway lives or not, perhaps only now.
+        const [records, patients] = await until(
+            async () => [await onLedger(who.sid), (await client.search({ resourceType: 'Patient', searchParams: { identifier } })).total],
+            ([ledger, surface]) => ledger === surface * 235,
+        );
+        assert.ok([0, 235].includes(records), `killed after ${moment} ms: ${records} of 235 records`);
+        assert.equal(patients, records ? 1 : 0, `killed after ${moment} ms: the surface has what the ledger has`);
         const again = await until(send, ({ status }) => status === 200);
         assert.equal(again.status, 200, JSON.stringify(again.body).slice(0, 500));
         assert.equal(await onLedger(who.sid), 235, 'once, whenever it was killed');
@@ -78,7 +79,7 @@ test('a transaction of 237 resources', async () => {
 async function until(ask, done) {
     for (let n = 0; ; n += 1) {
         const answer = await ask();
-        if (done(answer) || n === 20) return answer;
+        if (done(answer) || n === 40) return answer;
         await pause(300);
     }
 }

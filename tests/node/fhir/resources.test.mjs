@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { before, test } from 'node:test';
-import { found, headersOf, isRefusal, json, kit, raw, record, refused, smartClient, transactionOf } from './lib/clients.mjs';
+import { eventually, found, headersOf, isRefusal, json, kit, raw, record, refused, smartClient, transactionOf } from './lib/clients.mjs';
 import { person } from './lib/people.mjs';
 import { created, few, observation } from './lib/patients.mjs';
 
@@ -169,4 +169,20 @@ test('everything of a patient is there, and what others write of it comes with i
     assert.ok(types.has('Patient') && types.has('Observation') && types.has('ImagingStudy'), [...types].join(' '));
     const proven = await client.search({ resourceType: 'ImagingStudy', searchParams: { patient, '_revinclude': 'Provenance:target' } });
     assert.deepEqual(found(proven).map(({ resourceType }) => resourceType), ['ImagingStudy', 'Provenance']);
+});
+
+test('where no documents are kept, the ledger says what others keep, and no more than that', async () => {
+    const insurer = await kit(await person('insurer', 'adjudicator'));
+    const search = (resourceType) => insurer.search({ resourceType, searchParams: { patient: who.sid, _count: 200 } });
+    const kept = await eventually(async () => {
+        const list = found(await search('DocumentReference'));
+        assert.ok(list.length >= 10, `${list.length} documents`);
+        return list;
+    });
+    for (const document of kept) {
+        assert.equal(document.category[0].coding[0].system, 'urn:consilium:record-kind');
+        assert.equal(document.custodian.identifier.value, 'ClinicMSP');
+    }
+    assert.ok(!JSON.stringify(kept).includes(who.number));
+    await refused(search('Observation'), 403, 'forbidden', 'NOT_CUSTODIAN');
 });
