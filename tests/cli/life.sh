@@ -54,15 +54,20 @@ wait_for 30 "the revoked user to be refused" revoked
 gets User1@hospital pulse 60
 
 chapter "replace every certificate, node by node"
+# agreed ORDERER CERTIFICATE: the channel has it as that orderer's, or takes it now.
+agreed() {
+    knows orderer1 "$2" && return
+    propose "consenter-$1" --arg certificate "$2" --argjson port "${PORT[$1]}" \
+        '(.channel_group.groups.Orderer.values.ConsensusType.value.metadata.consenters[]
+            | select(.port == $port)) |= (.client_tls_cert = $certificate | .server_tls_cert = $certificate)' &&
+        ordering_agrees "consenter-$1"
+}
 for node in orderer{0,1,2}; do
     renew_orderer "$node"
     certificate=$(base64 -w0 "$(orderer_files "$node")/tls/server.crt")
-    propose "consenter-$node" --arg certificate "$certificate" \
-        --argjson port "${PORT[$node]}" \
-        '(.channel_group.groups.Orderer.values.ConsensusType.value.metadata.consenters[]
-            | select(.port == $port)) |= (.client_tls_cert = $certificate | .server_tls_cert = $certificate)'
-    # The leader has to know that the others are there.
-    wait_for 60 "the new certificate of $node to be agreed on" ordering_agrees "consenter-$node"
+    # Proposed anew each time: the orderer that is asked for the configuration may be behind. The leader
+    # has to know that the others are there.
+    wait_for 60 "the new certificate of $node to be agreed on" agreed "$node" "$certificate"
     # One that starts before it has heard of its new certificate takes no part.
     wait_for 60 "$node to hear of it" knows "$node" "$certificate"
     stop "$node"
