@@ -79,7 +79,7 @@ test('a transaction of 237 resources', async () => {
 async function until(ask, done) {
     for (let n = 0; ; n += 1) {
         const answer = await ask();
-        if (done(answer) || n === 40) return answer;
+        if (done(answer) || n === 200) return answer;
         await pause(300);
     }
 }

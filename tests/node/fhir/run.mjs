@@ -25,7 +25,7 @@ files.push(last);
 const chosen = files.filter((name) => wanted.length === 0 || wanted.some((part) => name.startsWith(part)));
 const { status } = spawnSync(
     process.execPath,
-    ['--test', '--test-concurrency=1', '--test-timeout=120000', ...chosen.map((name) => path.join(here, name))],
+    ['--test', '--test-concurrency=1', '--test-timeout=300000', ...chosen.map((name) => path.join(here, name))],
     { stdio: 'inherit', env: { ...process.env, ANSWERS: answers, NODE_EXTRA_CA_CERTS: roots } },
 );
 process.exit(status ?? 1);

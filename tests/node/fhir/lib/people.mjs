@@ -6,8 +6,11 @@ import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { CommitError, StatusCode, connect, hash, signers } from '@hyperledger/fabric-gateway';
 import FabricCAServices from 'fabric-ca-client';
-import { User } from 'fabric-common';
+import { User, Utils } from 'fabric-common';
 import { authority, channelName, dir, grpcClient, organization, tlsHash, userDir } from '../../lib/network.mjs';
+
+// The authority is on a machine that does many other things; three seconds are the client's default.
+Utils.setConfigSetting('connection-timeout', 30_000);
 
 export const fresh = (name) => `${name}-${randomBytes(6).toString('hex')}`;
 export const msp = (org) => organization(org).msp_id;
