@@ -127,13 +127,14 @@ export class Person {
         return {
             contract,
             // What was endorsed by a peer that is a moment behind is in conflict, and asked for again.
-            async does(name, call, args, { transient = {}, attempts = 5 } = {}) {
+            async does(name, call, args, { transient = {}, attempts = 20 } = {}) {
                 try {
                     const answer = await contract(name).submit(call, { arguments: [JSON.stringify(args)], transientData: transient });
                     return answer.length ? JSON.parse(Buffer.from(answer)) : undefined;
                 } catch (error) {
                     const again = [StatusCode.MVCC_READ_CONFLICT, StatusCode.PHANTOM_READ_CONFLICT].includes(error.code);
                     if (!(error instanceof CommitError && again && attempts > 1)) throw told(error);
+                    await new Promise((resolve) => { setTimeout(resolve, 200); });
                     return this.does(name, call, args, { transient, attempts: attempts - 1 });
                 }
             },
