@@ -13,7 +13,7 @@ use anyhow::Context;
 use consilium_ca::folders;
 use consilium_contracts::vault::{Binding, KEY_LEN, KeyRing, Sealed, VaultError};
 use consilium_fhir::Vault;
-use moka::sync::Cache;
+use moka::{ops::compute::Op, sync::Cache};
 use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
@@ -49,20 +49,47 @@ impl FileVault {
         Ok(self.folder.join(sid))
     }
 
-    /// A patient's keys; none where there is no file.
+    /// A patient's keys as they are on disk; none where there is no file.
+    fn load(&self, sid: &str) -> Result<KeyRing, VaultError> {
+        match fs::read(self.file(sid)?) {
+            Ok(exported) => KeyRing::import(&self.master, &exported),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(KeyRing::new()),
+            Err(error) => Err(failed("read a key", &error)),
+        }
+    }
+
+    /// A patient's keys.
     fn ring(&self, sid: &str) -> Result<Arc<Mutex<KeyRing>>, VaultError> {
-        let file = self.file(sid)?;
-        let load = || -> Result<_, VaultError> {
-            let ring = match fs::read(&file) {
-                Ok(exported) => KeyRing::import(&self.master, &exported)?,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => KeyRing::new(),
-                Err(error) => return Err(failed("read a key", &error)),
-            };
-            Ok(Arc::new(Mutex::new(ring)))
-        };
+        let load = || Ok(Arc::new(Mutex::new(self.load(sid)?)));
         self.rings
             .try_get_with(sid.to_owned(), load)
-            .map_err(|error| (*error).clone())
+            .map_err(|error: Arc<VaultError>| (*error).clone())
+    }
+
+    /// Makes the patient's key of an epoch with its first document, and stores it before anybody
+    /// relies on the document. Those who seal for the same patient meanwhile wait for their turn;
+    /// nobody else does.
+    fn seal_first(
+        &self,
+        epoch: u32,
+        binding: &Binding<'_>,
+        plaintext: &[u8],
+    ) -> Result<Sealed, VaultError> {
+        let file = self.file(binding.sid)?;
+        let mut sealed = None;
+        let entry = self.rings.entry(binding.sid.to_owned());
+        entry.and_try_compute_with(|_| -> Result<_, VaultError> {
+            let mut ring = self.load(binding.sid)?;
+            let is_new = !ring.holds(binding.sid, epoch);
+            sealed = Some(ring.seal(epoch, binding, plaintext)?);
+            if is_new {
+                let exported = ring.export(&self.master)?;
+                folders::write_secret(&file, &exported)
+                    .map_err(|error| failed("store a key", &error))?;
+            }
+            Ok(Op::Put(Arc::new(Mutex::new(ring))))
+        })?;
+        sealed.ok_or(VaultError::NoKey)
     }
 }
 
@@ -82,25 +109,13 @@ impl Vault for FileVault {
         plaintext: &[u8],
     ) -> Result<Sealed, VaultError> {
         let ring = self.ring(binding.sid)?;
-        let mut ring = ring.lock();
-        let is_new = !ring.holds(binding.sid, epoch);
-        let sealed = ring.seal(epoch, binding, plaintext)?;
-        if is_new {
-            // Before anybody relies on the document: it could not be opened without this key. The
-            // lock is the patient's own, and a second document has to wait for the key anyway.
-            let stored = ring
-                .export(&self.master)
-                .and_then(|exported| Ok((self.file(binding.sid)?, exported)))
-                .and_then(|(file, exported)| {
-                    folders::write_secret(&file, &exported)
-                        .map_err(|error| failed("store a key", &error))
-                });
-            if let Err(error) = stored {
-                self.rings.invalidate(binding.sid);
-                return Err(error);
+        {
+            let mut ring = ring.lock();
+            if ring.holds(binding.sid, epoch) {
+                return ring.seal(epoch, binding, plaintext);
             }
         }
-        Ok(sealed)
+        self.seal_first(epoch, binding, plaintext)
     }
 
     fn open(
@@ -114,14 +129,24 @@ impl Vault for FileVault {
     }
 
     fn shred(&self, _custodian: &str, sid: &str) -> Result<usize, VaultError> {
-        let ring = self.ring(sid)?;
-        let mut ring = ring.lock();
-        match fs::remove_file(self.file(sid)?) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed("destroy a key", &error)),
-        }
-        Ok(ring.shred(sid).len())
+        let file = self.file(sid)?;
+        let mut destroyed = 0;
+        let entry = self.rings.entry(sid.to_owned());
+        entry.and_try_compute_with(|known| -> Result<_, VaultError> {
+            let mut ring = self.load(sid)?;
+            match fs::remove_file(&file) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(failed("destroy a key", &error)),
+            }
+            destroyed = ring.shred(sid).len();
+            // Whoever still holds the keys in memory holds none from here on.
+            if let Some(known) = known {
+                known.value().lock().shred(sid);
+            }
+            Ok(Op::Remove)
+        })?;
+        Ok(destroyed)
     }
 }
 
