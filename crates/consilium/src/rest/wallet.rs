@@ -4,18 +4,21 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::Context;
 use consilium_contracts::Caller;
 use consilium_msp::{Certificate, Signer};
 use moka::sync::Cache;
+use parking_lot::Mutex;
 
 use crate::commands::connect::signer;
 
 /// How long a folder that was read is not looked at again.
 const FRESH: Duration = Duration::from_secs(10);
+/// Age of a folder's last change from which on its time tells that it has not changed since.
+const SETTLED: Duration = Duration::from_secs(2);
 /// Identities kept in memory.
 const KEPT: u64 = 10_000;
 
@@ -29,11 +32,18 @@ pub struct Member {
     pub caller: Caller,
 }
 
+struct Listing {
+    changed: Option<SystemTime>,
+    folders: BTreeMap<String, PathBuf>,
+}
+
 /// A folder of `NAME/msp` or, as cryptogen lays them out, `NAME@domain/msp`.
 pub struct Wallet {
     folder: PathBuf,
     msp_id: String,
     members: Cache<String, Arc<Member>>,
+    /// MSP folders by name, and the folder's time of change when they were listed.
+    folders: Mutex<Arc<Listing>>,
     /// Names by the digest of their certificate, of the whole folder.
     names: Cache<(), Arc<BTreeMap<[u8; 32], String>>>,
 }
@@ -54,6 +64,10 @@ impl Wallet {
             folder: folder.to_owned(),
             msp_id: msp_id.to_owned(),
             members: cache(KEPT).build(),
+            folders: Mutex::new(Arc::new(Listing {
+                changed: None,
+                folders: BTreeMap::new(),
+            })),
             names: Cache::builder().max_capacity(1).time_to_live(FRESH).build(),
         })
     }
@@ -105,32 +119,59 @@ impl Wallet {
     /// The MSP folder of a name. Names are compared with what the folder lists, so that none leads
     /// out of it.
     fn folder_of(&self, name: &str) -> anyhow::Result<Option<PathBuf>> {
-        Ok(self
-            .folders()?
-            .find(|(listed, _)| listed == name)
-            .map(|(_, msp)| msp))
+        let msp = self.listing()?.folders.get(name).map(|one| one.join("msp"));
+        Ok(msp.filter(|msp| msp.is_dir()))
     }
 
-    fn folders(&self) -> anyhow::Result<impl Iterator<Item = (String, PathBuf)>> {
+    /// What the folder lists: read again when it has changed, so that a name that is nobody's costs
+    /// a look at its time.
+    fn listing(&self) -> anyhow::Result<Arc<Listing>> {
         let failed = || format!("cannot list {}", self.folder.display());
-        let entries = std::fs::read_dir(&self.folder).with_context(failed)?;
-        Ok(entries.flatten().filter_map(|entry| {
-            let listed = entry.file_name().into_string().ok()?;
-            let name = listed.split('@').next()?.to_owned();
-            let msp = entry.path().join("msp");
-            (!name.is_empty() && msp.is_dir()).then_some((name, msp))
-        }))
+        let changed = std::fs::metadata(&self.folder)
+            .and_then(|folder| folder.modified())
+            .with_context(failed)?;
+        let known = self.folders.lock().clone();
+        // A folder may change twice within what its time tells apart.
+        let settled = changed.elapsed().is_ok_and(|age| age > SETTLED);
+        if settled && known.changed == Some(changed) {
+            return Ok(known);
+        }
+        let mut folders = BTreeMap::new();
+        for entry in std::fs::read_dir(&self.folder)
+            .with_context(failed)?
+            .flatten()
+        {
+            let Ok(listed) = entry.file_name().into_string() else {
+                continue;
+            };
+            match listed.split('@').next() {
+                None | Some("") => {}
+                Some(name) => {
+                    folders.insert(name.to_owned(), entry.path());
+                }
+            }
+        }
+        let listing = Arc::new(Listing {
+            changed: settled.then_some(changed),
+            folders,
+        });
+        *self.folders.lock() = listing.clone();
+        Ok(listing)
     }
 
     fn list(&self) -> anyhow::Result<BTreeMap<[u8; 32], String>> {
         let mut names = BTreeMap::new();
-        for (name, msp) in self.folders()? {
+        for (name, folder) in &self.listing()?.folders {
+            let msp = folder.join("msp");
+            if !msp.is_dir() {
+                continue;
+            }
             let Ok(pem) = consilium_ca::folders::read_signer_certificate(&msp) else {
                 tracing::warn!(folder = %msp.display(), "there is no certificate in this MSP folder");
                 continue;
             };
             if let Ok(certificate) = Certificate::from_pem(&pem) {
-                names.insert(*certificate.digest(), name);
+                names.insert(*certificate.digest(), name.clone());
             }
         }
         Ok(names)
