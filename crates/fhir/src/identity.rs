@@ -78,6 +78,16 @@ pub struct Scope {
 }
 
 impl Scope {
+    /// Whether it permits nothing that the other does not.
+    pub fn is_within(&self, other: &Scope) -> bool {
+        self.context == other.context
+            && (other.kind == "*" || self.kind == other.kind)
+            && self
+                .actions
+                .chars()
+                .all(|action| other.actions.contains(action))
+    }
+
     fn covers(&self, action: Action, kind: &str) -> bool {
         (self.kind == "*" || self.kind == kind) && self.actions.contains(action.letter())
     }

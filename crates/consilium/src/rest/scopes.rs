@@ -6,40 +6,22 @@ use consilium_fhir::Scope;
 /// in which they were wanted. Without a bound, all of them. What is no scope on resources is left
 /// away, so that nobody takes `openid` for granted.
 pub fn granted(wanted: &str, bound: Option<&str>) -> String {
-    let allowed: Option<Vec<&str>> = bound.map(|bound| bound.split_ascii_whitespace().collect());
-    let kept: Vec<_> = wanted
-        .split_ascii_whitespace()
-        .filter(|scope| scope.parse::<Scope>().is_ok())
-        .filter(|scope| {
+    let allowed: Option<Vec<Scope>> =
+        bound.map(|bound| scopes(bound).map(|(_, outer)| outer).collect());
+    let kept: Vec<_> = scopes(wanted)
+        .filter(|(_, scope)| {
             allowed
                 .as_ref()
-                .is_none_or(|allowed| allowed.iter().any(|outer| is_within(scope, outer)))
+                .is_none_or(|allowed| allowed.iter().any(|outer| scope.is_within(outer)))
         })
+        .map(|(text, _)| text)
         .collect();
     kept.join(" ")
 }
 
-/// Whether a scope permits nothing that the other does not.
-fn is_within(inner: &str, outer: &str) -> bool {
-    let (Some(inner), Some(outer)) = (parts(inner), parts(outer)) else {
-        return false;
-    };
-    inner.0 == outer.0
-        && (outer.1 == "*" || inner.1 == outer.1)
-        && inner.2.chars().all(|action| outer.2.contains(action))
-}
-
-/// Context, type and actions in the letters of SMART 2.
-fn parts(scope: &str) -> Option<(&str, &str, &str)> {
-    let (context, rest) = scope.split_once('/')?;
-    let (kind, actions) = rest.split_once('.')?;
-    let actions = match actions {
-        "read" => "rs",
-        "write" => "cud",
-        "*" => "cruds",
-        other => other,
-    };
-    Some((context, kind, actions))
+fn scopes(text: &str) -> impl Iterator<Item = (&str, Scope)> {
+    text.split_ascii_whitespace()
+        .filter_map(|scope| Some((scope, scope.parse().ok()?)))
 }
 
 #[cfg(test)]
