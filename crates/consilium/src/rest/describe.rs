@@ -77,15 +77,8 @@ pub fn block(held: &common::Block) -> Value {
 /// One transaction of a contract, down to what it read and wrote; `None` where the block has none
 /// with that id.
 pub fn transaction(held: &common::Block, id: &str) -> Option<Value> {
-    let envelopes = block::envelopes(held).iter().enumerate();
-    let (index, transaction) = envelopes
-        .filter_map(|(index, bytes)| Some((index, contract_call(bytes)?)))
-        .find(|(_, transaction)| transaction.tx_id() == id)?;
-    let endorsers: BTreeSet<_> = transaction
-        .endorsements
-        .iter()
-        .map(|endorsement| msp_of(&endorsement.endorser))
-        .collect();
+    let (index, transaction) = find(held, id)?;
+    let endorsers = endorsers(&transaction);
     let header = &transaction.envelope.channel_header;
     let namespaces = transaction.rwset.namespaces.iter();
     Some(json!({
@@ -100,6 +93,21 @@ pub fn transaction(held: &common::Block, id: &str) -> Option<Value> {
         "event": transaction.event.as_ref().map(|event| event.event_name.as_str()),
         "namespaces": namespaces.map(namespace).collect::<Vec<_>>(),
     }))
+}
+
+/// A contract's transaction in a block, and its place there.
+pub fn find(held: &common::Block, id: &str) -> Option<(usize, ParsedTransaction)> {
+    block::envelopes(held)
+        .iter()
+        .enumerate()
+        .filter_map(|(index, bytes)| Some((index, contract_call(bytes)?)))
+        .find(|(_, transaction)| transaction.tx_id() == id)
+}
+
+/// MSP ids of those who endorsed it.
+pub fn endorsers(transaction: &ParsedTransaction) -> BTreeSet<String> {
+    let endorsements = transaction.endorsements.iter();
+    endorsements.map(|one| msp_of(&one.endorser)).collect()
 }
 
 fn namespace(space: &NsRwSet) -> Value {
@@ -129,7 +137,15 @@ fn namespace(space: &NsRwSet) -> Value {
 /// Bytes as text: composite keys with their parts separated visibly, what is no text as hexadecimal.
 fn readable(bytes: &[u8]) -> String {
     let cut = &bytes[..bytes.len().min(SHOWN)];
-    match std::str::from_utf8(cut) {
+    let text = match std::str::from_utf8(cut) {
+        Ok(text) => Ok(text),
+        // A character that the cut divides.
+        Err(error) if error.error_len().is_none() && cut.len() < bytes.len() => {
+            std::str::from_utf8(&cut[..error.valid_up_to()])
+        }
+        Err(error) => Err(error),
+    };
+    match text {
         Ok(text) => text
             .trim_matches('\0')
             .replace('\0', " ~ ")
@@ -156,13 +172,34 @@ fn function(transaction: &ParsedTransaction) -> Option<String> {
     input.args.first().map(|name| readable(name))
 }
 
-fn validation(held: &common::Block, index: usize) -> &'static str {
+/// The peer's verdict on a transaction.
+pub fn validation(held: &common::Block, index: usize) -> &'static str {
     block::flags(held)
         .get(index)
         .and_then(|code| Code::try_from(i32::from(*code)).ok())
         .map_or("NOT_VALIDATED", |code| code.as_str_name())
 }
 
-fn msp_of(identity: &Bytes) -> String {
+/// The MSP id of a serialized identity; empty where it is none.
+pub fn msp_of(identity: &Bytes) -> String {
     SerializedIdentity::decode(identity.clone()).map_or_else(|_| String::new(), |id| id.mspid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_shown_as_text_where_they_are_text() {
+        let long = format!("{}é", "x".repeat(SHOWN - 1));
+        for (bytes, shown) in [
+            (b"\0unit\0di\0".as_slice(), "unit ~ di"),
+            (b"a\nb", "a b"),
+            (&[0xff, 0x00], "ff00"),
+            // The last character is divided by the cut.
+            (long.as_bytes(), &"x".repeat(SHOWN - 1)),
+        ] {
+            assert_eq!(readable(bytes), shown);
+        }
+    }
 }

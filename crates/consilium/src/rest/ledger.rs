@@ -1,18 +1,17 @@
 //! The ledger behind the FHIR surface: the organization's own gateway peer.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use consilium_client::{Admin, Blocks, ClientError, Discovery, Gateway};
 use consilium_fhir::{Call, Committed, Endorser, Identity, Ledger, LedgerError, Proof};
 use consilium_msp::Signer;
-use consilium_proto::{common, msp::SerializedIdentity, protos::TxValidationCode};
-use consilium_protocol::{block, transaction};
+use consilium_proto::common;
+use consilium_protocol::block;
 use futures_util::future::{BoxFuture, FutureExt};
-use prost::Message;
 use tonic::transport::Channel;
 
-use super::wallet::Wallet;
+use super::{describe, wallet::Wallet};
 
 /// Signs with the identities of a wallet and asks one peer.
 pub struct PeerLedger {
@@ -178,34 +177,19 @@ fn is_refusal(code: tonic::Code) -> bool {
 
 /// What a block says of a transaction; `None` where it is not in it, or is none of a contract.
 fn proof_in(held: &common::Block, tx_id: &str) -> Option<Proof> {
-    let flags = block::flags(held);
-    let envelopes = block::envelopes(held).iter().enumerate();
-    let (index, checked) = envelopes
-        .filter_map(|(index, envelope)| Some((index, transaction::check_syntax(envelope).ok()?)))
-        .find(|(_, checked)| checked.parsed.channel_header.tx_id == tx_id)?;
-    let endorsed = transaction::check_endorser_transaction(&checked).ok()?;
-    let msp_of = |identity: &Bytes| {
-        SerializedIdentity::decode(identity.clone()).map_or_else(|_| String::new(), |id| id.mspid)
-    };
-    let endorsers: BTreeSet<_> = endorsed
-        .endorsements
-        .iter()
-        .map(|endorsement| msp_of(&endorsement.endorser))
-        .collect();
-    let code = flags
-        .get(index)
-        .and_then(|code| TxValidationCode::try_from(i32::from(*code)).ok());
-    let header = &checked.parsed.channel_header;
+    let (index, transaction) = describe::find(held, tx_id)?;
+    let header = &transaction.envelope.channel_header;
     Some(Proof {
         tx_id: tx_id.to_owned(),
         channel: header.channel_id.clone(),
         block: block::number(held),
-        validation: code
-            .map_or("NOT_VALIDATED", |code| code.as_str_name())
-            .to_owned(),
+        validation: describe::validation(held, index).to_owned(),
         at: header.timestamp.as_ref().map_or(0, |at| at.seconds),
-        creator_msp: msp_of(&checked.parsed.signature_header.creator),
-        endorsers: endorsers.into_iter().map(|msp| Endorser { msp }).collect(),
+        creator_msp: describe::msp_of(&transaction.envelope.signature_header.creator),
+        endorsers: describe::endorsers(&transaction)
+            .into_iter()
+            .map(|msp| Endorser { msp })
+            .collect(),
     })
 }
 

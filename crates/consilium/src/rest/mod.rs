@@ -161,8 +161,7 @@ pub async fn import(args: &GatewayImport) -> anyhow::Result<()> {
     };
     let mut lines = 0;
     for path in &args.files {
-        let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-        lines += BufReader::new(file).lines().count() as u64;
+        lines += count_lines(path).with_context(|| format!("cannot read {}", path.display()))?;
     }
     let bar = ProgressBar::new(lines).with_style(
         ProgressStyle::with_template("{bar:40} {pos}/{len} lines, {per_sec}, {eta} left, {msg}")
@@ -201,6 +200,22 @@ pub async fn import(args: &GatewayImport) -> anyhow::Result<()> {
         done.stored, done.refused, done.lines
     );
     Ok(())
+}
+
+/// Lines of a file, the last one also without its end.
+fn count_lines(path: &Path) -> std::io::Result<u64> {
+    let mut source = BufReader::new(File::open(path)?);
+    let (mut lines, mut last) = (0, b'\n');
+    loop {
+        let piece = source.fill_buf()?;
+        let Some(end) = piece.last() else {
+            return Ok(lines + u64::from(last != b'\n'));
+        };
+        last = *end;
+        lines += piece.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let length = piece.len();
+        source.consume(length);
+    }
 }
 
 /// Where tokens come from.

@@ -242,3 +242,17 @@ fn names_do_not_lead_out_of_the_wallet() {
         assert!(house.wallet.member(&name).unwrap().is_none(), "{name}");
     }
 }
+
+#[test]
+fn lines_are_counted_with_and_without_their_last_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("lines");
+    for (text, lines) in [("", 0), ("a", 1), ("a\n", 1), ("a\nb", 2), ("\n\n", 2)] {
+        fs::write(&file, text).unwrap();
+        assert_eq!(super::count_lines(&file).unwrap(), lines, "{text:?}");
+    }
+    assert!(
+        super::count_lines(folder.path()).is_err(),
+        "a folder has none"
+    );
+}
