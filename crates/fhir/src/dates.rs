@@ -21,7 +21,7 @@ pub(crate) fn span(text: &str) -> Option<Span> {
     if text.contains('T') {
         return time_span(text);
     }
-    let numbers: Vec<&str> = text.split('-').collect();
+    let numbers: Vec<&str> = text.splitn(4, '-').collect();
     let lengths: Vec<usize> = numbers.iter().map(|part| part.len()).collect();
     let (first, last) = match (&numbers[..], &lengths[..]) {
         ([year], [4]) => {

@@ -16,7 +16,7 @@ use crate::register::valid;
 use crate::request::{Answer, Request, set_meta};
 use crate::server::{Inner, now};
 
-pub(crate) use mapping::is_unit;
+pub(crate) use mapping::{GS1, is_unit};
 use mapping::{NONE, Unit, definition, device};
 
 impl Inner {

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-const GS1: &str = "http://hl7.org/fhir/NamingSystem/gs1-di";
+/// The issuer of GTINs as FHIR names it.
+pub(crate) const GS1: &str = "http://hl7.org/fhir/NamingSystem/gs1-di";
 /// The lot and serial number of products without one.
 pub(super) const NONE: &str = "-";
 

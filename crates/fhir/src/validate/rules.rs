@@ -10,10 +10,9 @@ use super::list;
 use crate::code_digits::{is_loinc, is_npi, is_sctid};
 use crate::dates;
 use crate::definitions;
+use crate::devices::GS1;
 use crate::element::{self, text};
 use crate::outcome::Issue;
-
-const GS1: &str = "http://hl7.org/fhir/NamingSystem/gs1-di";
 
 pub(super) fn check(kind: &str, resource: &Value, at: &str, issues: &mut Vec<Issue>) {
     let inner: BTreeSet<&str> = list(resource, "contained")
@@ -52,14 +51,6 @@ fn value_issue(code: &'static str, sentence: impl Into<String>) -> Issue {
 /// The schema's pattern lets the 30th of February pass.
 fn dates_exist(path: &str, object: &Map<String, Value>, issues: &mut Vec<Issue>) {
     for (name, value) in object {
-        let Some(text) = value.as_str() else { continue };
-        let looks_like_one = text.len() >= 10
-            && text.as_bytes()[4] == b'-'
-            && text.as_bytes()[7] == b'-'
-            && text.bytes().take(4).all(|b| b.is_ascii_digit())
-            && text.bytes().skip(5).take(2).all(|b| b.is_ascii_digit())
-            && text.bytes().skip(8).take(2).all(|b| b.is_ascii_digit())
-            && (text.len() == 10 || text.as_bytes()[10] == b'T');
         let is_date = name.ends_with("Date")
             || name.ends_with("DateTime")
             || matches!(
@@ -73,15 +64,29 @@ fn dates_exist(path: &str, object: &Map<String, Value>, issues: &mut Vec<Issue>)
                     | "authoredOn"
                     | "started"
             );
+        let Some(text) = value.as_str().filter(|text| is_date && is_day(text)) else {
+            continue;
+        };
         // Leap seconds are in the pattern, and in no calendar.
-        let civil = text.replace(":60", ":59");
-        if looks_like_one && is_date && dates::span(&civil).is_none() {
+        if dates::span(&text.replace(":60", ":59")).is_none() {
             issues.push(
                 value_issue("NO_SUCH_DATE", "no calendar has this date")
                     .at(format!("{path}.{name}")),
             );
         }
     }
+}
+
+/// Whether a text begins as a day does, `2020-02-30`, and ends or goes on with a time.
+fn is_day(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let day = bytes.get(..10).is_some_and(|day| {
+        day.iter().enumerate().all(|(place, byte)| match place {
+            4 | 7 => *byte == b'-',
+            _ => byte.is_ascii_digit(),
+        })
+    });
+    day && bytes.get(10).is_none_or(|byte| *byte == b'T')
 }
 
 fn period(path: &str, object: &Map<String, Value>, issues: &mut Vec<Issue>) {
