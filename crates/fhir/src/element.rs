@@ -78,19 +78,59 @@ pub(crate) fn walk<'v>(
     path: &str,
     visit: &mut impl FnMut(&str, &'v Map<String, Value>),
 ) {
+    walk_at(value, &mut Path::new(path), visit);
+}
+
+fn walk_at<'v>(
+    value: &'v Value,
+    path: &mut Path,
+    visit: &mut impl FnMut(&str, &'v Map<String, Value>),
+) {
     match value {
         Value::Object(object) => {
-            visit(path, object);
+            visit(path.as_str(), object);
             for (name, child) in object {
-                walk(child, &format!("{path}.{name}"), visit);
+                path.within(name, |path| walk_at(child, path, visit));
             }
         }
         Value::Array(items) => {
             for (place, child) in items.iter().enumerate() {
-                walk(child, &format!("{path}[{place}]"), visit);
+                path.at(place, |path| walk_at(child, path, visit));
             }
         }
         _ => {}
+    }
+}
+
+/// A path that grows on the way down and shrinks on the way up: what contained resources of other
+/// types hold may have names as long as a body, and as many elements below them.
+pub(crate) struct Path(String);
+
+impl Path {
+    pub fn new(root: &str) -> Self {
+        Path(root.to_owned())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Goes to an element for as long as `work` takes.
+    pub fn within<T>(&mut self, name: &str, work: impl FnOnce(&mut Self) -> T) -> T {
+        self.longer(&[".", name], work)
+    }
+
+    /// Goes to an item of a list for as long as `work` takes.
+    pub fn at<T>(&mut self, place: usize, work: impl FnOnce(&mut Self) -> T) -> T {
+        self.longer(&["[", &place.to_string(), "]"], work)
+    }
+
+    fn longer<T>(&mut self, parts: &[&str], work: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.0.len();
+        self.0.extend(parts.iter().copied());
+        let done = work(self);
+        self.0.truncate(before);
+        done
     }
 }
 

@@ -12,6 +12,11 @@ use crate::SYSTEM;
 /// The media type of every answer.
 pub(crate) const FHIR_JSON: &str = "application/fhir+json; fhirVersion=4.0";
 
+/// Issues that one resource is told at most; a resource with more is no resource.
+pub(crate) const MAX_ISSUES: usize = 50;
+/// Characters of an element's path that are told: no element of FHIR's has a longer one.
+const MAX_PATH: usize = 1000;
+
 /// How bad an issue is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
@@ -52,7 +57,11 @@ impl Issue {
 
     /// The same issue about one element.
     pub fn at(mut self, expression: impl Into<String>) -> Self {
-        self.expression = Some(expression.into());
+        let mut expression = expression.into();
+        if expression.len() > MAX_PATH {
+            expression = expression.chars().take(MAX_PATH).collect();
+        }
+        self.expression = Some(expression);
         self
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::definitions;
+use crate::outcome::MAX_ISSUES;
 
 /// A reference to a resource of this server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,12 +56,14 @@ pub(crate) fn rewrite(value: &mut Value, places: &Places) {
     }
 }
 
-/// Paths of `reference` elements that still are `urn:uuid:` or `urn:oid:`.
+/// Paths of `reference` elements that still are `urn:uuid:` or `urn:oid:`, as many as are told.
 pub(crate) fn unresolved(resource: &Value, at: &str) -> Vec<String> {
     let mut found = Vec::new();
     crate::element::walk(resource, at, &mut |path, object| {
         let reference = object.get("reference").and_then(Value::as_str);
-        if reference.is_some_and(|r| r.starts_with("urn:uuid:") || r.starts_with("urn:oid:")) {
+        if found.len() < MAX_ISSUES
+            && reference.is_some_and(|r| r.starts_with("urn:uuid:") || r.starts_with("urn:oid:"))
+        {
             found.push(format!("{path}.reference"));
         }
     });

@@ -9,12 +9,15 @@ mod version;
 use serde_json::Value;
 
 use crate::definitions;
-use crate::outcome::Issue;
+use crate::outcome::{Issue, MAX_ISSUES};
 
 /// Resources inside a resource (contained, or entries of a bundle) that are looked into.
 const MAX_DEPTH: usize = 4;
 
-/// Everything that is wrong with a resource; empty when nothing is. `at` is the path under which
+/// Issues that a resource with others in it is told before the rest is not looked at any more.
+const MAX_TOLD: usize = 10 * MAX_ISSUES;
+
+/// What is wrong with a resource; empty when nothing is. `at` is the path under which
 /// it is told, for example `Bundle.entry[16].resource`.
 pub(crate) fn check(resource: &Value, at: &str) -> Vec<Issue> {
     let mut issues = Vec::new();
@@ -55,6 +58,9 @@ pub(crate) fn kind_of<'r>(resource: &'r Value, at: &str) -> Result<&'r str, Issu
 }
 
 fn check_into(resource: &Value, at: &str, depth: usize, issues: &mut Vec<Issue>) {
+    if issues.len() >= MAX_TOLD {
+        return;
+    }
     let kind = match kind_of(resource, at) {
         Ok(kind) => kind,
         Err(issue) => return issues.push(issue),

@@ -12,14 +12,18 @@ use crate::dates;
 use crate::definitions;
 use crate::devices::GS1;
 use crate::element::{self, text};
-use crate::outcome::Issue;
+use crate::outcome::{Issue, MAX_ISSUES};
 
 pub(super) fn check(kind: &str, resource: &Value, at: &str, issues: &mut Vec<Issue>) {
     let inner: BTreeSet<&str> = list(resource, "contained")
         .iter()
         .filter_map(|contained| text(contained, &["id"]))
         .collect();
+    let before = issues.len();
     walk(resource, at, &mut |path, object| {
+        if issues.len() >= before + MAX_ISSUES {
+            return;
+        }
         dates_exist(path, object, issues);
         period(path, object, issues);
         coding(path, object, issues);

@@ -6,10 +6,8 @@ use serde_json::{Map, Value};
 
 use super::version;
 use crate::definitions;
-use crate::outcome::Issue;
-
-/// Issues that one resource is told at most; a resource with more is no resource.
-const MAX_ISSUES: usize = 50;
+use crate::element::Path;
+use crate::outcome::{Issue, MAX_ISSUES};
 
 pub(super) fn check(kind: &str, resource: &Value, at: &str, issues: &mut Vec<Issue>) {
     let Some(validator) = definitions::validator(kind) else {
@@ -20,11 +18,12 @@ pub(super) fn check(kind: &str, resource: &Value, at: &str, issues: &mut Vec<Iss
         tell(kind, &error, at, &mut found);
     }
     if let Some(object) = resource.as_object() {
-        missing(kind, object, at, &mut found);
+        missing(&mut Path::new(kind), object, &mut Path::new(at), &mut found);
     }
     found.sort_by(|a: &Issue, b: &Issue| a.expression.cmp(&b.expression));
     // An element that is missing is told once, whoever misses it.
     found.dedup_by(|a, b| a.expression == b.expression && a.kind == b.kind);
+    found.truncate(MAX_ISSUES);
     issues.extend(found);
 }
 
@@ -34,7 +33,7 @@ fn tell(kind: &str, error: &ValidationError<'_>, at: &str, found: &mut Vec<Issue
     let issue = |code: &'static str, sentence: String| Issue::error("structure", code, sentence);
     match error.kind() {
         ValidationErrorKind::AdditionalProperties { unexpected } => {
-            for name in unexpected {
+            for name in unexpected.iter().take(MAX_ISSUES) {
                 let here = format!("{path}.{name}");
                 found.push(match version::foreign(kind, &pointer, name) {
                     Some(release) => issue(
@@ -119,8 +118,8 @@ fn expression(at: &str, pointer: &str) -> String {
 
 /// The elements with a minimum of one that are not there. The schema knows this of complex
 /// elements only: a primitive may be replaced by its extension `_name`.
-fn missing(path: &str, object: &Map<String, Value>, at: &str, found: &mut Vec<Issue>) {
-    for name in definitions::required(path) {
+fn missing(path: &mut Path, object: &Map<String, Value>, at: &mut Path, found: &mut Vec<Issue>) {
+    for name in definitions::required(path.as_str()) {
         let there = match name.strip_suffix("[x]") {
             Some(stem) => object.keys().any(|key| {
                 let key = key.strip_prefix('_').unwrap_or(key);
@@ -130,21 +129,24 @@ fn missing(path: &str, object: &Map<String, Value>, at: &str, found: &mut Vec<Is
             None => object.contains_key(name) || object.contains_key(&format!("_{name}")),
         };
         if !there {
-            found.push(required(at, name));
+            found.push(required(at.as_str(), name));
         }
     }
     for (name, child) in object {
-        let below = format!("{path}.{name}");
-        match child {
-            Value::Object(inner) => missing(&below, inner, &format!("{at}.{name}"), found),
-            Value::Array(items) => {
-                for (place, item) in items.iter().enumerate() {
-                    if let Some(inner) = item.as_object() {
-                        missing(&below, inner, &format!("{at}.{name}[{place}]"), found);
+        path.within(name, |path| {
+            at.within(name, |at| match child {
+                Value::Object(inner) => missing(path, inner, at, found),
+                Value::Array(items) => {
+                    for (place, item) in items.iter().enumerate() {
+                        if found.len() < 2 * MAX_ISSUES
+                            && let Some(inner) = item.as_object()
+                        {
+                            at.at(place, |at| missing(path, inner, at, found));
+                        }
                     }
                 }
-            }
-            _ => {}
-        }
+                _ => {}
+            });
+        });
     }
 }

@@ -2,7 +2,7 @@ use std::io::Read;
 
 use serde_json::{Value, json};
 
-use super::check;
+use super::{MAX_TOLD, check};
 
 fn fixture(name: &str) -> Value {
     let path = format!("{}/tests/data/{name}.json.gz", env!("CARGO_MANIFEST_DIR"));
@@ -244,4 +244,30 @@ proptest::proptest! {
             let _ = check(&resource, "X");
         }
     }
+}
+
+/// A few megabytes that say nothing take neither long nor many issues.
+#[test]
+fn what_is_wrong_many_times_is_told_some_times() {
+    let name = "n".repeat(200_000);
+    let nothing: Vec<Value> = vec![json!({"reference": "urn:uuid:x"}); 50_000];
+    let strange = json!({"resourceType": "Basic", &name: nothing});
+    let mut observation = json!({
+        "resourceType": "Observation", "status": "final", "code": {"text": "x"},
+        "contained": [strange],
+    });
+    assert!(check(&observation, "Observation").is_empty());
+    let left = crate::references::unresolved(&observation, "Observation");
+    assert_eq!(left.len(), crate::outcome::MAX_ISSUES);
+    observation["component"] = vec![json!({}); 100_000].into();
+    assert_eq!(check(&observation, "O").len(), crate::outcome::MAX_ISSUES);
+    observation["component"] = json!([]);
+    observation["contained"] = vec![json!({}); 100_000].into();
+    assert_eq!(check(&observation, "O").len(), MAX_TOLD);
+    let issues = check(
+        &json!({"resourceType": "Patient", &name: nothing}),
+        "Patient",
+    );
+    let told = issues[0].expression.as_ref().map(String::len);
+    assert_eq!((issues.len(), told), (1, Some(1000)));
 }
