@@ -43,6 +43,8 @@ CREATE TABLE IF NOT EXISTS documents (
 CREATE INDEX IF NOT EXISTS documents_by_subject ON documents (sid, kind, state);
 CREATE INDEX IF NOT EXISTS documents_by_kind ON documents (kind, state, at);
 CREATE INDEX IF NOT EXISTS documents_by_tx ON documents (tx);
+CREATE INDEX IF NOT EXISTS documents_by_request ON documents (request) WHERE request IS NOT NULL;
+CREATE INDEX IF NOT EXISTS documents_pending ON documents (n) WHERE state = 'pending';
 CREATE TABLE IF NOT EXISTS tokens (
   value BLOB NOT NULL, n INTEGER NOT NULL REFERENCES documents (n) ON DELETE CASCADE,
   PRIMARY KEY (value, n)
@@ -293,18 +295,20 @@ impl Store {
 
     /// Removes everything about a subject at a custodian; gives the number of documents.
     pub(crate) fn erase(&self, custodian: &str, sid: &str) -> Result<usize, StoreError> {
-        let database = self.database.lock();
+        let mut database = self.database.lock();
+        let transaction = database.transaction()?;
         // What identifies it stays, so that a later read can be told that it was erased.
-        let count = database.execute(
+        let count = transaction.execute(
             "UPDATE documents SET ciphertext = x'', wrapped_key = x'', state = 'erased' WHERE custodian = ? AND sid = ?",
             params![custodian, sid],
         )?;
         for table in ["tokens", "dates"] {
-            database.execute(
+            transaction.execute(
                 &format!("DELETE FROM {table} WHERE n IN (SELECT n FROM documents WHERE custodian = ? AND sid = ?)"),
                 params![custodian, sid],
             )?;
         }
+        transaction.commit()?;
         Ok(count)
     }
 }
