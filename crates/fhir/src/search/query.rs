@@ -10,6 +10,9 @@ use crate::store::{Comparison, Filter, Order};
 /// Values of one parameter, with commas between them.
 const MAX_ALTERNATIVES: usize = 200;
 
+/// Conditions of one search, alternatives counted: SQLite takes no expression deeper than 1,000.
+const MAX_CONDITIONS: usize = 400;
+
 /// Parameters that every search has.
 const COMMON: &[&str] = &[
     "_id",
@@ -92,7 +95,15 @@ fn alternatives(value: &str) -> Vec<String> {
 /// Reads a query. Pure.
 pub(super) fn parse(kind: &str, query: &[(String, String)], lenient: bool) -> Refused<Asked> {
     let mut asked = Asked::default();
+    let mut conditions = 0;
     for (name, value) in query {
+        conditions += 1 + value.matches(',').count();
+        if conditions > MAX_CONDITIONS {
+            return Err(Refusal::malformed(
+                "BAD_PARAMETER",
+                format!("a search has at most {MAX_CONDITIONS} parameters and alternatives"),
+            ));
+        }
         if value.is_empty() {
             return Err(bad(name, "has no value"));
         }
@@ -266,6 +277,26 @@ mod tests {
                 ),
             ]
         );
+    }
+
+    #[test]
+    fn a_search_has_so_many_conditions() {
+        let many = |count: usize| vec![("date".to_owned(), "ge2020,lt1990".to_owned()); count];
+        let most = MAX_CONDITIONS / 2;
+        let asked = parse("Observation", &many(most), false).unwrap();
+        let store = crate::Store::in_memory(&[7; 32]).unwrap();
+        let query = crate::store::Query {
+            kind: Some("Observation".into()),
+            custodian: None,
+            filters: asked.filters,
+            order: Order::Updated,
+            descending: false,
+            count: 1,
+            offset: 0,
+        };
+        assert_eq!(store.find(&query).unwrap().1, 0, "the database takes them");
+        let refused = parse("Observation", &many(most + 1), false).unwrap_err();
+        assert_eq!(refused.issues[0].code, "BAD_PARAMETER");
     }
 
     #[test]
