@@ -1,6 +1,6 @@
 //! Bundles: a transaction is one transaction of the ledger, a batch is judged entry by entry.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -232,7 +232,6 @@ impl Inner {
         let mut results = Results::new();
         let mut creates = Vec::new();
         let mut places = Places::new();
-        let mut urls = BTreeSet::new();
         for (place, entry) in list(&bundle).iter().enumerate() {
             let kind = entry["resource"]["resourceType"]
                 .as_str()
@@ -256,7 +255,7 @@ impl Inner {
             }
             let id = new_id();
             if let Some(url) = entry["fullUrl"].as_str() {
-                if !urls.insert(url.to_owned()) {
+                if places.contains_key(url) {
                     let issue = entry_issue(place, "DUPLICATE", "two entries have this fullUrl");
                     let refusal = Refusal::of(StatusCode::BAD_REQUEST, vec![issue]);
                     results.insert(place, refused(&refusal));

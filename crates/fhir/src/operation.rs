@@ -57,8 +57,8 @@ pub(crate) fn input(request: &Request, name: &str) -> Refused<Option<String>> {
         return Ok(None);
     }
     let body = request.resource()?;
-    let list = body["parameter"].as_array().cloned().unwrap_or_default();
-    let found = list.iter().find(|parameter| parameter["name"] == name);
+    let mut list = body["parameter"].as_array().into_iter().flatten();
+    let found = list.find(|parameter| parameter["name"] == name);
     Ok(found.and_then(|parameter| {
         let object = parameter.as_object()?;
         let (_, value) = object.iter().find(|(key, _)| key.starts_with("value"))?;
