@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::ledger::Call;
 use crate::outcome::{Refusal, Refused};
+use crate::reactor::off_the_reactor;
 use crate::register::new_id;
 use crate::request::{Request, set_meta};
 use crate::server::Inner;
@@ -77,10 +78,12 @@ impl Inner {
         if !own && !granted.emergency {
             self.release(documents, &granted).await?;
         }
-        let opened: Vec<Opened> = documents
-            .iter()
-            .map(|document| self.open_one(document, &granted))
-            .collect::<Refused<_>>()?;
+        let opened: Vec<Opened> = off_the_reactor(|| {
+            documents
+                .iter()
+                .map(|document| self.open_one(document, &granted))
+                .collect::<Refused<_>>()
+        })?;
         let tampered = opened.iter().any(Result::is_err);
         if own && tampered && !granted.emergency {
             self.release(documents, &granted).await?;

@@ -10,6 +10,7 @@ use crate::Interaction;
 use crate::identity::Action;
 use crate::ledger::{Call, Committed};
 use crate::outcome::{Issue, Refusal, Refused};
+use crate::reactor::off_the_reactor;
 use crate::references::{self, Places};
 use crate::register::{RECORDS, Ready, invalid, new_id, records, unresolved};
 use crate::request::{Answer, Request};
@@ -90,7 +91,7 @@ impl Inner {
     }
 
     async fn transaction(&self, request: &Request, bundle: Value) -> Refused<Answer> {
-        let issues = validate::check(&bundle, "Bundle");
+        let issues = off_the_reactor(|| validate::check(&bundle, "Bundle"));
         if !issues.is_empty() {
             return Err(invalid(issues));
         }
@@ -243,7 +244,7 @@ impl Inner {
                 continue;
             }
             let at = format!("{}.resource", path(place));
-            let issues = validate::check(&entry["resource"], &at);
+            let issues = off_the_reactor(|| validate::check(&entry["resource"], &at));
             let scope = require_scope(&request.caller, Action::Create, kind);
             if let Err(refusal) = scope.and(if issues.is_empty() {
                 Ok(())

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::ledger::Call;
 use crate::outcome::{Issue, Refusal, Refused};
+use crate::reactor::off_the_reactor;
 use crate::references::{self, Places};
 use crate::register::{RECORDS, Ready, records, store_error};
 use crate::request::{Answer, Request};
@@ -143,7 +144,9 @@ impl Inner {
                 }
                 batch.lines += 1;
                 if !text.trim_ascii().is_empty() {
-                    match self.import_line(import, &text, &batch.patients) {
+                    let ready =
+                        off_the_reactor(|| self.import_line(import, &text, &batch.patients));
+                    match ready {
                         Ok(ready) => batch.add(ready),
                         Err(refusal) => {
                             batch.refused += 1;

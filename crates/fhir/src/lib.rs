@@ -28,6 +28,7 @@ mod ledger;
 mod operation;
 mod outcome;
 mod provenance;
+mod reactor;
 mod read;
 mod references;
 mod register;

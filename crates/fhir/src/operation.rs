@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::ledger::Call;
 use crate::outcome::{Refusal, Refused};
+use crate::reactor::off_the_reactor;
 use crate::register::{RECORDS, new_id};
 use crate::request::{Answer, Request};
 use crate::server::Inner;
@@ -234,9 +235,7 @@ impl Inner {
                     .await?,
             ),
         };
-        let keys = self
-            .vault
-            .shred(custodian, sid)
+        let keys = off_the_reactor(|| self.vault.shred(custodian, sid))
             .map_err(|error| Refusal::internal("destroying keys", error))?;
         let documents = self
             .store

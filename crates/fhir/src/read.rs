@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::access::Tampered;
 use crate::ledger::Call;
 use crate::outcome::{Refusal, Refused};
+use crate::reactor::off_the_reactor;
 use crate::register::store_error;
 use crate::request::{Answer, Request};
 use crate::server::Inner;
@@ -107,7 +108,7 @@ impl Inner {
         if !known {
             return Ok(Err(tampered));
         }
-        self.decrypt(document, tampered)
+        off_the_reactor(|| self.decrypt(document, tampered))
     }
 
     /// `GET Type/id/_history`.

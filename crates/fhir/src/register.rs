@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::ledger::{Call, Committed};
 use crate::outcome::{Issue, Refusal, Refused};
+use crate::reactor::off_the_reactor;
 use crate::repeat::created_before;
 use crate::request::{Answer, Request, set_meta, strip_meta};
 use crate::server::{Inner, now};
@@ -107,7 +108,7 @@ pub(crate) fn valid(resource: &Value, kind: &str) -> Refused<()> {
             format!("the path says {kind}, the body is a {found}"),
         ));
     }
-    let issues = validate::check(resource, kind);
+    let issues = off_the_reactor(|| validate::check(resource, kind));
     if issues.is_empty() {
         Ok(())
     } else {
@@ -226,33 +227,35 @@ impl Inner {
 
     /// Encrypts resources and finds what they are searched by.
     pub fn seal(&self, custodian: &str, ready: &[Ready]) -> Refused<Vec<NewDocument>> {
-        ready
-            .iter()
-            .map(|ready| {
-                let binding = Binding {
-                    record_id: &ready.id,
-                    version: ready.version,
-                    sid: &ready.sid,
-                };
-                let plaintext = ready.resource.to_string();
-                let sealed = self
-                    .vault
-                    .seal(custodian, EPOCH, &binding, plaintext.as_bytes())
-                    .map_err(vault_error)?;
-                Ok(NewDocument {
-                    id: ready.id.clone(),
-                    version: ready.version,
-                    kind: ready.kind.clone(),
-                    custodian: custodian.to_owned(),
-                    sid: ready.sid.clone(),
-                    class: subject::coarse_kind(&ready.kind, &ready.resource),
-                    confidentiality: subject::confidentiality(&ready.resource),
-                    epoch: EPOCH,
-                    sealed,
-                    entries: index::entries(&ready.kind, &ready.resource),
+        off_the_reactor(|| {
+            ready
+                .iter()
+                .map(|ready| {
+                    let binding = Binding {
+                        record_id: &ready.id,
+                        version: ready.version,
+                        sid: &ready.sid,
+                    };
+                    let plaintext = ready.resource.to_string();
+                    let sealed = self
+                        .vault
+                        .seal(custodian, EPOCH, &binding, plaintext.as_bytes())
+                        .map_err(vault_error)?;
+                    Ok(NewDocument {
+                        id: ready.id.clone(),
+                        version: ready.version,
+                        kind: ready.kind.clone(),
+                        custodian: custodian.to_owned(),
+                        sid: ready.sid.clone(),
+                        class: subject::coarse_kind(&ready.kind, &ready.resource),
+                        confidentiality: subject::confidentiality(&ready.resource),
+                        epoch: EPOCH,
+                        sealed,
+                        entries: index::entries(&ready.kind, &ready.resource),
+                    })
                 })
-            })
-            .collect()
+                .collect()
+        })
     }
 
     /// Stores documents, commits their fingerprints with `call`, and settles or discards them.

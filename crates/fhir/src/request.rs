@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::Identity;
 use crate::dates;
 use crate::outcome::{FHIR_JSON, Refusal, Refused};
+use crate::reactor::off_the_reactor;
 
 const MAX_REQUEST_ID: usize = 64;
 
@@ -148,7 +149,7 @@ impl Request {
                 format!("Content-Type says FHIR {release}; this server speaks R4 (4.0)"),
             ));
         }
-        serde_json::from_slice(&self.body).map_err(|error| {
+        off_the_reactor(|| serde_json::from_slice(&self.body)).map_err(|error| {
             // The parser's own words could quote what was sent.
             Refusal::new(
                 StatusCode::BAD_REQUEST,

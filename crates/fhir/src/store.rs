@@ -24,6 +24,7 @@ pub(crate) use find::{Comparison, Filter, Order, Query};
 pub(crate) use requests::Known;
 
 use crate::index::Entries;
+use crate::reactor::off_the_reactor;
 
 const SCHEMA: &str = "
 PRAGMA journal_mode = WAL;
@@ -187,6 +188,14 @@ impl Store {
         })
     }
 
+    /// Every use of the file goes through here: it waits for others and for the disk.
+    fn with_database<T>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        off_the_reactor(|| work(&mut self.database.lock()))
+    }
+
     /// A keyed hash of texts; the first 16 bytes.
     pub(crate) fn blind(&self, parts: &[&str]) -> [u8; 16] {
         let mut context = hmac::Context::with_key(&self.key);
@@ -207,7 +216,7 @@ impl Store {
         request: Option<&str>,
         at: i64,
     ) -> Result<(), StoreError> {
-        let mut database = self.database.lock();
+        self.with_database(|database| {
         let transaction = database.transaction()?;
         {
             let mut insert = transaction.prepare_cached(
@@ -248,6 +257,7 @@ impl Store {
         }
         transaction.commit()?;
         Ok(())
+        })
     }
 
     /// Makes pending documents current, and the versions before them superseded.
@@ -256,7 +266,7 @@ impl Store {
         documents: &[(String, u32)],
         settlement: &Settlement<'_>,
     ) -> Result<(), StoreError> {
-        let mut database = self.database.lock();
+        self.with_database(|database| {
         let transaction = database.transaction()?;
         for (id, version) in documents {
             transaction
@@ -277,25 +287,27 @@ impl Store {
         }
         transaction.commit()?;
         Ok(())
+        })
     }
 
     /// Removes documents whose transaction did not commit.
     pub(crate) fn discard(&self, documents: &[(String, u32)]) -> Result<(), StoreError> {
-        let mut database = self.database.lock();
-        let transaction = database.transaction()?;
-        for (id, version) in documents {
-            transaction.execute(
-                "DELETE FROM documents WHERE id = ? AND version = ? AND state = 'pending'",
-                params![id, version],
-            )?;
-        }
-        transaction.commit()?;
-        Ok(())
+        self.with_database(|database| {
+            let transaction = database.transaction()?;
+            for (id, version) in documents {
+                transaction.execute(
+                    "DELETE FROM documents WHERE id = ? AND version = ? AND state = 'pending'",
+                    params![id, version],
+                )?;
+            }
+            transaction.commit()?;
+            Ok(())
+        })
     }
 
     /// Removes everything about a subject at a custodian; gives the number of documents.
     pub(crate) fn erase(&self, custodian: &str, sid: &str) -> Result<usize, StoreError> {
-        let mut database = self.database.lock();
+        self.with_database(|database| {
         let transaction = database.transaction()?;
         // What identifies it stays, so that a later read can be told that it was erased.
         let count = transaction.execute(
@@ -310,6 +322,7 @@ impl Store {
         }
         transaction.commit()?;
         Ok(count)
+        })
     }
 }
 

@@ -172,42 +172,45 @@ impl Store {
     /// One page of what fits, and how many fit in all.
     pub(crate) fn find(&self, query: &Query) -> Result<(Vec<Document>, usize), StoreError> {
         let mut text = self.conditions(query);
-        let database = self.database.lock();
-        let total: i64 = database
-            .prepare_cached(&format!("SELECT count(*){}", text.sql))?
-            .query_row(rusqlite::params_from_iter(&text.values), |row| row.get(0))?;
-        let total = usize::try_from(total).unwrap_or_default();
-        if query.count == 0 {
-            return Ok((Vec::new(), total));
-        }
-        let direction = if query.descending { "DESC" } else { "ASC" };
-        match &query.order {
-            Order::Updated => text.add(&format!(" ORDER BY d.at {direction}, d.n {direction}"), []),
-            Order::Id => text.add(&format!(" ORDER BY d.id {direction}"), []),
-            Order::Date(parameter) => {
-                let end = if query.descending {
-                    "max(x.high)"
-                } else {
-                    "min(x.low)"
-                };
-                text.add(
+        self.with_database(|database| {
+            let total: i64 = database
+                .prepare_cached(&format!("SELECT count(*){}", text.sql))?
+                .query_row(rusqlite::params_from_iter(&text.values), |row| row.get(0))?;
+            let total = usize::try_from(total).unwrap_or_default();
+            if query.count == 0 {
+                return Ok((Vec::new(), total));
+            }
+            let direction = if query.descending { "DESC" } else { "ASC" };
+            match &query.order {
+                Order::Updated => {
+                    text.add(&format!(" ORDER BY d.at {direction}, d.n {direction}"), [])
+                }
+                Order::Id => text.add(&format!(" ORDER BY d.id {direction}"), []),
+                Order::Date(parameter) => {
+                    let end = if query.descending {
+                        "max(x.high)"
+                    } else {
+                        "min(x.low)"
+                    };
+                    text.add(
                     &format!(
                         " ORDER BY (SELECT {end} FROM dates x WHERE x.n = d.n AND x.parameter = "
                     ),
                     [],
                 );
-                text.one(Sql::Text(parameter.clone()));
-                text.add(&format!(") {direction}, d.n {direction}"), []);
+                    text.one(Sql::Text(parameter.clone()));
+                    text.add(&format!(") {direction}, d.n {direction}"), []);
+                }
             }
-        }
-        let page = format!(" LIMIT {} OFFSET {}", query.count, query.offset);
-        let columns: Vec<String> = COLUMNS
-            .split(", ")
-            .map(|name| format!("d.{name}"))
-            .collect();
-        let sql = format!("SELECT {}{}{page}", columns.join(", "), text.sql);
-        let mut statement = database.prepare_cached(&sql)?;
-        let rows = statement.query_map(rusqlite::params_from_iter(&text.values), document)?;
-        Ok((rows.collect::<Result<_, _>>()?, total))
+            let page = format!(" LIMIT {} OFFSET {}", query.count, query.offset);
+            let columns: Vec<String> = COLUMNS
+                .split(", ")
+                .map(|name| format!("d.{name}"))
+                .collect();
+            let sql = format!("SELECT {}{}{page}", columns.join(", "), text.sql);
+            let mut statement = database.prepare_cached(&sql)?;
+            let rows = statement.query_map(rusqlite::params_from_iter(&text.values), document)?;
+            Ok((rows.collect::<Result<_, _>>()?, total))
+        })
     }
 }

@@ -70,38 +70,41 @@ impl Store {
         condition: &str,
         values: &[&dyn rusqlite::ToSql],
     ) -> Result<Option<Document>, StoreError> {
-        let database = self.database.lock();
-        let mut statement = database.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM documents WHERE {condition}"
-        ))?;
-        Ok(statement.query_row(values, document).optional()?)
+        self.with_database(|database| {
+            let mut statement = database.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM documents WHERE {condition}"
+            ))?;
+            Ok(statement.query_row(values, document).optional()?)
+        })
     }
 
     /// What a transaction wrote.
     pub(crate) fn written_by(&self, tx: &str) -> Result<Vec<Written>, StoreError> {
-        let database = self.database.lock();
-        let mut statement = database.prepare_cached(
-            "SELECT kind, id, version, custodian, sid FROM documents WHERE tx = ? ORDER BY n",
-        )?;
-        let rows = statement.query_map(params![tx], |row| {
-            Ok(Written {
-                kind: row.get(0)?,
-                id: row.get(1)?,
-                version: row.get(2)?,
-                custodian: row.get(3)?,
-                sid: row.get(4)?,
-            })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        self.with_database(|database| {
+            let mut statement = database.prepare_cached(
+                "SELECT kind, id, version, custodian, sid FROM documents WHERE tx = ? ORDER BY n",
+            )?;
+            let rows = statement.query_map(params![tx], |row| {
+                Ok(Written {
+                    kind: row.get(0)?,
+                    id: row.get(1)?,
+                    version: row.get(2)?,
+                    custodian: row.get(3)?,
+                    sid: row.get(4)?,
+                })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
     }
 
     /// The pseudonym of a patient by the id of its resource, of whatever version.
     pub(crate) fn sid_of_patient(&self, id: &str) -> Result<Option<String>, StoreError> {
-        let database = self.database.lock();
+        self.with_database(|database| {
         Ok(database
             .prepare_cached("SELECT sid FROM documents WHERE kind = 'Patient' AND id = ? AND state <> 'pending' LIMIT 1")?
             .query_row(params![id], |row| row.get(0))
             .optional()?)
+        })
     }
 
     /// What a request wrote: type, id, version and transaction, in its order.
@@ -110,7 +113,7 @@ impl Store {
         custodian: &str,
         request: &str,
     ) -> Result<Vec<(String, String, u32, String)>, StoreError> {
-        let database = self.database.lock();
+        self.with_database(|database| {
         let mut statement = database.prepare(
             "SELECT kind, id, version, tx FROM documents WHERE custodian = ? AND request = ? AND state <> 'pending' ORDER BY n",
         )?;
@@ -118,11 +121,12 @@ impl Store {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
+        })
     }
 
     /// Documents whose transaction's end is not known.
     pub(crate) fn pending(&self) -> Result<Vec<Pending>, StoreError> {
-        let database = self.database.lock();
+        self.with_database(|database| {
         let mut statement = database.prepare(
             "SELECT id, version, ct_hash, custodian, request FROM documents WHERE state = 'pending' ORDER BY n",
         )?;
@@ -136,6 +140,7 @@ impl Store {
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
+        })
     }
 
     /// Remembers whom something on the ledger is about that is stored nowhere else.
@@ -145,20 +150,22 @@ impl Store {
         id: &str,
         sid: &str,
     ) -> Result<(), StoreError> {
-        self.database.lock().execute(
-            "INSERT OR REPLACE INTO subjects (kind, id, sid) VALUES (?, ?, ?)",
-            params![kind, id, sid],
-        )?;
-        Ok(())
+        self.with_database(|database| {
+            database.execute(
+                "INSERT OR REPLACE INTO subjects (kind, id, sid) VALUES (?, ?, ?)",
+                params![kind, id, sid],
+            )?;
+            Ok(())
+        })
     }
 
     /// Whom it is about.
     pub(crate) fn subject(&self, kind: &str, id: &str) -> Result<Option<String>, StoreError> {
-        Ok(self
-            .database
-            .lock()
-            .prepare_cached("SELECT sid FROM subjects WHERE kind = ? AND id = ?")?
-            .query_row(params![kind, id], |row| row.get(0))
-            .optional()?)
+        self.with_database(|database| {
+            Ok(database
+                .prepare_cached("SELECT sid FROM subjects WHERE kind = ? AND id = ?")?
+                .query_row(params![kind, id], |row| row.get(0))
+                .optional()?)
+        })
     }
 }
