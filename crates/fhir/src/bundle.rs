@@ -64,18 +64,10 @@ impl Inner {
         }
         match bundle["type"].as_str() {
             Some("transaction") => {
-                if let Some(answer) = self.repeated(request, "transaction").await? {
-                    let body = serde_json::from_str(&answer).unwrap_or_default();
-                    return Ok(Answer::ok(body));
-                }
-                let done = self.transaction(request, bundle).await;
-                if done
-                    .as_ref()
-                    .is_err_and(|refusal| refusal.status != StatusCode::ACCEPTED)
-                {
-                    self.forget(request);
-                }
-                done
+                let replay =
+                    |answer: &str| Answer::ok(serde_json::from_str(answer).unwrap_or_default());
+                let work = self.transaction(request, bundle);
+                self.once(request, "transaction", replay, work).await
             }
             Some("batch") => self.batch(request, bundle).await,
             other => Err(Refusal::new(

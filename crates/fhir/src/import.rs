@@ -128,6 +128,8 @@ impl Inner {
                 sentence: "a job's name is 1 to 40 letters, digits, '-' or '.'".to_owned(),
             });
         }
+        // A job that is posted twice at a time: the second goes on where the first ends.
+        let _turn = self.turns.take(&import.caller.msp, &import.key()).await;
         let mut position = self
             .settled(import)
             .await

@@ -39,6 +39,7 @@ mod server;
 mod store;
 mod subject;
 pub mod testing;
+mod turns;
 mod update;
 mod validate;
 mod vault;

@@ -328,17 +328,8 @@ impl Inner {
         }
         let resource = request.resource()?;
         valid(&resource, kind)?;
-        if let Some(answer) = self.repeated(request, kind).await? {
-            return Ok(created_before(&answer));
-        }
-        let done = self.create_record(request, kind, resource).await;
-        if done
-            .as_ref()
-            .is_err_and(|refusal| refusal.status != StatusCode::ACCEPTED)
-        {
-            self.forget(request);
-        }
-        done
+        let work = self.create_record(request, kind, resource);
+        self.once(request, kind, created_before, work).await
     }
 
     async fn create_record(

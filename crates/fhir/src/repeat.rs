@@ -12,8 +12,36 @@ use crate::server::Inner;
 use crate::store::{Known, Pending, Settlement};
 
 impl Inner {
+    /// Does a request that was not answered before, one of the same id at a time; `replay` makes
+    /// the answer of the one that was remembered. A request that was refused is forgotten, so that
+    /// a corrected one may use its id.
+    pub async fn once(
+        &self,
+        request: &Request,
+        what: &str,
+        replay: fn(&str) -> Answer,
+        work: impl Future<Output = Refused<Answer>>,
+    ) -> Refused<Answer> {
+        // While one is under way its documents are pending, and no leftovers.
+        let _turn = match request.request_id()? {
+            Some(id) => Some(self.turns.take(&request.caller.msp, id).await),
+            None => None,
+        };
+        if let Some(answer) = self.repeated(request, what).await? {
+            return Ok(replay(&answer));
+        }
+        let done = work.await;
+        if done
+            .as_ref()
+            .is_err_and(|refusal| refusal.status != StatusCode::ACCEPTED)
+        {
+            self.forget(request);
+        }
+        done
+    }
+
     /// Looks a repeated request up. Gives the first answer when there is one.
-    pub async fn repeated(&self, request: &Request, what: &str) -> Refused<Option<String>> {
+    async fn repeated(&self, request: &Request, what: &str) -> Refused<Option<String>> {
         let Some(id) = request.request_id()? else {
             return Ok(None);
         };
@@ -45,8 +73,7 @@ impl Inner {
         }
     }
 
-    /// Forgets a request that was refused, so that a corrected one may use its id.
-    pub fn forget(&self, request: &Request) {
+    fn forget(&self, request: &Request) {
         if let Ok(Some(id)) = request.request_id()
             && let Err(error) = self.store.forget_request(&request.caller.msp, id)
         {

@@ -10,10 +10,12 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::StatusCode;
+use tracing::Instrument;
 
 use crate::identity::Action;
 use crate::outcome::{Refusal, Refused};
 use crate::request::{Answer, Request};
+use crate::turns::Turns;
 use crate::{
     Authenticator, Identity, Interaction, Ledger, LedgerError, Pseudonyms, Store, Vault, capability,
 };
@@ -55,6 +57,7 @@ pub(crate) struct Inner {
     pub authenticator: Arc<dyn Authenticator>,
     pub pseudonyms: Arc<dyn Pseudonyms>,
     pub settings: Settings,
+    pub turns: Turns,
 }
 
 impl Fhir {
@@ -75,6 +78,7 @@ impl Fhir {
                 authenticator,
                 pseudonyms,
                 settings,
+                turns: Turns::default(),
             }),
         }
     }
@@ -86,10 +90,14 @@ impl Fhir {
 }
 
 async fn serve(State(fhir): State<Fhir>, request: axum::extract::Request) -> Response {
-    match fhir.inner.serve(request).await {
-        Ok(response) => response,
-        Err(refusal) => refusal.into_response(),
-    }
+    // A task of its own, which goes on when the caller hangs up: what is on its way to the ledger
+    // is settled in the store all the same.
+    let served = tokio::spawn(async move { fhir.inner.serve(request).await }.in_current_span());
+    let answer = match served.await {
+        Ok(answer) => answer,
+        Err(error) => Err(Refusal::internal("the request", error)),
+    };
+    answer.unwrap_or_else(|refusal| refusal.into_response())
 }
 
 impl Inner {

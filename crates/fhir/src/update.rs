@@ -30,17 +30,9 @@ impl Inner {
                 "the id in the body is the id in the path",
             ));
         }
-        if let Some(answer) = self.repeated(request, &format!("{kind}/{id}")).await? {
-            return Ok(created_before(&answer));
-        }
-        let done = self.amend(request, kind, id, resource).await;
-        if done
-            .as_ref()
-            .is_err_and(|refusal| refusal.status != StatusCode::ACCEPTED)
-        {
-            self.forget(request);
-        }
-        done
+        let work = self.amend(request, kind, id, resource);
+        let what = format!("{kind}/{id}");
+        self.once(request, &what, created_before, work).await
     }
 
     async fn amend(
