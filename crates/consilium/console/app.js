@@ -64,7 +64,16 @@ function frame() {
 function place() {
   const [path, query = ''] = location.hash.replace(/^#\/?/, '').split('?');
   const [page, rest] = path.split('/');
-  return [page || 'consortium', rest && decodeURIComponent(rest), query];
+  return [page || 'consortium', rest && decoded(rest), query];
+}
+
+/** Whoever writes an address may write it wrong: then it is taken as it stands. */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 function welcome(main) {

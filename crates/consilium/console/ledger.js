@@ -38,7 +38,7 @@ export async function blocks(main, _, query) {
 }
 
 export async function block(main, number) {
-  const one = await get(`blocks/${number}`);
+  const one = await get(`blocks/${encodeURIComponent(number)}`);
   main.append(
     facts([
       [t('time'), moment(one.time)],

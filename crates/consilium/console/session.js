@@ -9,6 +9,8 @@ const SCOPE = 'user/*.cruds';
 
 let member = null;
 let token = null;
+/** The token that is on its way. */
+let coming = null;
 let known = null;
 
 const base64url = (bytes) => btoa(String.fromCharCode(...new Uint8Array(bytes)))
@@ -47,7 +49,16 @@ async function assertion({ name, key, alg, hash }) {
   return `${unsigned}.${base64url(signature)}`;
 }
 
-async function renew() {
+/** One token for all who need it at the same time. */
+function renew() {
+  if (!coming) {
+    const mine = newToken(member).finally(() => { if (coming === mine) coming = null; });
+    coming = mine;
+  }
+  return coming;
+}
+
+async function newToken(owner) {
   const response = await fetch('../oauth2/token', {
     method: 'POST',
     headers: { 'content-type': 'application/x-www-form-urlencoded' },
@@ -55,11 +66,13 @@ async function renew() {
       grant_type: 'client_credentials',
       scope: SCOPE,
       client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer',
-      client_assertion: await assertion(member),
+      client_assertion: await assertion(owner),
     }),
   });
   const answer = await response.json();
   if (!response.ok) throw new Refused(response.status, answer.error_description ?? answer.error);
+  // Who has left meanwhile must not leave a token to who comes next.
+  if (member !== owner) throw new Refused(401, 'signed out');
   token = { value: answer.access_token, until: Date.now() + (answer.expires_in - 30) * 1000 };
 }
 
@@ -67,6 +80,7 @@ async function renew() {
 export async function signIn(name, pem) {
   member = { name, ...await importKey(pem) };
   token = null;
+  coming = null;
   try {
     known = await get('session');
     return known;
@@ -83,6 +97,7 @@ export const me = () => (member ? known : null);
 export function signOut() {
   member = null;
   token = null;
+  coming = null;
   known = null;
 }
 
