@@ -7,9 +7,10 @@ import { after, before, test } from 'node:test';
 import { generateKeyPairSync } from 'node:crypto';
 import os from 'node:os';
 import path from 'node:path';
+import { disconnect } from '../lib/members.mjs';
 import { dir } from '../lib/network.mjs';
+import { fresh } from '../lib/numbers.mjs';
 import { DESKTOP, PHONE, Window, launch } from './lib/browser.mjs';
-import { disconnect, fresh } from './lib/people.mjs';
 import { people, tell } from './lib/story.mjs';
 
 const consilium = process.env.CONSILIUM;
@@ -210,6 +211,16 @@ test('the keyboard is enough', async () => {
     await window.waitsFor('125.00 USD');
     await window.settles();
     window.isClean();
+});
+
+test('an address that was written wrong is told about on the page', async () => {
+    const window = await windowOf(people.supply);
+    for (const wrong of ['%zz', '%2E%2E%2Fsession']) {
+        await window.goes(`#/blocks/${wrong}`);
+        await window.waitsFor('Refused');
+    }
+    // The browser's own words about what was refused, and nothing of a script's.
+    assert.deepEqual(window.complaints.splice(0).filter((text) => !text.startsWith('Failed to load resource')), []);
 });
 
 test('what the ledger has is text, never markup', async () => {

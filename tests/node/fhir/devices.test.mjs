@@ -4,9 +4,11 @@
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import { after, before, test } from 'node:test';
+import { eventually } from '../lib/members.mjs';
+import { fresh } from '../lib/numbers.mjs';
 import { chain, transaction } from './lib/blocks.mjs';
-import { eventually, found, headersOf, kit, parameter, refused } from './lib/clients.mjs';
-import { fresh, person } from './lib/people.mjs';
+import { found, headersOf, kit, parameter, refused } from './lib/clients.mjs';
+import { person } from './lib/people.mjs';
 
 // A GTIN-14 of nobody, with its check digit.
 function gtin() {

@@ -2,8 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { eventually, found, kit, refused } from './lib/clients.mjs';
-import { fresh, person } from './lib/people.mjs';
+import { eventually } from '../lib/members.mjs';
+import { fresh } from '../lib/numbers.mjs';
+import { found, kit, refused } from './lib/clients.mjs';
+import { person } from './lib/people.mjs';
 import { created, few } from './lib/patients.mjs';
 import { credential } from './lib/registry.mjs';
 

@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { before, test } from 'node:test';
-import { eventually, found, headersOf, isRefusal, json, kit, raw, record, refused, smartClient, transactionOf } from './lib/clients.mjs';
+import { eventually } from '../lib/members.mjs';
+import { found, headersOf, isRefusal, json, kit, raw, record, refused, smartClient, transactionOf } from './lib/clients.mjs';
 import { person } from './lib/people.mjs';
 import { created, few, observation } from './lib/patients.mjs';
 

@@ -3,8 +3,9 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 import { before, test } from 'node:test';
+import { fresh } from '../lib/numbers.mjs';
 import { base, isRefusal, raw } from './lib/clients.mjs';
-import { assertion, fresh, inSeconds, person } from './lib/people.mjs';
+import { assertion, inSeconds, person } from './lib/people.mjs';
 
 let doctor;
 let narrow;

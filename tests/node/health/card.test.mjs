@@ -5,8 +5,10 @@ import { randomBytes } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { status as grpcStatus } from '@grpc/grpc-js';
 import { StatusCode } from '@hyperledger/fabric-gateway';
-import { Actor, DAY, commits, disconnect, eventually, fresh, now, pseudonym, salt, sha256 } from './lib/actors.mjs';
-import { CardKey, pseudonymOf, residentNumber } from './lib/identifiers.mjs';
+import { disconnect, eventually } from '../lib/members.mjs';
+import { DAY, fresh, now, pseudonym, pseudonymOf, residentNumber, salt, sha256 } from '../lib/numbers.mjs';
+import { Actor, commits } from './lib/actors.mjs';
+import { CardKey } from './lib/cardkey.mjs';
 import { auditor, facilities } from './lib/registry.mjs';
 import { assertNothingLeaks, eventsOf } from './lib/story.mjs';
 

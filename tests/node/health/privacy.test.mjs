@@ -4,7 +4,9 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { after, before, test } from 'node:test';
-import { Actor, DAY, committed, day, disconnect, eventually, fresh, now, pseudonym, salt, sha256 } from './lib/actors.mjs';
+import { disconnect, eventually } from '../lib/members.mjs';
+import { DAY, day, fresh, now, pseudonym, salt, sha256 } from '../lib/numbers.mjs';
+import { Actor, committed } from './lib/actors.mjs';
 import { stocked } from './lib/devices.mjs';
 import { auditor, practitioner } from './lib/registry.mjs';
 import { assertNothingLeaks, eventsOf } from './lib/story.mjs';

@@ -3,10 +3,11 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { StatusCode } from '@hyperledger/fabric-gateway';
-import { Actor, DAY, commits, disconnect, eventually, fresh, now, salt, sha256 } from './lib/actors.mjs';
+import { disconnect, eventually } from '../lib/members.mjs';
+import { DAY, fresh, now, organizationCode, salt, sha256 } from '../lib/numbers.mjs';
+import { Actor, commits } from './lib/actors.mjs';
 import { certifier, facilities, inspector } from './lib/registry.mjs';
 import { assertNothingLeaks, eventsOf } from './lib/story.mjs';
-import { organizationCode } from './lib/identifiers.mjs';
 
 after(disconnect);
 

@@ -4,7 +4,9 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { StatusCode } from '@hyperledger/fabric-gateway';
-import { Actor, DAY, commits, disconnect, fresh, now, pseudonym, sha256 } from './lib/actors.mjs';
+import { disconnect } from '../lib/members.mjs';
+import { DAY, fresh, now, pseudonym, sha256 } from '../lib/numbers.mjs';
+import { Actor, commits } from './lib/actors.mjs';
 import { auditor, practitioner, reinstates, suspends } from './lib/registry.mjs';
 import { assertNothingLeaks, eventsOf } from './lib/story.mjs';
 

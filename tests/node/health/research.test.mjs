@@ -5,7 +5,9 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { status as grpcStatus } from '@grpc/grpc-js';
 import { StatusCode } from '@hyperledger/fabric-gateway';
-import { Actor, DAY, commits, disconnect, eventually, fresh, now, pseudonym, salt, sha256 } from './lib/actors.mjs';
+import { disconnect, eventually } from '../lib/members.mjs';
+import { DAY, fresh, now, pseudonym, salt, sha256 } from '../lib/numbers.mjs';
+import { Actor, commits } from './lib/actors.mjs';
 import { auditor, practitioner, reinstates, suspends } from './lib/registry.mjs';
 import { assertNothingLeaks, eventsOf } from './lib/story.mjs';
 

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
-import { Scanner } from './lib/scan.mjs';
+import { Scanner } from '../lib/scan.mjs';
 
 const name = 'Johnnie Hermiston';
 const scanner = new Scanner([name]);
@@ -38,4 +38,14 @@ test('nothing is found where there is nothing', () => {
     const salted = createHash('sha256').update('a salt').update(name).digest();
     assert.equal(scanner.scan(salted).length, 0);
     assert.throws(() => new Scanner(['abc']), /too short/);
+});
+
+test('a short one is a word of its own, and not looked for in base64', () => {
+    const short = new Scanner(['785-6'], { whole: 9 });
+    for (const [text, found] of [
+        ['code 785-6.', true], ['785-6', true], ['1785-6', false], ['a785-6 and "785-6"', true], [Buffer.from('785-6').toString('base64'), false],
+        [Buffer.from('785-6').toString('hex'), true],
+    ]) {
+        assert.equal(short.scan(Buffer.from(text)).length > 0, found, text);
+    }
 });

@@ -3,8 +3,9 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { StatusCode } from '@hyperledger/fabric-gateway';
-import { Actor, commits, disconnect, fresh, now, sha256 } from './lib/actors.mjs';
-import { manifestNumber } from './lib/identifiers.mjs';
+import { disconnect } from '../lib/members.mjs';
+import { fresh, manifestNumber, now, sha256 } from '../lib/numbers.mjs';
+import { Actor, commits } from './lib/actors.mjs';
 import { inspector } from './lib/registry.mjs';
 import { assertNothingLeaks, eventsOf } from './lib/story.mjs';
 

@@ -2,47 +2,12 @@
 // are in the wallet of their organization's gateway.
 
 import assert from 'node:assert/strict';
-import { createPrivateKey, randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { StatusCode, connect, hash, signers } from '@hyperledger/fabric-gateway';
-import FabricCAServices from 'fabric-ca-client';
-import { User, Utils } from 'fabric-common';
-import { authority, channelName, gateway, grpcClient, network, organization, tlsHash, userDir } from '../../lib/network.mjs';
-
-export const DAY = 86_400;
-export const now = () => Math.floor(Date.now() / 1000);
-export const day = (days = 0) => new Date(Date.now() + days * DAY * 1000).toISOString().slice(0, 10);
-export const fresh = (name) => `${name}-${randomBytes(4).toString('hex')}`;
-export const salt = () => randomBytes(16).toString('hex');
-export const sha256 = (text) => Buffer.from(hash.sha256(Buffer.from(text))).toString('hex');
-export const msp = (org) => organization(org).msp_id;
-
-// The authorities start with everything else; three seconds are not always enough.
-Utils.setConfigSetting('connection-timeout', 30_000);
-
-const once = (make) => {
-    const made = new Map();
-    return (key) => {
-        if (!made.has(key)) made.set(key, make(key));
-        return made.get(key);
-    };
-};
-const clientOf = once((org) => grpcClient(org));
-const observerOf = once((org) => gateway(org));
-const registrarOf = once(async (org) => {
-    const { url, name, root, registrar, secret } = authority(org);
-    const ca = new FabricCAServices(url, { trustedRoots: [root], verify: true }, name);
-    const { certificate, key } = await ca.enroll({ enrollmentID: registrar, enrollmentSecret: secret });
-    return { ca, admin: User.createUser(registrar, '', msp(org), certificate, key.toBytes()) };
-});
-
-export function disconnect() {
-    for (const { name } of network.organizations) {
-        clientOf(name).close();
-        observerOf(name).close();
-    }
-}
+import { StatusCode } from '@hyperledger/fabric-gateway';
+import { connected, enrol, msp, statuses, told } from '../../lib/members.mjs';
+import { authority, channelName, organization, userDir } from '../../lib/network.mjs';
+import { fresh } from '../../lib/numbers.mjs';
 
 export class Person {
     #enrolled;
@@ -69,30 +34,19 @@ export class Person {
     }
 
     async #enrol() {
-        const client = {
-            client: clientOf(this.org),
-            hash: hash.sha256,
-            tlsClientCertificateHash: tlsHash(this.org),
-        };
-        const connects = (certificate, key) => connect({
-            ...client,
-            identity: { mspId: msp(this.org), credentials: Buffer.from(certificate) },
-            signer: signers.newPrivateKeySigner(createPrivateKey(key)),
-        });
         const folder = path.dirname(path.dirname(this.keyFile));
         const certificateFile = path.join(folder, 'signcerts', 'cert.pem');
-        if (existsSync(certificateFile)) return connects(readFileSync(certificateFile), readFileSync(this.keyFile));
-        const { ca, admin } = await registrarOf(this.org);
-        const attrs = Object.entries(this.attributes).map(([name, value]) => ({ name, value, ecert: true }));
-        const secret = await ca.register({ enrollmentID: this.name, role: 'client', maxEnrollments: 1, attrs }, admin);
-        const { certificate, key } = await ca.enroll({ enrollmentID: this.name, enrollmentSecret: secret });
+        if (existsSync(certificateFile)) {
+            return connected(this.org, { certificate: readFileSync(certificateFile), key: readFileSync(this.keyFile) });
+        }
+        const member = await enrol(this.org, this.name, this.attributes);
         for (const [file, text] of [
-            [this.keyFile, key.toBytes()], [path.join(folder, 'cacerts', 'ca.pem'), authority(this.org).root], [certificateFile, certificate],
+            [this.keyFile, member.key], [path.join(folder, 'cacerts', 'ca.pem'), authority(this.org).root], [certificateFile, member.certificate],
         ]) {
             mkdirSync(path.dirname(file), { recursive: true });
             writeFileSync(file, text, { mode: 0o600 });
         }
-        return connects(certificate, key.toBytes());
+        return connected(this.org, member);
     }
 
     // The answer of the contract, without a transaction.
@@ -113,15 +67,11 @@ export class Person {
                 ...(at && { endorsingOrganizations: at.map(msp) }),
             }).endorse();
             const commit = await transaction.submit();
-            // Signed by this person the first time; the other peers answer the same request.
             await commit.getStatus();
-            const bytes = commit.getBytes();
-            const statuses = network.organizations.map((one) => observerOf(one.name).raw.newCommit(bytes).getStatus());
-            for (const { code } of await Promise.all(statuses)) assert.equal(code, StatusCode.VALID);
+            for (const { code } of await statuses(commit)) assert.equal(code, StatusCode.VALID);
             return JSON.parse(Buffer.from(transaction.getResult()).toString('utf8'));
         } catch (error) {
-            const details = (error.details ?? []).map(({ mspId, message }) => `${mspId} ${message}`);
-            throw new Error([`${contract} ${name}: ${error.message}`, ...details].join('\n'), { cause: error });
+            throw new Error(`${contract} ${name}: ${told(error)}`, { cause: error });
         }
     }
 }

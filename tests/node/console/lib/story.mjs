@@ -1,26 +1,12 @@
 // A little of everything, so that the pages have something to show.
 
-import { generateKeyPairSync, randomBytes, randomInt } from 'node:crypto';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { msp } from '../../lib/members.mjs';
 import { dir } from '../../lib/network.mjs';
-import { DAY, Person, day, fresh, msp, now, salt, sha256 } from './people.mjs';
-
-const digits = (count) => String(randomInt(10 ** count)).padStart(count, '0');
-const pseudonym = () => [...randomBytes(26)].map((byte) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'[byte & 31]).join('');
-
-// With check digits of GS1 and GB 11643.
-function gtin() {
-    const head = `0${digits(12)}`;
-    const sum = [...head].reduce((total, digit, n) => total + Number(digit) * (n % 2 === 0 ? 3 : 1), 0);
-    return head + String((10 - (sum % 10)) % 10);
-}
-
-function residentNumber(birth) {
-    const head = `110105${birth.replaceAll('-', '')}${digits(3)}`;
-    const sum = [...head].reduce((total, digit, n) => total + Number(digit) * (2 ** (17 - n) % 11), 0);
-    return head + '10X98765432'[sum % 11];
-}
+import { DAY, day, fresh, gtin, manifestNumber, now, pseudonym, residentNumber, salt, sha256 } from '../../lib/numbers.mjs';
+import { Person } from './people.mjs';
 
 // What an earlier run on this network has left: prices, for one, are published once for a day.
 const file = path.join(dir, 'console-tests.json');
@@ -64,7 +50,7 @@ async function device() {
 async function waste() {
     const carrier = new Person('waste', 'carrier');
     const disposer = new Person('waste', 'disposer');
-    const no = `${new Date().getUTCFullYear()}1100${digits(6)}`;
+    const no = manifestNumber();
     const [first, second, kept] = [fresh('bag'), fresh('bag'), fresh('bag')];
     const sealed = { code: '841-001-01', grams: 1000, dept: 'WARD-3', container: 'box' };
     await Promise.all([first, second].map((id) => people.ward.does('waste', 'SealBag', { id, ...sealed })));

@@ -8,7 +8,6 @@ export function chain(org) {
     const qscc = connected.getNetwork(channelName).getContract('qscc');
     const ask = (call, ...args) => qscc.evaluate(call, { arguments: [channelName, ...args] });
     return {
-        bytes: (number) => ask('GetBlockByNumber', String(number)),
         async holding(transaction) {
             return common.Block.deserializeBinary(await ask('GetBlockByTxID', transaction));
         },

@@ -82,16 +82,3 @@ export const parameter = (parameters, name) => {
     const { name: _, ...value } = parameters.parameter.find((entry) => entry.name === name) ?? {};
     return Object.values(value)[0];
 };
-
-// Asks again until it is answered without an error: another organization's peer may be a moment behind.
-export async function eventually(question, seconds = 15) {
-    const until = Date.now() + seconds * 1000;
-    for (;;) {
-        try {
-            return await question();
-        } catch (error) {
-            if (Date.now() > until) throw error;
-        }
-        await new Promise((resolve) => { setTimeout(resolve, 200); });
-    }
-}

@@ -1,18 +1,16 @@
 // Patients of Synthea's, as the surface's own tests have them, and people like them.
 
 import { appendFileSync, readFileSync } from 'node:fs';
-import { randomInt } from 'node:crypto';
 import path from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { fileURLToPath } from 'node:url';
+import { digits } from '../../lib/numbers.mjs';
 import { pseudonym } from './people.mjs';
 
 const data = path.join(path.dirname(fileURLToPath(import.meta.url)), '..', '..', '..', '..', 'crates', 'fhir', 'tests', 'data');
 export const file = (name) => readFileSync(path.join(data, name));
 export const bundle = (name) => JSON.parse(gunzipSync(file(`${name}.json.gz`)));
 export const lines = (name) => file(name).toString('utf8').trim().split('\n').map((line) => JSON.parse(line));
-
-const digits = (count) => String(randomInt(10 ** count)).padStart(count, '0');
 
 // Johnnie's history under the number of somebody else, whom no earlier test knows. The number is told to
 // the scan of all blocks.

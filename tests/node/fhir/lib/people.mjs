@@ -1,48 +1,23 @@
 // Who calls: people whom their organization's authority knows, each with a key in the wallet of the
 // organization's gateway.
 
-import { createHmac, createPrivateKey, randomBytes, randomUUID, sign } from 'node:crypto';
+import { createPrivateKey, randomUUID, sign } from 'node:crypto';
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { CommitError, StatusCode, connect, hash, signers } from '@hyperledger/fabric-gateway';
-import FabricCAServices from 'fabric-ca-client';
-import { User, Utils } from 'fabric-common';
-import { authority, channelName, dir, grpcClient, organization, tlsHash, userDir } from '../../lib/network.mjs';
-
-// The authority is on a machine that does many other things; three seconds are the client's default.
-Utils.setConfigSetting('connection-timeout', 30_000);
-
-export const fresh = (name) => `${name}-${randomBytes(6).toString('hex')}`;
-export const msp = (org) => organization(org).msp_id;
+import { CommitError, StatusCode } from '@hyperledger/fabric-gateway';
+import { connected, enrol, told } from '../../lib/members.mjs';
+import { channelName, dir, grpcClient, organization, userDir } from '../../lib/network.mjs';
+import { fresh, now, pseudonymOf } from '../../lib/numbers.mjs';
 
 // What a gateway computes of an identifier, docs/integrator.md.
 export function pseudonym(type, number) {
-    const key = Buffer.from(readFileSync(path.join(dir, 'channel', 'pseudonym.key'), 'utf8').trim(), 'hex');
-    const mac = createHmac('sha256', key).update(`${type}\x1f${number}`).digest();
-    const bits = [...mac].map((byte) => byte.toString(2).padStart(8, '0')).join('');
-    return bits.match(/.{5}/g).slice(0, 26).map((five) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'[parseInt(five, 2)]).join('');
-}
-
-const registrars = new Map();
-
-function registrarOf(org) {
-    if (!registrars.has(org)) {
-        const { url, name, root, registrar, secret } = authority(org);
-        const ca = new FabricCAServices(url, { trustedRoots: [root], verify: true }, name);
-        registrars.set(org, ca.enroll({ enrollmentID: registrar, enrollmentSecret: secret }).then(({ certificate, key }) => (
-            { ca, admin: User.createUser(registrar, '', msp(org), certificate, key.toBytes()) }
-        )));
-    }
-    return registrars.get(org);
+    return pseudonymOf(readFileSync(path.join(dir, 'channel', 'pseudonym.key'), 'utf8').trim(), type, number);
 }
 
 // Registers and enrols somebody, and puts the MSP folder into the wallet.
 export async function person(org, role, attributes = {}) {
-    const { ca, admin } = await registrarOf(org);
     const name = fresh(role);
-    const attrs = Object.entries({ 'hc.role': role, ...attributes }).map(([key, value]) => ({ name: key, value, ecert: true }));
-    const secret = await ca.register({ enrollmentID: name, role: 'client', maxEnrollments: 1, attrs }, admin);
-    const { certificate, key } = await ca.enroll({ enrollmentID: name, enrollmentSecret: secret });
+    const { certificate, key } = await enrol(org, name, { 'hc.role': role, ...attributes });
     const { domain } = organization(org);
     const folder = path.join(dir, 'organizations', domain, 'users', `${name}@${domain}`, 'msp');
     mkdirSync(path.join(folder, 'signcerts'), { recursive: true });
@@ -51,8 +26,8 @@ export async function person(org, role, attributes = {}) {
         cpSync(path.join(userDir(org, 'User1'), 'msp', part), path.join(folder, part), { recursive: true });
     }
     writeFileSync(path.join(folder, 'signcerts', 'cert.pem'), certificate);
-    writeFileSync(path.join(folder, 'keystore', 'key_sk'), key.toBytes());
-    return new Person(org, name, certificate, key.toBytes());
+    writeFileSync(path.join(folder, 'keystore', 'key_sk'), key);
+    return new Person(org, name, certificate, key);
 }
 
 const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
@@ -64,15 +39,9 @@ export function assertion(claims, key) {
     return `${signed}.${signature.toString('base64url')}`;
 }
 
-// With what each peer says, which the SDK keeps apart.
-function told(error) {
-    error.message += (error.details ?? []).map(({ mspId, message }) => `\n${mspId}: ${message}`).join('');
-    return error;
-}
-
 export const gatewayOf = (org) => `https://localhost:${organization(org).ports.gateway}`;
 
-export const inSeconds = (seconds) => Math.floor(Date.now() / 1000) + seconds;
+export const inSeconds = (seconds) => now() + seconds;
 
 export class Person {
     constructor(org, name, certificate, key) {
@@ -111,19 +80,8 @@ export class Person {
     // The same person as a client of the peer, by Fabric's SDK; to be closed.
     sdk() {
         const client = grpcClient(this.org);
-        const deadline = () => ({ deadline: Date.now() + 30_000 });
-        const connected = connect({
-            client,
-            identity: { mspId: msp(this.org), credentials: Buffer.from(this.certificate) },
-            signer: signers.newPrivateKeySigner(createPrivateKey(this.key)),
-            hash: hash.sha256,
-            tlsClientCertificateHash: tlsHash(this.org),
-            evaluateOptions: deadline,
-            endorseOptions: deadline,
-            submitOptions: deadline,
-            commitStatusOptions: () => ({ deadline: Date.now() + 60_000 }),
-        });
-        const contract = (name) => connected.getNetwork(channelName).getContract(name);
+        const gateway = connected(this.org, this, client);
+        const contract = (name) => gateway.getNetwork(channelName).getContract(name);
         return {
             contract,
             // What was endorsed by a peer that is a moment behind is in conflict, and asked for again.
@@ -133,13 +91,16 @@ export class Person {
                     return answer.length ? JSON.parse(Buffer.from(answer)) : undefined;
                 } catch (error) {
                     const again = [StatusCode.MVCC_READ_CONFLICT, StatusCode.PHANTOM_READ_CONFLICT].includes(error.code);
-                    if (!(error instanceof CommitError && again && attempts > 1)) throw told(error);
+                    if (!(error instanceof CommitError && again && attempts > 1)) {
+                        error.message = told(error);
+                        throw error;
+                    }
                     await new Promise((resolve) => { setTimeout(resolve, 200); });
                     return this.does(name, call, args, { transient, attempts: attempts - 1 });
                 }
             },
             close() {
-                connected.close();
+                gateway.close();
                 client.close();
             },
         };

@@ -1,24 +1,9 @@
 // The registry of practitioners, as far as one physician at one organization needs it.
 
-import { createHash, randomInt } from 'node:crypto';
-import { eventually } from './clients.mjs';
-import { fresh, msp } from './people.mjs';
+import { eventually, msp } from '../../lib/members.mjs';
+import { DAY, fresh, now, organizationCode, sha256 } from '../../lib/numbers.mjs';
 
-const DAY = 86_400;
-const sha256 = (text) => createHash('sha256').update(text).digest('hex');
-const validTo = () => Math.floor(Date.now() / 1000) + 365 * DAY;
-
-// A unified social credit code of nobody, with its check character (GB 32100).
-function organizationCode() {
-    const alphabet = '0123456789ABCDEFGHJKLMNPQRTUWXY';
-    const head = `91110000${String(randomInt(10 ** 9)).padStart(9, '0')}`;
-    let [sum, weight] = [0, 1];
-    for (const character of head) {
-        sum = (sum + alphabet.indexOf(character) * weight) % 31;
-        weight = (weight * 3) % 31;
-    }
-    return head + alphabet[(31 - sum) % 31];
-}
+const validTo = () => now() + 365 * DAY;
 
 // Registers the organization, once in a network's life, with a licence for care and a facility, and a
 // physician there; the id of the credential.

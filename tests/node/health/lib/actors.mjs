@@ -2,67 +2,21 @@
 // gateway of their own peer, by npm's SDK.
 
 import assert from 'node:assert/strict';
-import { createPrivateKey, randomBytes } from 'node:crypto';
 import { status as grpcStatus } from '@grpc/grpc-js';
-import { EndorseError, GatewayError, StatusCode, connect, hash, signers } from '@hyperledger/fabric-gateway';
+import { EndorseError, GatewayError, StatusCode } from '@hyperledger/fabric-gateway';
 import { common, gateway as gatewayMessages, peer } from '@hyperledger/fabric-protos';
-import FabricCAServices from 'fabric-ca-client';
-import { User, Utils } from 'fabric-common';
-import { authority, channelName, gateway, grpcClient, network, organization, tlsHash } from '../../lib/network.mjs';
-
-const PATIENCE = 30_000;
-// The authority is on a machine that does many other things; three seconds are the client's default.
-Utils.setConfigSetting('connection-timeout', PATIENCE);
-
-// A random id, so that a story finds nothing of an earlier one.
-export const fresh = (name) => `${name}-${randomBytes(6).toString('hex')}`;
-export const salt = () => randomBytes(16).toString('hex');
-export const now = () => Math.floor(Date.now() / 1000);
-export const DAY = 86_400;
-// The day so many days from now, as `YYYY-MM-DD`.
-export const day = (days = 0) => new Date(Date.now() + days * DAY * 1000).toISOString().slice(0, 10);
-// SHA-256 in hexadecimal digits.
-export const sha256 = (bytes) => Buffer.from(hash.sha256(Buffer.from(bytes))).toString('hex');
-// A pseudonym of nobody: 26 characters of base32.
-export const pseudonym = () => [...randomBytes(26)].map((byte) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'[byte & 31]).join('');
-export const msp = (org) => organization(org).msp_id;
+import { connected, enrol, msp, statuses, told } from '../../lib/members.mjs';
+import { channelName } from '../../lib/network.mjs';
+import { fresh } from '../../lib/numbers.mjs';
 
 // What was committed, in order; `story.mjs` compares it with what the peers tell.
 export const committed = [];
-
-const once = (make) => {
-    const made = new Map();
-    return (key) => {
-        if (!made.has(key)) made.set(key, make(key));
-        return made.get(key);
-    };
-};
-
-const registrarOf = once(async (org) => {
-    const { url, name, root, registrar, secret } = authority(org);
-    const ca = new FabricCAServices(url, { trustedRoots: [root], verify: true }, name);
-    const { certificate, key } = await ca.enroll({ enrollmentID: registrar, enrollmentSecret: secret });
-    return { ca, admin: User.createUser(registrar, '', msp(org), certificate, key.toBytes()) };
-});
-
-const clientOf = once((org) => grpcClient(org));
-// One client of each organization, who waits until its peer has committed what another's client sent.
-const observerOf = once((org) => gateway(org));
-
-// Ends every connection, so that the process can end.
-export function disconnect() {
-    for (const { name } of network.organizations) {
-        clientOf(name).close();
-        observerOf(name).close();
-    }
-}
 
 export class Actor {
     #connected;
 
     constructor(org, role, attributes = {}) {
         this.org = org;
-        this.mspId = msp(org);
         this.attributes = { ...(role && { 'hc.role': role }), ...attributes };
     }
 
@@ -77,23 +31,8 @@ export class Actor {
     }
 
     async #enrol() {
-        const { ca, admin } = await registrarOf(this.org);
-        const id = fresh(this.attributes['hc.role'] ?? 'user');
-        const attrs = Object.entries(this.attributes).map(([name, value]) => ({ name, value, ecert: true }));
-        const secret = await ca.register({ enrollmentID: id, role: 'client', maxEnrollments: 1, attrs }, admin);
-        const { certificate, key } = await ca.enroll({ enrollmentID: id, enrollmentSecret: secret });
-        const deadline = () => ({ deadline: Date.now() + PATIENCE });
-        return connect({
-            client: clientOf(this.org),
-            identity: { mspId: this.mspId, credentials: Buffer.from(certificate) },
-            signer: signers.newPrivateKeySigner(createPrivateKey(key.toBytes())),
-            hash: hash.sha256,
-            tlsClientCertificateHash: tlsHash(this.org),
-            evaluateOptions: deadline,
-            endorseOptions: deadline,
-            submitOptions: deadline,
-            commitStatusOptions: () => ({ deadline: Date.now() + 60_000 }),
-        });
+        const name = fresh(this.attributes['hc.role'] ?? 'user');
+        return connected(this.org, await enrol(this.org, name, this.attributes));
     }
 
     // A proposal that is not signed yet. `transient` are values by name, JSON unless they are text;
@@ -158,14 +97,10 @@ const parse = (bytes) => (bytes.length === 0 ? undefined : JSON.parse(Buffer.fro
 export async function commits({ contract, name, transaction }, { silent = false } = {}) {
     const commit = await transaction.submit();
     const { code, blockNumber, transactionId } = await commit.getStatus();
-    const elsewhere = network.organizations.map(({ name: org }) => observerOf(org).raw.newCommit(commit.getBytes()).getStatus());
-    for (const status of await Promise.all(elsewhere)) assert.equal(status.code, code);
+    for (const status of await statuses(commit)) assert.equal(status.code, code);
     if (code === StatusCode.VALID && !silent) committed.push({ contract, name, transactionId, blockNumber });
     return code;
 }
-
-// What the SDK says, with what each peer said.
-const told = (error) => [error.message, ...(error.details ?? []).map(({ mspId, message }) => `${mspId} ${message}`)].join('\n');
 
 // The contract's own status and code, where the SDK shows them: in the details of an endorsement, by
 // peer, or in the message of an evaluation.
@@ -194,18 +129,4 @@ function dated(bytes, ahead) {
     proposal.setHeader(header.serializeBinary());
     signed.setProposalBytes(proposal.serializeBinary());
     return proposed.serializeBinary();
-}
-
-// Asks until `question` has an answer other than undefined: private data reaches members that did not
-// endorse a moment after the block.
-export async function eventually(question) {
-    const until = Date.now() + 15_000;
-    for (;;) {
-        try {
-            return await question();
-        } catch (error) {
-            if (Date.now() > until) throw error;
-        }
-        await new Promise((resolve) => { setTimeout(resolve, 200); });
-    }
 }

@@ -1,8 +1,9 @@
 // A device on its way from the maker to a hospital.
 
-import { Actor, DAY, day, fresh, msp, now, sha256 } from './actors.mjs';
+import { msp } from '../../lib/members.mjs';
+import { DAY, day, fresh, gtin, now, sha256 } from '../../lib/numbers.mjs';
+import { Actor } from './actors.mjs';
 import { certifier } from './registry.mjs';
-import { gtin } from './identifiers.mjs';
 
 export const maker = {
     regulatory: new Actor('maker', 'regulatory'),

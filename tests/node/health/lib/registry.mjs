@@ -4,7 +4,8 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { dir } from '../../lib/network.mjs';
-import { Actor, DAY, fresh, now, salt, sha256 } from './actors.mjs';
+import { DAY, fresh, now, salt, sha256 } from '../../lib/numbers.mjs';
+import { Actor } from './actors.mjs';
 
 export const file = path.join(dir, 'health-tests.json');
 // What `setup.mjs` has left: the id of a facility by organization.

@@ -3,7 +3,9 @@
 
 import assert from 'node:assert/strict';
 import { existsSync, writeFileSync } from 'node:fs';
-import { Actor, DAY, disconnect, fresh, msp, now, sha256 } from './actors.mjs';
+import { disconnect, msp } from '../../lib/members.mjs';
+import { DAY, fresh, now, sha256 } from '../../lib/numbers.mjs';
+import { Actor } from './actors.mjs';
 import { certifier, file } from './registry.mjs';
 
 const WASTE = ['841-001-01', '841-002-01', '841-005-01', 'D001'];

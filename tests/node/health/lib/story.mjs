@@ -1,23 +1,9 @@
 // What everybody sees of a story: the events of its contract, and the blocks.
 
 import assert from 'node:assert/strict';
-import { common } from '@hyperledger/fabric-protos';
 import { channelName, gateway, text } from '../../lib/network.mjs';
+import { Scanner, eachBlock, reading } from '../../lib/scan.mjs';
 import { committed } from './actors.mjs';
-import { Scanner } from './scan.mjs';
-
-const PATIENCE = 30_000;
-
-// Runs `work` on a stream that ends by itself after a while.
-async function reading(stream, work) {
-    const timer = setTimeout(() => stream.close(), PATIENCE);
-    try {
-        return await work(stream);
-    } finally {
-        clearTimeout(timer);
-        stream.close();
-    }
-}
 
 // The events of this process's transactions of a contract, `{name, id, state, org, ref}` in the order of
 // the blocks: one for each, named after the contract.
@@ -54,28 +40,10 @@ export async function eventsOf(contract) {
 export async function assertNothingLeaks(identifiers, known) {
     const scanner = new Scanner(identifiers);
     const control = new Scanner([known]);
-    const observer = gateway('maker');
-    try {
-        const network = observer.getNetwork(channelName);
-        const info = await network.getContract('qscc').evaluateTransaction('GetChainInfo', channelName);
-        const height = common.BlockchainInfo.deserializeBinary(info).getHeight();
-        const blocks = await network.getBlockEvents({ startBlock: 0n });
-        let controlled = false;
-        const read = await reading(blocks, async (stream) => {
-            let number = 0;
-            for await (const block of stream) {
-                const bytes = block.serializeBinary();
-                assert.equal(block.getHeader().getNumber(), number);
-                assert.deepEqual(scanner.scan(bytes), [], `block ${number}`);
-                controlled ||= control.scan(bytes).some(({ kind }) => kind === 'plain');
-                number += 1;
-                if (number === height) break;
-            }
-            return number;
-        });
-        assert.equal(read, height);
-        assert.ok(controlled, `${known} is in no block`);
-    } finally {
-        observer.close();
-    }
+    let controlled = false;
+    await eachBlock('maker', (bytes, number) => {
+        assert.deepEqual(scanner.scan(bytes), [], `block ${number}`);
+        controlled ||= control.scan(bytes).some(({ kind }) => kind === 'plain');
+    });
+    assert.ok(controlled, `${known} is in no block`);
 }
