@@ -94,8 +94,14 @@ impl Salt {
 /// assert!(Salt::from_hex("0011").is_err());
 /// ```
 pub fn commit(label: &str, salt: &Salt, values: &[&[u8]]) -> String {
+    hash_of([label.as_bytes(), &salt.0].iter().chain(values).copied())
+}
+
+/// SHA-256 over parts, each with its length (8 bytes, big end first) in front. Lower-case
+/// hexadecimal. A commitment only when one of the parts is a salt.
+pub(crate) fn hash_of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut hasher = Sha256::new();
-    for part in [label.as_bytes(), &salt.0].iter().chain(values) {
+    for part in parts {
         hasher.update((part.len() as u64).to_be_bytes());
         hasher.update(part);
     }
@@ -113,12 +119,17 @@ pub fn keyed(key: &[u8], label: &str, values: &[&[u8]]) -> Result<String, Commit
     if key.len() < MIN_KEY_BYTES {
         return Err(CommitmentError::KeyLength { found: key.len() });
     }
-    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
+    Ok(tag(&hmac::Key::new(hmac::HMAC_SHA256, key), label, values))
+}
+
+/// As [`keyed`], for a key that was checked and is used again and again.
+pub(crate) fn tag(key: &hmac::Key, label: &str, values: &[&[u8]]) -> String {
+    let mut context = hmac::Context::with_key(key);
     for part in [label.as_bytes()].iter().chain(values) {
         context.update(&(part.len() as u64).to_be_bytes());
         context.update(part);
     }
-    Ok(hex::encode(context.sign()))
+    hex::encode(context.sign())
 }
 
 #[cfg(test)]

@@ -95,9 +95,10 @@ pub(crate) fn hash(name: &str, value: &str) -> Result<(), Failure> {
     }
 }
 
-/// A salt in hexadecimal digits, as private values carry it. The value is not repeated.
-pub(crate) fn salt(name: &str, value: &str) -> Result<Salt, Failure> {
-    Salt::from_hex(value).map_err(|error| Failure::malformed(format!("{name}: {error}")))
+/// The salt of a value in the transient map, in hexadecimal digits. It is not repeated.
+pub(crate) fn salt(value: &str) -> Result<Salt, Failure> {
+    Salt::from_hex(value)
+        .map_err(|error| Failure::malformed(format!("the salt in the transient map: {error}")))
 }
 
 /// Text that describes a product, which is public.

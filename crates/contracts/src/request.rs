@@ -6,8 +6,8 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use crate::commitment::hash_of;
 use crate::contract::Response;
 use crate::failure::Failure;
 use crate::key::composite_key;
@@ -429,20 +429,12 @@ fn request_key(stub: &dyn Stub) -> Result<Option<String>, Failure> {
 /// Covers function, arguments and caller. The transient map is covered only for functions that
 /// take it, all of which insist on a salt in it, so that the hash reveals nothing (§6.1).
 fn argument_hash(stub: &dyn Stub, effect: Effect) -> String {
-    let mut hasher = Sha256::new();
-    let mut part = |bytes: &[u8]| {
-        hasher.update((bytes.len() as u64).to_be_bytes());
-        hasher.update(bytes);
-    };
-    part(stub.creator().id().as_bytes());
-    for arg in stub.args().iter().take(2) {
-        part(arg);
-    }
+    let mut parts = vec![stub.creator().id().as_bytes()];
+    parts.extend(stub.args().iter().take(2).map(|arg| &arg[..]));
     if effect == Effect::SubmitTransient {
         for (name, value) in stub.transient() {
-            part(name.as_bytes());
-            part(value);
+            parts.extend([name.as_bytes(), &value[..]]);
         }
     }
-    hex::encode(hasher.finalize())
+    hash_of(parts)
 }

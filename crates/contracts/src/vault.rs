@@ -23,6 +23,8 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::commitment::hash_of;
+
 mod cipher;
 mod embedded;
 mod handover;
@@ -192,7 +194,7 @@ pub fn hash(bytes: &[u8]) -> String {
 ///
 /// The contract computes it the same way from the transient map.
 pub fn implant_commitment(salt: &[u8], sid: &str, procedure: &str, date: &str) -> String {
-    commitment([salt, sid.as_bytes(), procedure.as_bytes(), date.as_bytes()])
+    hash_of([salt, sid.as_bytes(), procedure.as_bytes(), date.as_bytes()])
 }
 
 /// The commitment to a fact about a practitioner: SHA-256 over salt, pseudonym, name of the field
@@ -200,14 +202,5 @@ pub fn implant_commitment(salt: &[u8], sid: &str, procedure: &str, date: &str) -
 ///
 /// The contract `providers` computes it the same way from the transient map.
 pub fn field_commitment(salt: &[u8], pid: &str, field: &str, value: &str) -> String {
-    commitment([salt, pid.as_bytes(), field.as_bytes(), value.as_bytes()])
-}
-
-fn commitment(parts: [&[u8]; 4]) -> String {
-    let mut hasher = Sha256::new();
-    for part in parts {
-        hasher.update((part.len() as u64).to_be_bytes());
-        hasher.update(part);
-    }
-    hex::encode(hasher.finalize())
+    hash_of([salt, pid.as_bytes(), field.as_bytes(), value.as_bytes()])
 }

@@ -4,8 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::identity::{self, Scheme};
-use super::model::{CARDKEYS, Epoch, EpochState, Proof, check_salt};
+use super::model::{CARDKEYS, Epoch, EpochState, Proof};
 use crate::failure::Failure;
+use crate::fields;
 use crate::key::composite_key;
 use crate::request::{Call, Outcome, decode, to_json};
 use crate::vault::pseudonym;
@@ -96,7 +97,7 @@ fn keys(call: &mut Call<'_>, epoch: u32) -> Result<Keys, Failure> {
 pub(super) fn check_proof(mut proof: Proof, today: jiff::civil::Date) -> Result<Proof, Failure> {
     const MAX_NAME_CHARS: usize = 100;
     let bad = |sentence: String| Failure::rule("BAD_ID", sentence);
-    check_salt(&proof.salt)?;
+    fields::salt(&proof.salt)?;
     let name = proof.name.trim();
     let printable = !name.is_empty()
         && name.chars().count() <= MAX_NAME_CHARS
@@ -174,7 +175,7 @@ pub(super) fn set(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     let new: Keys = call.transient("keys", KEYS_SHAPE)?.ok_or_else(|| {
         Failure::malformed(format!("SetEpochKey needs transient 'keys': {KEYS_SHAPE}"))
     })?;
-    check_salt(&new.salt)?;
+    fields::salt(&new.salt)?;
     for sector in [Sector::Care, Sector::Pay, Sector::Device] {
         new.of(sector)?;
     }

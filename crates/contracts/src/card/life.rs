@@ -6,9 +6,7 @@ use super::application::{check_period, finish, load, new_handle, take_key, take_
 use super::binding;
 use super::epoch;
 use super::holder::{require_holder, speaks_for};
-use super::model::{
-    CARDHOLDERS, Card, CardScheme, CardState, Holder, Step, SuspendedBy, check_salt,
-};
+use super::model::{CARDHOLDERS, Card, CardScheme, CardState, Holder, Step, SuspendedBy};
 use super::number;
 use super::token::CardKey;
 use crate::failure::Failure;
@@ -92,7 +90,7 @@ pub(super) fn replace(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     take_key(call, &args.new_key, &args.new_handle)?;
     let print: Option<Print> = call.transient("print", PRINT_SHAPE)?;
     if let Some(print) = &print {
-        check_salt(&print.salt)?;
+        fields::salt(&print.salt)?;
         if !number::is_printed(&print.card_no) {
             return Err(Failure::rule(
                 "BAD_CARD_NO",

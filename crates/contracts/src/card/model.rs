@@ -3,9 +3,9 @@
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::token::CardKey;
+use crate::commitment::hash_of;
 use crate::failure::Failure;
 
 /// Collection of proofs and commitments.
@@ -282,24 +282,5 @@ impl Holder {
 
 /// SHA-256 over salt and two values, each with its length in front.
 fn commitment(salt: &str, one: &str, two: &str) -> String {
-    let mut hasher = Sha256::new();
-    for part in [salt, one, two] {
-        hasher.update((part.len() as u64).to_be_bytes());
-        hasher.update(part);
-    }
-    hex::encode(hasher.finalize())
-}
-
-/// The salt of a private value: at least 16 bytes, or 400 `MALFORMED`.
-pub(super) fn check_salt(salt: &str) -> Result<(), Failure> {
-    const MIN_HEX: usize = 32;
-    const MAX_HEX: usize = 128;
-    let fits = (MIN_HEX..=MAX_HEX).contains(&salt.len()) && hex::decode(salt).is_ok();
-    if fits {
-        Ok(())
-    } else {
-        Err(Failure::malformed(
-            "the salt in the transient map is 32 to 128 hexadecimal digits",
-        ))
-    }
+    hash_of([salt, one, two].map(str::as_bytes))
 }

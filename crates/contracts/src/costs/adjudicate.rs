@@ -6,7 +6,7 @@ use super::claim::{doc_key, finish, load, need_payer};
 use super::model::{Claim, ClaimState, Step};
 use super::money::{Money, MoneyError};
 use super::package::{drg_key, package_price};
-use super::pair::{check_salt, commit};
+use super::pair::commit;
 use super::private::{ClaimDoc, DECISION_SHAPE, Decision, DrgDoc};
 use crate::failure::Failure;
 use crate::fields;
@@ -133,7 +133,7 @@ pub(super) fn decision_on(
     claim: &Claim,
 ) -> Result<(Decision, Totals), Failure> {
     let decision: Decision = call.needed("decision", DECISION_SHAPE)?;
-    check_salt(&decision.salt)?;
+    fields::salt(&decision.salt)?;
     let submitted = submitted(call, claim)?;
     let package = match &claim.drg {
         Some(drg) if drg.is_agreed() => {

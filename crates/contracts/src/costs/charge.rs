@@ -6,7 +6,7 @@ use serde_json::json;
 use super::episode::{self, stay_key};
 use super::model::{Charge, ChargeState, ChargeStep, Episode, Refusal};
 use super::money::Money;
-use super::pair::{Pair, Pepper, check_salt, commit};
+use super::pair::{Pair, Pepper, commit};
 use super::places::{conflict, occupy, vacate};
 use super::private::{
     ChargeLine, ClaimLine, Evidence, LINE_SHAPE, PriceEntry, PricePage, Stay, When,
@@ -54,7 +54,7 @@ struct PostCharge {
 
 /// What can be said about a line by itself.
 fn check_line(line: &ChargeLine, now: i64) -> Result<(), Failure> {
-    check_salt(&line.salt)?;
+    fields::salt(&line.salt)?;
     fields::code("system", &line.system)?;
     fields::code("code", &line.code)?;
     check_modifiers(&line.modifiers)?;

@@ -10,7 +10,7 @@ use super::model::{
     Charge, ChargeState, ChargeStep, Claim, ClaimState, DUE_SECONDS, Episode, Level, Step,
 };
 use super::money::Money;
-use super::pair::{Pair, Pepper, check_salt, commit};
+use super::pair::{Pair, Pepper, commit};
 use super::private::{CLAIM_SHAPE, ClaimDoc, Stay};
 use crate::failure::Failure;
 use crate::fields::{self, date_of, sortable};
@@ -156,7 +156,7 @@ pub(super) fn void(call: &mut Call<'_>) -> Result<Outcome, Failure> {
 /// The claim of the transient map, as far as it can be judged by itself.
 fn doc_of(call: &Call<'_>) -> Result<ClaimDoc, Failure> {
     let doc: ClaimDoc = call.needed("claim", CLAIM_SHAPE)?;
-    check_salt(&doc.salt)?;
+    fields::salt(&doc.salt)?;
     fields::code("billing", &doc.billing)?;
     fields::code("control", &doc.control)?;
     fields::count("lines", doc.lines.len(), MAX_LINES)?;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::model::{ClaimState, Episode, EpisodeState, EpisodeType};
-use super::pair::{Pair, PepperDoc, check_salt, commit};
+use super::pair::{Pair, PepperDoc, commit};
 use super::private::{COVERAGE_SHAPE, Coverage, STAY_SHAPE, Stay};
 use super::tariff::{currency, pair_of};
 use super::{claim, trace};
@@ -92,7 +92,7 @@ struct OpenEpisode {
 
 fn stay_of(call: &Call<'_>) -> Result<Stay, Failure> {
     let stay: Stay = call.needed("stay", STAY_SHAPE)?;
-    check_salt(&stay.salt)?;
+    fields::salt(&stay.salt)?;
     fields::sid("the transient sidPay", &stay.sid_pay)?;
     fields::code("the transient reference", &stay.reference)?;
     let today = date_of(call.now);
@@ -185,7 +185,7 @@ pub(super) fn confirm_coverage(call: &mut Call<'_>) -> Result<Outcome, Failure> 
     call.require(&[Part::Payer], &["adjudicator"])?;
     let args: ByEpisode = call.args()?;
     let coverage: Coverage = call.needed("coverage", COVERAGE_SHAPE)?;
-    check_salt(&coverage.salt)?;
+    fields::salt(&coverage.salt)?;
     if coverage.to < coverage.from {
         return Err(Failure::rule("DATE", "a coverage begins before it ends"));
     }

@@ -5,7 +5,6 @@ use serde::Deserialize;
 use super::claim::{load, need_provider, write};
 use super::model::{Drg, Step};
 use super::money::{Money, MoneyError};
-use super::pair::check_salt;
 use super::private::{DRG_SHAPE, DrgDoc};
 use crate::failure::Failure;
 use crate::fields;
@@ -33,7 +32,7 @@ pub(super) fn check_drg(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     call.require(&[Part::Provider, Part::Payer], &["billing", "adjudicator"])?;
     let args: ById = call.args()?;
     let doc: DrgDoc = call.needed("drg", DRG_SHAPE)?;
-    check_salt(&doc.salt)?;
+    fields::salt(&doc.salt)?;
     for (name, value) in [
         ("grouper", &doc.grouper),
         ("version", &doc.version),

@@ -7,11 +7,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::commitment;
 use crate::failure::Failure;
 use crate::request::{Call, decode, to_json};
 
-/// Salts have at least 16 bytes, a pepper 32.
-const MIN_SALT_HEX: usize = 32;
+/// A pepper has at least 32 bytes.
 const MIN_PEPPER_HEX: usize = 64;
 
 /// A provider and the payer it bills.
@@ -64,23 +64,9 @@ impl PepperDoc {
 impl Pepper {
     /// HMAC-SHA-256 over a purpose and parts, each with its length in front, in hexadecimal.
     pub fn tag(&self, purpose: &str, parts: &[&str]) -> String {
-        let mut context = hmac::Context::with_key(&self.0);
-        for part in std::iter::once(&purpose).chain(parts) {
-            context.update(&(part.len() as u64).to_be_bytes());
-            context.update(part.as_bytes());
-        }
-        hex::encode(context.sign().as_ref())
+        let parts: Vec<_> = parts.iter().map(|part| part.as_bytes()).collect();
+        commitment::tag(&self.0, purpose, &parts)
     }
-}
-
-/// Refuses a salt that could be guessed. Never repeats it.
-pub(super) fn check_salt(salt: &str) -> Result<(), Failure> {
-    if salt.len() >= MIN_SALT_HEX && hex::decode(salt).is_ok() {
-        return Ok(());
-    }
-    Err(Failure::malformed(
-        "the salt in the transient map is too short or not hexadecimal",
-    ))
 }
 
 /// What the ledger says of a private value.

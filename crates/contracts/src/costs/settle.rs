@@ -6,7 +6,6 @@ use super::adjudicate::{decision_key, submitted};
 use super::claim::{finish, load, need_payer, need_provider};
 use super::model::{Claim, Step};
 use super::money::Money;
-use super::pair::check_salt;
 use super::private::{Decision, Return, Returns};
 use crate::failure::Failure;
 use crate::fields;
@@ -92,7 +91,7 @@ fn give_back(
 ) -> Result<Outcome, Failure> {
     fields::code("reason", &reason)?;
     let Amount { amount, salt } = call.needed("amount", AMOUNT_SHAPE)?;
-    check_salt(&salt)?;
+    fields::salt(&salt)?;
     if amount <= Money::ZERO {
         return Err(Failure::rule("AMOUNT", "nothing, or less, goes back"));
     }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::model::{PriceList, PriceLists, in_force};
-use super::pair::{Pair, check_salt};
+use super::pair::Pair;
 use super::private::{ChargeLine, PAGE_SHAPE, PriceEntry, PricePage};
 use crate::failure::Failure;
 use crate::fields::{self, date_of};
@@ -134,7 +134,7 @@ pub(super) fn load(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     call.require(&[Part::Provider], &["billing"])?;
     let args: LoadPrices = call.args()?;
     let page: PricePage = call.needed("page", PAGE_SHAPE)?;
-    check_salt(&page.salt)?;
+    fields::salt(&page.salt)?;
     fields::count("entries", page.entries.len(), MAX_ENTRIES)?;
     for entry in &page.entries {
         check_entry(entry)?;

@@ -46,7 +46,7 @@ fn commitment(
             ))),
         };
     };
-    let salt = fields::salt("the transient salt", &link.salt)?;
+    let salt = fields::salt(&link.salt)?;
     // Do not repeat the value: refusals are logged.
     fields::sid("the transient sid", &link.sid)?;
     let computed = implant_commitment(salt.as_bytes(), &link.sid, &link.procedure, &link.date);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::COLLECTION;
 use super::list::{MAX_PAGE, has_credential};
 use super::model::{Claim, Field, FieldName};
-use super::person::{check_salt, check_text};
+use super::person::check_text;
 use crate::failure::Failure;
 use crate::fields;
 use crate::request::{Call, Outcome, decode, to_json};
@@ -51,10 +51,10 @@ pub(super) fn propose(call: &mut Call<'_>) -> Result<Outcome, Failure> {
         ))
     })?;
     check_text("value", &value.value)?;
-    let salt = check_salt(&value.salt)?;
+    let salt = fields::salt(&value.salt)?;
     need_practitioner(call, &args.pid)?;
     let name = args.field.name();
-    let commit = field_commitment(&salt, &args.pid, name, &value.value);
+    let commit = field_commitment(salt.as_bytes(), &args.pid, name, &value.value);
     let mut field: Field = call
         .load("field", &[&args.pid, name])?
         .unwrap_or_else(|| Field {

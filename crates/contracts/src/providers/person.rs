@@ -11,8 +11,6 @@ use crate::request::{Call, Outcome, decode};
 use crate::roles::Part;
 
 const MAX_CHARS: usize = 200;
-/// Salts have at least 16 bytes.
-const MIN_SALT_HEX: usize = 32;
 const SHAPE: &str = r#"{"name","licenceNo","contact"?,"salt": at least 32 hexadecimal digits}"#;
 
 /// A private value.
@@ -39,7 +37,7 @@ pub(super) fn from_transient(call: &Call<'_>) -> Result<Person, Failure> {
     if let Some(contact) = &person.contact {
         check_text("contact", contact)?;
     }
-    check_salt(&person.salt)?;
+    fields::salt(&person.salt)?;
     Ok(person)
 }
 
@@ -52,16 +50,6 @@ pub(super) fn check_text(name: &str, text: &str) -> Result<(), Failure> {
     Err(Failure::malformed(format!(
         "the transient {name} has 1 to {MAX_CHARS} printable characters"
     )))
-}
-
-/// Gives the salt's bytes.
-pub(super) fn check_salt(salt: &str) -> Result<Vec<u8>, Failure> {
-    hex::decode(salt)
-        .ok()
-        .filter(|_| salt.len() >= MIN_SALT_HEX)
-        .ok_or_else(|| {
-            Failure::malformed("the salt in the transient map is too short or not hexadecimal")
-        })
 }
 
 #[derive(Deserialize)]

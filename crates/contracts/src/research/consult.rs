@@ -14,8 +14,6 @@ use crate::roles::Part;
 use crate::vault::hash;
 
 const MAX_PRIVATE_BYTES: usize = 64 * 1024;
-/// Salts have at least 16 bytes.
-const MIN_SALT_HEX: usize = 32;
 /// Records that a question may refer to.
 const MAX_RECORDS: usize = 32;
 /// The longest time that a request may stay open, in seconds.
@@ -59,10 +57,10 @@ fn put_letter(
         )));
     };
     // Sentences do not repeat what was sent: refusals are logged.
-    let salted = letter.salt.len() >= MIN_SALT_HEX && hex::decode(&letter.salt).is_ok();
-    if !salted || letter.text.is_empty() || letter.records.len() > MAX_RECORDS {
+    fields::salt(&letter.salt)?;
+    if letter.text.is_empty() || letter.records.len() > MAX_RECORDS {
         return Err(Failure::malformed(format!(
-            "the transient {name} needs a text, a salt of at least {MIN_SALT_HEX} hexadecimal digits, and has at most {MAX_RECORDS} records"
+            "the transient {name} needs a text, and has at most {MAX_RECORDS} records"
         )));
     }
     for id in &letter.records {

@@ -1,7 +1,7 @@
 // The registry of practitioners, as far as one physician at one organization needs it.
 
 import { eventually, msp } from '../../lib/members.mjs';
-import { DAY, fresh, now, organizationCode, sha256 } from '../../lib/numbers.mjs';
+import { DAY, fresh, now, organizationCode, salt, sha256 } from '../../lib/numbers.mjs';
 
 const validTo = () => now() + 365 * DAY;
 
@@ -15,7 +15,7 @@ export async function credential(certifier, clerk, org, pid) {
     const facility = fresh('facility');
     await does(clerk, 'RegisterFacility', { id: facility, area: '110105', scopes: ['care'] });
     const credId = fresh('cred');
-    const person = { name: fresh('Dr Somebody'), licenceNo: fresh('no'), salt: 'f'.repeat(32) };
+    const person = { name: fresh('Dr Somebody'), licenceNo: fresh('no'), salt: salt() };
     await does(clerk, 'ApplyCredential', { credId, pid, role: 'physician', facility, attestHash: sha256('diploma') }, { person: JSON.stringify(person) });
     await does(certifier, 'VerifyCredential', { credId, validTo: validTo(), sourceHash: sha256('register') });
     return credId;
