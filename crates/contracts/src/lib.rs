@@ -27,6 +27,7 @@ pub mod identifiers;
 pub mod key;
 pub mod kv;
 pub mod merkle;
+mod paging;
 pub mod privacy;
 pub mod providers;
 mod purge;

@@ -16,7 +16,8 @@ use super::private::{ChargeLine, ClaimDoc, Decision, DrgDoc, Return, Returns, St
 use super::sums::{ClaimSums, Sums, add_up};
 use crate::failure::Failure;
 use crate::fields::{self, sortable};
-use crate::key::{composite_key, composite_range, split_composite_key};
+use crate::key::{composite_key, split_composite_key};
+use crate::paging::behind;
 use crate::request::{Call, Outcome, decode};
 use crate::roles::Part;
 use crate::stub::StubError;
@@ -277,29 +278,21 @@ struct Due {
 pub(super) fn list_due(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     let args: ListDue = call.args()?;
     fields::msp("payer", &args.payer)?;
-    let (mut start, _) = composite_range("due", &[&args.payer])?;
-    if let Some(Bookmark { due, id }) = &args.bookmark {
-        fields::id("bookmark", id)?;
-        start = composite_key("due", &[&args.payer, &sortable(*due), id])?;
-        start.push('\u{0}');
-    }
+    let start = match &args.bookmark {
+        Some(Bookmark { due, id }) => {
+            fields::id("bookmark", id)?;
+            behind("due", &[&args.payer, &sortable(*due), id])?
+        }
+        None => composite_key("due", &[&args.payer])?,
+    };
     let until = args.until.unwrap_or(call.now).saturating_add(1);
     let end = composite_key("due", &[&args.payer, &sortable(until)])?;
-    let mut entries = if start < end {
-        call.stub.range(&start, &end, PAGE + 1)?
-    } else {
-        Vec::new()
-    };
-    let more = entries.len() > PAGE;
-    entries.truncate(PAGE);
-    let mut claims = Vec::with_capacity(entries.len());
-    for entry in entries {
-        let (_, attributes) = split_composite_key(&entry.key).map_err(StubError::from)?;
-        if let Some(id) = attributes.get(2) {
-            claims.push(load(call, id)?);
-        }
+    let found = call.page_between(&start, &end, PAGE)?;
+    let mut claims = Vec::with_capacity(found.entries.len());
+    for entry in &found.entries {
+        claims.push(load(call, entry.last())?);
     }
-    let bookmark = claims.last().filter(|_| more).map(|claim| Bookmark {
+    let bookmark = claims.last().filter(|_| found.more).map(|claim| Bookmark {
         due: claim.due.unwrap_or_default(),
         id: claim.id.clone(),
     });

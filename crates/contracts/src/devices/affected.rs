@@ -9,10 +9,8 @@ use super::implant::patient_of;
 use super::model::{Action, Hit, PatientLink, UnitId, UnitState};
 use super::recall::{PAGE, load};
 use crate::failure::Failure;
-use crate::key::{composite_key, composite_range, split_composite_key};
 use crate::request::{Call, Outcome, decode};
 use crate::roles::Part;
-use crate::stub::StubError;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -79,33 +77,18 @@ pub(super) fn affected(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     )?;
     let args: Affected = call.args()?;
     let recall = load(call, &args.no)?;
-    let (mut start, end) = composite_range("hit", &[&recall.no])?;
-    if let Some(bookmark) = &args.bookmark {
-        let [di, lot, serial] = bookmark.key();
-        start = composite_key("hit", &[&recall.no, di, lot, serial])?;
-        start.push('\u{0}');
-    }
-    let mut found = call.stub.range(&start, &end, PAGE + 1)?;
-    let more = found.len() > PAGE;
-    found.truncate(PAGE);
+    let after = args.bookmark.iter().flat_map(UnitId::key);
+    let found = call.page("hit", &[&recall.no], after, PAGE)?;
     let msp = call.msp().to_owned();
     let resolves = matches!(call.role(), Some("physician" | "records"));
-    let mut units = Vec::with_capacity(found.len());
+    let mut units = Vec::with_capacity(found.entries.len());
     let mut holders: BTreeMap<String, Counts> = BTreeMap::new();
-    for entry in found {
-        let (_, attributes) = split_composite_key(&entry.key).map_err(StubError::from)?;
-        let [_, di, lot, serial] = attributes[..] else {
+    for entry in found.entries {
+        let hit: Hit = decode("hit", &entry.value)?;
+        let Ok([_, di, lot, serial]) = <[String; 4]>::try_from(entry.attributes) else {
             continue;
         };
-        let unit = load_unit(
-            call,
-            &UnitId {
-                di: di.to_owned(),
-                lot: lot.to_owned(),
-                serial: serial.to_owned(),
-            },
-        )?;
-        let hit: Hit = decode("hit", &entry.value)?;
+        let unit = load_unit(call, &UnitId { di, lot, serial })?;
         let counts = holders.entry(unit.holder.clone()).or_default();
         counts.units += 1;
         counts.implanted += u32::from(unit.state == UnitState::Implanted);
@@ -122,11 +105,10 @@ pub(super) fn affected(call: &mut Call<'_>) -> Result<Outcome, Failure> {
             patient,
         });
     }
-    let bookmark = if more {
-        units.last().map(|affected| affected.unit.clone())
-    } else {
-        None
-    };
+    let bookmark = units
+        .last()
+        .filter(|_| found.more)
+        .map(|affected| affected.unit.clone());
     Ok(Outcome::of(&AffectedPage {
         no: recall.no,
         hits: recall.hits,

@@ -1,15 +1,13 @@
 //! The waste bag that a destroyed unit went into.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::lot::MAX_UNITS;
-use super::model::{Unit, UnitId};
+use super::model::UnitId;
+use super::trace::unit_page;
 use crate::failure::Failure;
 use crate::fields;
-use crate::key::{composite_key, composite_range, split_composite_key};
 use crate::request::{Call, Outcome, decode, to_json};
 use crate::roles::Part;
-use crate::stub::StubError;
 
 /// What this contract has to know of a bag of the waste contract.
 #[derive(Deserialize)]
@@ -69,33 +67,10 @@ struct UnitsInBag {
     bookmark: Option<UnitId>,
 }
 
-#[derive(Serialize)]
-struct Found {
-    units: Vec<Unit>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bookmark: Option<UnitId>,
-}
-
 /// The units that were destroyed into a bag.
 pub(super) fn units(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     let args: UnitsInBag = call.args()?;
     fields::id("bagId", &args.bag_id)?;
-    let (mut start, end) = composite_range("inBag", &[&args.bag_id])?;
-    if let Some(bookmark) = &args.bookmark {
-        let [di, lot, serial] = bookmark.key();
-        start = composite_key("inBag", &[&args.bag_id, di, lot, serial])?;
-        start.push('\u{0}');
-    }
-    let mut found = call.stub.range(&start, &end, MAX_UNITS + 1)?;
-    let more = found.len() > MAX_UNITS;
-    found.truncate(MAX_UNITS);
-    let mut units: Vec<Unit> = Vec::with_capacity(found.len());
-    for entry in found {
-        let (_, attributes) = split_composite_key(&entry.key).map_err(StubError::from)?;
-        if let [_, di, lot, serial] = attributes[..] {
-            units.extend(call.load::<Unit>("unit", &[di, lot, serial])?);
-        }
-    }
-    let bookmark = units.last().filter(|_| more).map(|unit| unit.id.clone());
-    Ok(Outcome::of(&Found { units, bookmark }))
+    let page = unit_page(call, "inBag", &args.bag_id, args.bookmark.as_ref())?;
+    Ok(Outcome::of(&page))
 }

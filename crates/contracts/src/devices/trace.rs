@@ -8,7 +8,7 @@ use super::model::{Hit, Lot, Product, Suspicion, Unit, UnitId};
 use super::scan;
 use crate::failure::Failure;
 use crate::fields;
-use crate::key::{composite_key, composite_range, split_composite_key};
+use crate::key::{composite_key, split_composite_key};
 use crate::request::{Call, Outcome, decode};
 use crate::stub::StubError;
 
@@ -152,38 +152,40 @@ struct UnitsHeld {
     bookmark: Option<UnitId>,
 }
 
+/// A page of units of an index `object_type~owner~di~lot~serial`.
 #[derive(Serialize)]
-struct Held {
+pub(super) struct UnitPage {
     units: Vec<Unit>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bookmark: Option<UnitId>,
 }
 
-pub(super) fn held(call: &mut Call<'_>) -> Result<Outcome, Failure> {
-    let args: UnitsHeld = call.args()?;
-    fields::msp("org", &args.org)?;
-    let (mut start, end) = composite_range("heldBy", &[&args.org])?;
-    if let Some(bookmark) = &args.bookmark {
-        let [di, lot, serial] = bookmark.key();
-        start = composite_key("heldBy", &[&args.org, di, lot, serial])?;
-        start.push('\u{0}');
-    }
-    let mut found = call.stub.range(&start, &end, MAX_UNITS + 1)?;
-    let more = found.len() > MAX_UNITS;
-    found.truncate(MAX_UNITS);
-    let mut units: Vec<Unit> = Vec::with_capacity(found.len());
-    for entry in found {
-        let (_, attributes) = split_composite_key(&entry.key).map_err(StubError::from)?;
-        if let [_, di, lot, serial] = attributes[..] {
+pub(super) fn unit_page(
+    call: &mut Call<'_>,
+    object_type: &str,
+    owner: &str,
+    bookmark: Option<&UnitId>,
+) -> Result<UnitPage, Failure> {
+    let after = bookmark.into_iter().flat_map(UnitId::key);
+    let found = call.page(object_type, &[owner], after, MAX_UNITS)?;
+    let mut units: Vec<Unit> = Vec::with_capacity(found.entries.len());
+    for entry in &found.entries {
+        if let [_, di, lot, serial] = &entry.attributes[..] {
             units.extend(call.load::<Unit>("unit", &[di, lot, serial])?);
         }
     }
-    let bookmark = if more {
-        units.last().map(|unit| unit.id.clone())
-    } else {
-        None
-    };
-    Ok(Outcome::of(&Held { units, bookmark }))
+    let bookmark = units
+        .last()
+        .filter(|_| found.more)
+        .map(|unit| unit.id.clone());
+    Ok(UnitPage { units, bookmark })
+}
+
+pub(super) fn held(call: &mut Call<'_>) -> Result<Outcome, Failure> {
+    let args: UnitsHeld = call.args()?;
+    fields::msp("org", &args.org)?;
+    let page = unit_page(call, "heldBy", &args.org, args.bookmark.as_ref())?;
+    Ok(Outcome::of(&page))
 }
 
 #[derive(Deserialize)]

@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::model::{Event, EventOutcome};
 use crate::failure::Failure;
 use crate::fields;
-use crate::key::{composite_key, split_composite_key};
+use crate::key::composite_key;
+use crate::paging::behind;
 use crate::request::{Call, Outcome, decode};
 use crate::roles::Part;
-use crate::stub::StubError;
 
 /// Events of one page, and of one investigation.
 pub(super) const MAX_PAGE: usize = 200;
@@ -79,42 +79,34 @@ impl Filter {
             } => ("evOut", Some(outcome.code())),
             _ => ("evAt", None),
         };
-        let key = |rest: &[&str]| {
-            let attributes: Vec<_> = value.into_iter().chain(rest.iter().copied()).collect();
+        let key = |time: &str| {
+            let attributes: Vec<_> = value.into_iter().chain([time]).collect();
             composite_key(object_type, &attributes)
         };
         let from = fields::sortable(self.from.unwrap_or(0).min(LAST_SECOND));
         let to = fields::sortable(self.to.unwrap_or(LAST_SECOND).min(LAST_SECOND));
-        let mut start = key(&[&from])?;
-        if let Some(bookmark) = bookmark {
-            let (time, id) = bookmark
-                .split_once('~')
-                .ok_or_else(|| Failure::malformed("bookmark is what the page before gave"))?;
-            start = key(&[time, id])?;
-            start.push('\u{0}');
-        }
-        let end = key(&[&to])?;
-        if start >= end {
-            return Ok(Found {
-                entries: Vec::new(),
-                bookmark: None,
-            });
-        }
-        let mut found = call.stub.range(&start, &end, limit + 1)?;
-        let more = found.len() > limit;
-        found.truncate(limit);
-        let mut entries = Vec::with_capacity(found.len());
+        let start = match bookmark {
+            Some(bookmark) => {
+                let (time, id) = bookmark
+                    .split_once('~')
+                    .ok_or_else(|| Failure::malformed("bookmark is what the page before gave"))?;
+                let attributes: Vec<_> = value.into_iter().chain([time, id]).collect();
+                behind(object_type, &attributes)?
+            }
+            None => key(&from)?,
+        };
+        let found = call.page_between(&start, &key(&to)?, limit)?;
+        let mut entries = Vec::with_capacity(found.entries.len());
         let mut last = None;
-        for entry in &found {
-            let (_, attributes) = split_composite_key(&entry.key).map_err(StubError::from)?;
-            if let [.., time, id] = attributes[..] {
-                entries.push((id.to_owned(), decode(object_type, &entry.value)?));
+        for entry in &found.entries {
+            if let [.., time, id] = &entry.attributes[..] {
+                entries.push((id.clone(), decode(object_type, &entry.value)?));
                 last = Some(format!("{time}~{id}"));
             }
         }
         Ok(Found {
             entries,
-            bookmark: if more { last } else { None },
+            bookmark: last.filter(|_| found.more),
         })
     }
 }

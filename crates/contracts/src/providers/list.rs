@@ -8,7 +8,7 @@ use super::model::{Credential, Facility, Licence, Org};
 use super::organization::MAX_LICENCES;
 use crate::failure::Failure;
 use crate::fields;
-use crate::key::{composite_key, composite_range, split_composite_key};
+use crate::key::split_composite_key;
 use crate::request::{Call, Outcome, decode};
 use crate::stub::StubError;
 
@@ -58,30 +58,16 @@ fn page(
     prefix: &[&str],
     bookmark: Option<&str>,
 ) -> Result<(Vec<Vec<String>>, Option<String>), Failure> {
-    let (mut start, end) = composite_range(object_type, prefix)?;
-    if let Some(bookmark) = bookmark {
-        let mut attributes = prefix.to_vec();
-        attributes.extend(bookmark.split(SEPARATOR));
-        start = composite_key(object_type, &attributes)?;
-        start.push('\u{0}');
-    }
-    let mut found = call.stub.range(&start, &end, MAX_PAGE + 1)?;
-    let more = found.len() > MAX_PAGE;
-    found.truncate(MAX_PAGE);
-    let mut rests = Vec::with_capacity(found.len());
-    for entry in &found {
-        let (_, attributes) = split_composite_key(&entry.key).map_err(StubError::from)?;
-        rests.push(
-            attributes
-                .into_iter()
-                .skip(prefix.len())
-                .map(str::to_owned)
-                .collect::<Vec<_>>(),
-        );
-    }
+    let after = bookmark.into_iter().flat_map(|it| it.split(SEPARATOR));
+    let found = call.page(object_type, prefix, after, MAX_PAGE)?;
+    let rests: Vec<Vec<String>> = found
+        .entries
+        .into_iter()
+        .map(|entry| entry.attributes.into_iter().skip(prefix.len()).collect())
+        .collect();
     let bookmark = rests
         .last()
-        .filter(|_| more)
+        .filter(|_| found.more)
         .map(|last| last.join(&SEPARATOR.to_string()));
     Ok((rests, bookmark))
 }

@@ -8,10 +8,10 @@ use super::model::Access;
 use super::register::MAX_PAGE;
 use crate::failure::Failure;
 use crate::fields;
-use crate::key::{composite_key, split_composite_key};
+use crate::key::composite_key;
+use crate::paging::behind;
 use crate::request::{Call, Outcome};
 use crate::roles::Part;
-use crate::stub::StubError;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -65,27 +65,25 @@ pub(super) fn accounting(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     }
     let from = fields::sortable(args.from.unwrap_or(0));
     let to = fields::sortable(args.to.unwrap_or(999_999_999_999));
-    let mut start = composite_key("accessOf", &[&args.sid, &from])?;
-    if let Some(bookmark) = &args.bookmark {
-        let (time, id) = bookmark
-            .split_once('~')
-            .ok_or_else(|| Failure::malformed("bookmark is what the page before gave"))?;
-        start = composite_key("accessOf", &[&args.sid, time, id])?;
-        start.push('\u{0}');
-    }
     let end = composite_key("accessOf", &[&args.sid, &to])?;
-    let mut found = call.stub.range(&start, &end, MAX_PAGE + 1)?;
-    let more = found.len() > MAX_PAGE;
-    found.truncate(MAX_PAGE);
-    let mut entries = Vec::with_capacity(found.len());
+    let start = match &args.bookmark {
+        Some(bookmark) => {
+            let (time, id) = bookmark
+                .split_once('~')
+                .ok_or_else(|| Failure::malformed("bookmark is what the page before gave"))?;
+            behind("accessOf", &[&args.sid, time, id])?
+        }
+        None => composite_key("accessOf", &[&args.sid, &from])?,
+    };
+    let found = call.page_between(&start, &end, MAX_PAGE)?;
+    let mut entries = Vec::with_capacity(found.entries.len());
     let mut last = None;
-    for entry in &found {
-        let (_, attributes) = split_composite_key(&entry.key).map_err(StubError::from)?;
-        if let [_, time, id] = attributes[..] {
+    for entry in &found.entries {
+        if let [_, time, id] = &entry.attributes[..] {
             entries.push(load(call, id)?);
             last = Some(format!("{time}~{id}"));
         }
     }
-    let bookmark = if more { last } else { None };
+    let bookmark = last.filter(|_| found.more);
     Ok(Outcome::of(&Accounts { entries, bookmark }))
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::model::{Confidentiality, Kind, Record, RecordState, Step};
 use crate::failure::Failure;
 use crate::fields;
-use crate::key::{composite_key, composite_range, split_composite_key};
+use crate::key::{composite_key, split_composite_key};
 use crate::request::{Call, Outcome, decode};
 use crate::roles::Part;
 use crate::stub::StubError;
@@ -325,20 +325,7 @@ pub(super) fn ids_after(
     owner: &str,
     bookmark: Option<&str>,
 ) -> Result<(Vec<String>, Option<String>), Failure> {
-    let (mut start, end) = composite_range(object_type, &[owner])?;
-    if let Some(bookmark) = bookmark {
-        start = composite_key(object_type, &[owner, bookmark])?;
-        start.push('\u{0}');
-    }
-    let found = call.stub.range(&start, &end, MAX_PAGE + 1)?;
-    let mut ids = found
-        .iter()
-        .map(|entry| last_attribute(&entry.key))
-        .collect::<Result<Vec<_>, _>>()?;
-    let more = ids.len() > MAX_PAGE;
-    ids.truncate(MAX_PAGE);
-    let bookmark = more.then(|| ids.last().cloned()).flatten();
-    Ok((ids, bookmark))
+    Ok(call.page(object_type, &[owner], bookmark, MAX_PAGE)?.ids())
 }
 
 /// The last attribute of an index key.

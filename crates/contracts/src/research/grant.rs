@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dataset::{CUSTODIANS, tally};
 use super::model::{Grant, State, Thing, Use, UseKind, step};
-use super::party::{MAX_PAGE, last_attribute, mark, need_org, next, page};
+use super::party::{MAX_PAGE, mark, need_org, next};
 use crate::failure::Failure;
 use crate::fields::{self, sortable};
 use crate::key::composite_range;
@@ -224,12 +224,13 @@ pub(super) fn use_log(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     let args: UseLog = call.args()?;
     load(call, &args.grant)?;
     let after = args.bookmark.map(|n| sortable(i64::from(n)));
-    let (found, more) = page(call, "use", &[&args.grant], after.as_deref())?;
+    let found = call.page("use", &[&args.grant], after.as_deref(), MAX_PAGE)?;
     let uses = found
+        .entries
         .iter()
         .map(|entry| decode("use", &entry.value))
         .collect::<Result<Vec<Use>, _>>()?;
-    let bookmark = more.then(|| uses.last().map(|used| used.n)).flatten();
+    let bookmark = uses.last().filter(|_| found.more).map(|used| used.n);
     Ok(Outcome::of(&Uses { uses, bookmark }))
 }
 
@@ -262,12 +263,11 @@ pub(super) fn overdue(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     )?;
     let (start, _) = composite_range("due", &[])?;
     let (end, _) = composite_range("due", &[&sortable(call.now)])?;
-    let mut found = call.stub.range(&start, &end, MAX_PAGE + 1)?;
-    let more = found.len() > MAX_PAGE;
-    found.truncate(MAX_PAGE);
+    let found = call.page_between(&start, &end, MAX_PAGE)?;
+    let more = found.more;
     let mut overdue = Vec::new();
-    for entry in found {
-        let grant = load(call, &last_attribute(&entry.key)?)?;
+    for entry in &found.entries {
+        let grant = load(call, entry.last())?;
         overdue.push(Due {
             state: grant.state_at(call.now),
             grant: grant.id,

@@ -5,13 +5,11 @@ use serde::{Deserialize, Serialize};
 use super::dataset;
 use super::grant::{self, check_moratorium};
 use super::model::Output;
-use super::party::{ids, need_org, page, unused};
+use super::party::{ids, need_org, unused};
 use crate::failure::Failure;
 use crate::fields;
-use crate::key::split_composite_key;
 use crate::request::{Call, Outcome};
 use crate::roles::Part;
-use crate::stub::StubError;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -150,21 +148,18 @@ struct Credited {
 pub(super) fn credits(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     let args: ByOrg = call.args()?;
     fields::msp("org", &args.org)?;
-    let (found, more) = page(call, "credit", &[&args.org], args.bookmark.as_deref())?;
+    let (found, bookmark) = ids(call, "credit", &[&args.org], args.bookmark.as_deref())?;
     let mut answer = Credited {
         outputs: Vec::new(),
         consults: Vec::new(),
-        bookmark: None,
+        bookmark,
     };
-    for entry in found {
-        let (_, attributes) = split_composite_key(&entry.key).map_err(StubError::from)?;
-        let last = attributes.last().copied().unwrap_or_default();
-        match last.split_once(':') {
+    for credit in found {
+        match credit.split_once(':') {
             Some(("output", id)) => answer.outputs.push(id.to_owned()),
             Some((_, id)) => answer.consults.push(id.to_owned()),
             None => {}
         }
-        answer.bookmark = more.then(|| last.to_owned());
     }
     Ok(Outcome::of(&answer))
 }

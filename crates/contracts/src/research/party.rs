@@ -3,10 +3,8 @@
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::key::{composite_key, composite_range, split_composite_key};
 use crate::purge::own_collection;
 use crate::request::{Call, to_json};
-use crate::stub::{KeyValue, StubError};
 
 /// Entries of a page.
 pub(super) const MAX_PAGE: usize = 200;
@@ -84,25 +82,6 @@ pub(super) fn mark(call: &mut Call<'_>, msps: &[&str], key: &str) -> Result<(), 
     Ok(())
 }
 
-/// Entries of an index after a bookmark, one page and whether there is more.
-pub(super) fn page(
-    call: &mut Call<'_>,
-    object_type: &str,
-    owner: &[&str],
-    bookmark: Option<&str>,
-) -> Result<(Vec<KeyValue>, bool), Failure> {
-    let (mut start, end) = composite_range(object_type, owner)?;
-    if let Some(bookmark) = bookmark {
-        let attributes: Vec<_> = owner.iter().copied().chain([bookmark]).collect();
-        start = composite_key(object_type, &attributes)?;
-        start.push('\u{0}');
-    }
-    let mut found = call.stub.range(&start, &end, MAX_PAGE + 1)?;
-    let more = found.len() > MAX_PAGE;
-    found.truncate(MAX_PAGE);
-    Ok((found, more))
-}
-
 /// The last attributes of a page of keys, and the bookmark when there are more.
 pub(super) fn ids(
     call: &mut Call<'_>,
@@ -110,19 +89,7 @@ pub(super) fn ids(
     owner: &[&str],
     bookmark: Option<&str>,
 ) -> Result<(Vec<String>, Option<String>), Failure> {
-    let (found, more) = page(call, object_type, owner, bookmark)?;
-    let ids = found
-        .iter()
-        .map(|entry| last_attribute(&entry.key))
-        .collect::<Result<Vec<_>, _>>()?;
-    let bookmark = more.then(|| ids.last().cloned()).flatten();
-    Ok((ids, bookmark))
-}
-
-/// The last attribute of an index key.
-pub(super) fn last_attribute(key: &str) -> Result<String, Failure> {
-    let (_, attributes) = split_composite_key(key).map_err(StubError::from)?;
-    Ok(attributes.last().copied().unwrap_or_default().to_owned())
+    Ok(call.page(object_type, owner, bookmark, MAX_PAGE)?.ids())
 }
 
 #[cfg(test)]

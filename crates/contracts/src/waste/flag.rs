@@ -7,10 +7,8 @@ use super::manifest::{load, save};
 use super::model::{Finding, Flag, FlagCode, FlagState, Manifest, Step};
 use crate::failure::Failure;
 use crate::fields::{self, sortable};
-use crate::key::{composite_key, composite_range, split_composite_key};
 use crate::request::{Call, Outcome, decode};
 use crate::roles::Part;
-use crate::stub::StubError;
 
 /// Flags of one answer.
 const PAGE: usize = 200;
@@ -295,25 +293,17 @@ struct Found {
 pub(super) fn flags(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     let args: Flags = call.args()?;
     let index = if args.all { "flag" } else { "openFlag" };
-    let (mut start, end) = composite_range(index, &[])?;
-    if let Some(bookmark) = &args.bookmark {
-        let attributes: Vec<&str> = bookmark.split('/').collect();
-        start = composite_key(index, &attributes)?;
-        start.push('\u{0}');
-    }
-    let mut entries = call.stub.range(&start, &end, PAGE + 1)?;
-    let more = entries.len() > PAGE;
-    entries.truncate(PAGE);
+    let after = args.bookmark.iter().flat_map(|it| it.split('/'));
+    let found = call.page(index, &[], after, PAGE)?;
     let msp = call.msp().to_owned();
     let sees_all = call.config()?.plays(&msp, Part::Regulator);
     let (mut flags, mut last) = (Vec::new(), None);
-    for entry in entries {
-        let (_, attributes) = split_composite_key(&entry.key).map_err(StubError::from)?;
-        let flag: Option<Flag> = match attributes[..] {
+    for entry in &found.entries {
+        let flag: Option<Flag> = match &entry.attributes[..] {
             [_, no, n] => call.load("flag", &[no, n])?,
             _ => Some(decode("flag", &entry.value)?),
         };
-        last = Some(attributes.join("/"));
+        last = Some(entry.attributes.join("/"));
         flags.extend(flag.filter(|flag: &Flag| {
             let of = |msp: &str| flag.generator == msp || flag.counterpart == msp;
             (sees_all || of(&msp))
@@ -321,6 +311,6 @@ pub(super) fn flags(call: &mut Call<'_>) -> Result<Outcome, Failure> {
                 && args.org.as_deref().is_none_or(of)
         }));
     }
-    let bookmark = last.filter(|_| more);
+    let bookmark = last.filter(|_| found.more);
     Ok(Outcome::of(&Found { flags, bookmark }))
 }

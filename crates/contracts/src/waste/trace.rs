@@ -9,10 +9,9 @@ use super::manifest;
 use super::model::{Bag, Flag, Leg, Manifest, ManifestState};
 use crate::failure::Failure;
 use crate::fields::{self, sortable};
-use crate::key::{composite_key, composite_range, split_composite_key};
+use crate::key::{composite_key, composite_range};
 use crate::request::{Call, Outcome, decode};
 use crate::roles::Part;
-use crate::stub::StubError;
 
 const PAGE: usize = 200;
 /// Legs and flags of one manifest in an answer: more than there can be legs, and as many flags as
@@ -265,14 +264,9 @@ fn earlier_than(
 ) -> Result<(Vec<String>, bool), Failure> {
     let (start, _) = composite_range(index, &[])?;
     let end = composite_key(index, &[&sortable(before)])?;
-    let entries = call.stub.range(&start, &end, PAGE + 1)?;
-    let more = entries.len() > PAGE;
-    let mut ids = Vec::new();
-    for entry in entries.iter().take(PAGE) {
-        let (_, attributes) = split_composite_key(&entry.key).map_err(StubError::from)?;
-        ids.extend(attributes.get(1).map(|id| (*id).to_owned()));
-    }
-    Ok((ids, more))
+    let found = call.page_between(&start, &end, PAGE)?;
+    let more = found.more;
+    Ok((found.ids().0, more))
 }
 
 /// What is late at a moment. Regulators see all of it, others what concerns them.
@@ -322,20 +316,11 @@ pub(super) fn list(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     fields::msp("org", &args.org)?;
     let msp = call.msp().to_owned();
     let sees_all = call.config()?.plays(&msp, Part::Regulator);
-    let (mut start, end) = composite_range("manOf", &[&args.org])?;
-    if let Some(bookmark) = &args.bookmark {
-        let mut attributes = vec![args.org.as_str()];
-        attributes.extend(bookmark.split('/'));
-        start = composite_key("manOf", &attributes)?;
-        start.push('\u{0}');
-    }
-    let mut entries = call.stub.range(&start, &end, PAGE + 1)?;
-    let more = entries.len() > PAGE;
-    entries.truncate(PAGE);
+    let after = args.bookmark.iter().flat_map(|it| it.split('/'));
+    let found = call.page("manOf", &[&args.org], after, PAGE)?;
     let (mut manifests, mut last) = (Vec::new(), None);
-    for entry in entries {
-        let (_, attributes) = split_composite_key(&entry.key).map_err(StubError::from)?;
-        let [_, date, no] = attributes[..] else {
+    for entry in &found.entries {
+        let [_, date, no] = &entry.attributes[..] else {
             continue;
         };
         last = Some(format!("{date}/{no}"));
@@ -344,7 +329,7 @@ pub(super) fn list(call: &mut Call<'_>) -> Result<Outcome, Failure> {
             manifests.push(manifest);
         }
     }
-    let bookmark = last.filter(|_| more);
+    let bookmark = last.filter(|_| found.more);
     Ok(Outcome::of(&Listed {
         manifests,
         bookmark,
