@@ -23,6 +23,7 @@ pub mod devices;
 pub mod failure;
 mod fields;
 pub mod gs1;
+mod guardian;
 pub mod identifiers;
 pub mod key;
 pub mod kv;

@@ -3,14 +3,15 @@
 use serde::{Deserialize, Serialize};
 
 use super::application;
-use super::model::{CARDHOLDERS, Card, Holder, Ward};
+use super::model::{CARDHOLDERS, Card, Holder};
 use crate::failure::Failure;
 use crate::fields;
+use crate::guardian;
 use crate::key::{composite_key, split_composite_key};
 use crate::request::{Call, Outcome, decode};
 use crate::roles::Part;
 
-/// Guardians that one person has at most, those no longer linked included.
+/// Guardians that one person has at most, those whose time is over included.
 pub(crate) const MAX_GUARDIANS: usize = 8;
 /// What a provider is licensed for that opens cards and admits with them.
 pub(super) const CARE: &str = "care";
@@ -46,8 +47,7 @@ pub(super) fn speaks_for(call: &mut Call<'_>, card: &Card) -> Result<bool, Failu
         Some("guardian") => {
             // The pseudonym comes from a certificate: it need not be one.
             fields::sid("hc.sid", &own)?;
-            let ward: Option<Ward> = call.load("ward", &[&own, sid])?;
-            Ok(ward.is_some_and(|ward| ward.holds(call.now)))
+            call.is_guardian(&own, sid)
         }
         _ => Ok(false),
     }
@@ -70,8 +70,7 @@ pub(super) fn require_holder(call: &mut Call<'_>, card: &Card) -> Result<(), Fai
 /// Whether somebody is the guardian of this person now.
 pub(super) fn has_guardian(call: &mut Call<'_>, sid: &str) -> Result<bool, Failure> {
     for guardian in guardians(call, sid)? {
-        let ward: Option<Ward> = call.load("ward", &[&guardian, sid])?;
-        if ward.is_some_and(|ward| ward.holds(call.now)) {
+        if call.is_guardian(&guardian, sid)? {
             return Ok(true);
         }
     }
@@ -88,77 +87,28 @@ fn guardians(call: &mut Call<'_>, sid: &str) -> Result<Vec<String>, Failure> {
     Ok(guardians)
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct LinkGuardian {
-    guardian_sid: String,
-    sid: String,
-    until: i64,
-    evidence_hash: String,
-}
-
 pub(super) fn link_guardian(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     call.require_issuer()?;
-    let args: LinkGuardian = call.args()?;
-    fields::sid("guardianSid", &args.guardian_sid)?;
-    fields::sid("sid", &args.sid)?;
-    fields::hash("evidenceHash", &args.evidence_hash)?;
-    if args.guardian_sid == args.sid {
-        return Err(Failure::rule(
-            "SELF_GUARDIAN",
-            "nobody is their own guardian",
-        ));
-    }
-    if args.until <= call.now {
-        return Err(Failure::rule("PERIOD", "a guardianship ends in the future"));
-    }
-    let known = guardians(call, &args.sid)?;
-    if !known.contains(&args.guardian_sid) {
+    let (pair, outcome) = guardian::link(call)?;
+    let known = guardians(call, &pair.sid)?;
+    if !known.contains(&pair.guardian_sid) {
         if known.len() >= MAX_GUARDIANS {
             return Err(Failure::rule(
                 "TOO_MANY_GUARDIANS",
                 format!("a person has at most {MAX_GUARDIANS} guardians: unlink one first"),
             ));
         }
-        call.index("wardOf", &[&args.sid, &args.guardian_sid])?;
+        call.index("wardOf", &[&pair.sid, &pair.guardian_sid])?;
     }
-    let ward = Ward {
-        until: args.until,
-        evidence_hash: args.evidence_hash,
-        linked: true,
-    };
-    call.store("ward", &[&args.guardian_sid, &args.sid], &ward)?;
-    call.guard("ward", &[&args.guardian_sid, &args.sid])?;
-    let id = call.stub.tx_id().to_owned();
-    Ok(Outcome::changed(&id, "Linked").event(call, "GuardianLinked", &id, "Linked", ""))
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct UnlinkGuardian {
-    guardian_sid: String,
-    sid: String,
+    call.guard("ward", &pair.key())?;
+    Ok(outcome)
 }
 
 pub(super) fn unlink_guardian(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     call.require_issuer()?;
-    let args: UnlinkGuardian = call.args()?;
-    fields::sid("guardianSid", &args.guardian_sid)?;
-    fields::sid("sid", &args.sid)?;
-    let mut ward: Ward = call
-        .load("ward", &[&args.guardian_sid, &args.sid])?
-        .ok_or_else(|| Failure::not_found("no such guardianship"))?;
-    if !ward.linked {
-        return Err(Failure::conflict(
-            "BAD_STATE",
-            "the guardianship is Unlinked, UnlinkGuardian needs Linked",
-        ));
-    }
-    ward.linked = false;
-    call.store("ward", &[&args.guardian_sid, &args.sid], &ward)?;
-    call.unindex("wardOf", &[&args.sid, &args.guardian_sid])?;
-    let id = call.stub.tx_id().to_owned();
-    Ok(Outcome::changed(&id, "Unlinked").event(call, "GuardianUnlinked", &id, "Unlinked", ""))
+    let (pair, outcome) = guardian::unlink(call)?;
+    call.unindex("wardOf", &[&pair.sid, &pair.guardian_sid])?;
+    Ok(outcome)
 }
 
 #[derive(Deserialize)]

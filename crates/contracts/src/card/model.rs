@@ -193,21 +193,6 @@ pub(crate) enum BindingKind {
     Payer,
 }
 
-/// `ward~guardianSid~sid`: who may speak for whom.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Ward {
-    pub until: i64,
-    pub evidence_hash: String,
-    pub linked: bool,
-}
-
-impl Ward {
-    pub fn holds(&self, now: i64) -> bool {
-        self.linked && now < self.until
-    }
-}
-
 /// `epoch~n`: an epoch of the pseudonyms' keys, which are in the collection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Epoch {

@@ -2,11 +2,12 @@
 
 use serde::Deserialize;
 
-use super::model::{Consent, ConsentState, Period, Provision, Purpose, Rule, Ward};
+use super::model::{Consent, ConsentState, Period, Provision, Purpose, Rule};
 use super::register::last_attribute;
 use super::signed;
 use crate::failure::Failure;
 use crate::fields;
+use crate::guardian;
 use crate::request::{Call, Outcome};
 use crate::roles::{LawProfile, Part};
 
@@ -33,8 +34,7 @@ pub(super) fn voice(call: &mut Call<'_>, sid: &str) -> Result<Option<Voice>, Fai
     match (role, own) {
         (Some("patient"), Some(own)) if own == sid => Ok(Some(Voice::Subject)),
         (Some("guardian"), Some(own)) => {
-            let ward: Option<Ward> = call.load("ward", &[&own, sid])?;
-            let holds = ward.is_some_and(|ward| ward.linked && ward.until > call.now);
+            let holds = call.is_guardian(&own, sid)?;
             Ok(holds.then_some(Voice::Guardian(own)))
         }
         _ => Ok(None),
@@ -317,63 +317,12 @@ pub(super) fn list(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     Ok(Outcome::of(&active(call, &args.sid)?))
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct LinkGuardian {
-    guardian_sid: String,
-    sid: String,
-    until: i64,
-    evidence_hash: String,
-}
-
 pub(super) fn link_guardian(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     call.require(&[Part::Citizen, Part::Provider], &["issuer", "records"])?;
-    let args: LinkGuardian = call.args()?;
-    fields::sid("guardianSid", &args.guardian_sid)?;
-    fields::sid("sid", &args.sid)?;
-    fields::hash("evidenceHash", &args.evidence_hash)?;
-    if args.guardian_sid == args.sid {
-        return Err(Failure::rule(
-            "SELF_GUARDIAN",
-            "nobody is their own guardian",
-        ));
-    }
-    if args.until <= call.now {
-        return Err(Failure::rule("PERIOD", "a guardianship ends in the future"));
-    }
-    let ward = Ward {
-        until: args.until,
-        evidence_hash: args.evidence_hash,
-        linked: true,
-    };
-    call.store("ward", &[&args.guardian_sid, &args.sid], &ward)?;
-    let id = call.stub.tx_id().to_owned();
-    Ok(Outcome::changed(&id, "Linked").event(call, "GuardianLinked", &id, "Linked", ""))
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct UnlinkGuardian {
-    guardian_sid: String,
-    sid: String,
+    guardian::link(call).map(|(_, outcome)| outcome)
 }
 
 pub(super) fn unlink_guardian(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     call.require(&[Part::Citizen, Part::Provider], &["issuer", "records"])?;
-    let args: UnlinkGuardian = call.args()?;
-    fields::sid("guardianSid", &args.guardian_sid)?;
-    fields::sid("sid", &args.sid)?;
-    let mut ward: Ward = call
-        .load("ward", &[&args.guardian_sid, &args.sid])?
-        .ok_or_else(|| Failure::not_found("no such guardianship"))?;
-    if !ward.linked {
-        return Err(Failure::conflict(
-            "BAD_STATE",
-            "the guardianship is Unlinked, UnlinkGuardian needs Linked",
-        ));
-    }
-    ward.linked = false;
-    call.store("ward", &[&args.guardian_sid, &args.sid], &ward)?;
-    let id = call.stub.tx_id().to_owned();
-    Ok(Outcome::changed(&id, "Unlinked").event(call, "GuardianUnlinked", &id, "Unlinked", ""))
+    guardian::unlink(call).map(|(_, outcome)| outcome)
 }

@@ -223,15 +223,6 @@ pub(crate) struct Consent {
     pub at: i64,
 }
 
-/// `ward~guardianSid~sid`: who may speak for whom.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Ward {
-    pub until: i64,
-    pub evidence_hash: String,
-    pub linked: bool,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum AccessState {
     Permitted,
