@@ -6,6 +6,10 @@
 use serde::Deserialize;
 use serde_json::Number;
 
+/// Containers of one line at most, so that a document of a few bytes does not make
+/// [`Waste::grams_each`] fill the memory.
+pub const MAX_CONTAINERS: u32 = 100_000;
+
 /// A manifest of e-Manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shipment {
@@ -76,6 +80,14 @@ pub enum EpaError {
         line: u32,
         /// As written.
         quantity: String,
+    },
+    /// More containers than any load has.
+    #[error("line {line} has {found} containers, at most {MAX_CONTAINERS} are read")]
+    Containers {
+        /// The line's number.
+        line: u32,
+        /// As written.
+        found: u32,
     },
     /// A unit of measurement that e-Manifest does not have.
     #[error("line {line} is measured in '{unit}', e-Manifest has G K L M N P T Y")]
@@ -188,6 +200,12 @@ pub fn read(json: &[u8]) -> Result<Shipment, EpaError> {
 
 fn waste(line: Line) -> Result<Waste, EpaError> {
     let quantity = line.quantity;
+    if quantity.container_number > MAX_CONTAINERS {
+        return Err(EpaError::Containers {
+            line: line.line_number,
+            found: quantity.container_number,
+        });
+    }
     let unit = quantity.unit_of_measurement.code;
     let grams = match unit.as_str() {
         // Gallons, litres, cubic metres and cubic yards.
@@ -285,14 +303,21 @@ mod tests {
         assert_eq!(shipment.wastes[0].containers, 20);
     }
 
-    fn with(quantity: &str, unit: &str) -> Result<Option<u64>, EpaError> {
-        let json = format!(
+    fn document(containers: u32, quantity: &str, unit: &str) -> String {
+        format!(
             r#"{{"status":"Scheduled","generator":{{"epaSiteId":"A"}},"transporters":[],
             "designatedFacility":{{"epaSiteId":"B"}},"wastes":[{{"lineNumber":7,"quantity":{{
-            "containerNumber":3,"containerType":{{"code":"BA"}},"quantity":{quantity},
+            "containerNumber":{containers},"containerType":{{"code":"BA"}},"quantity":{quantity},
             "unitOfMeasurement":{{"code":"{unit}"}}}}}}]}}"#
-        );
-        read(json.as_bytes()).map(|shipment| shipment.wastes[0].grams)
+        )
+    }
+
+    fn full_of(containers: u32) -> String {
+        document(containers, "1", "K")
+    }
+
+    fn with(quantity: &str, unit: &str) -> Result<Option<u64>, EpaError> {
+        read(document(3, quantity, unit).as_bytes()).map(|shipment| shipment.wastes[0].grams)
     }
 
     #[test]
@@ -317,6 +342,16 @@ mod tests {
             );
         }
         assert!(matches!(with("1", "Z"), Err(EpaError::Unit { .. })));
+        let crowded = full_of(u32::MAX);
+        assert_eq!(
+            read(crowded.as_bytes()),
+            Err(EpaError::Containers {
+                line: 7,
+                found: u32::MAX
+            })
+        );
+        let most = read(full_of(MAX_CONTAINERS).as_bytes()).unwrap();
+        assert_eq!(most.wastes[0].grams_each().unwrap().len(), 100_000);
         for json in ["", "[]", "{}", r#"{"status":1}"#] {
             assert!(matches!(read(json.as_bytes()), Err(EpaError::Malformed(_))));
         }
