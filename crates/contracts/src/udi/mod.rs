@@ -45,13 +45,8 @@ impl Agency {
     /// Whose identifier or carrier a text would be, by its first characters. Device identifiers
     /// of HIBCC begin with a letter, where the carrier has its flag.
     pub fn of_text(text: &str) -> Agency {
-        match text
-            .trim_start()
-            .strip_prefix('*')
-            .unwrap_or(text)
-            .chars()
-            .next()
-        {
+        let text = text.trim_start();
+        match text.strip_prefix('*').unwrap_or(text).chars().next() {
             Some('+' | 'A'..='Z') => Agency::Hibcc,
             Some('=' | '&') => Agency::Iccbba,
             _ => Agency::Gs1,

@@ -97,6 +97,19 @@ fn malformed_carriers_are_refused() {
 }
 
 #[test]
+fn whose_a_text_is_does_not_depend_on_spaces_before_it() {
+    for (text, agency) in [
+        ("  +A123BJC5D6E71G", Agency::Hibcc),
+        (" *+A123BJC5D6E71G*", Agency::Hibcc),
+        ("\t=/A9999XYZ100T0944", Agency::Iccbba),
+        (" (01)09506000117843", Agency::Gs1),
+        ("", Agency::Gs1),
+    ] {
+        assert_eq!(Agency::of_text(text), agency, "{text:?}");
+    }
+}
+
+#[test]
 fn identifiers_are_kept_in_one_form() {
     for (agency, text, kept) in [
         (Agency::Gs1, "4006381333931", "04006381333931"),
