@@ -11,6 +11,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 
 use super::TestLedger;
+use super::scan::{Algorithm as Hash, Form, Identifier, Kind, Scanner};
 
 /// What people put in front of an identifier before they hash it: kinds of documents by name and
 /// code, and names of fields.
@@ -115,11 +116,11 @@ impl TestLedger {
 }
 
 /// Everything that is found of these identifiers in what a ledger has made public; empty when all
-/// is well. Looks for each in both cases, in hexadecimal and base64, and for hashes of it, bare
-/// and behind the prefixes that one would try first, as bytes, in hexadecimal and base64.
+/// is well. Looks for each as [`super::scan`] does, and for hashes of it, bare and behind the prefixes
+/// that one would try first, as bytes, in hexadecimal and base64.
 ///
 /// # Panics
-/// When an identifier has less than four bytes: it would be found by chance.
+/// Without identifiers, and when one has less than four bytes: it would be found by chance.
 ///
 /// ```
 /// use consilium_contracts::{Caller, testing::{Proposal, TestLedger, leaks}};
@@ -135,12 +136,27 @@ pub fn leaks(ledger: &TestLedger, identifiers: &[&str]) -> Vec<Leak> {
 }
 
 fn find(public: &[u8], identifiers: &[&str]) -> Vec<Leak> {
+    let wanted = identifiers
+        .iter()
+        .map(|identifier| Identifier::new(Kind::NationalId, *identifier));
+    let scanner = match Scanner::new(wanted) {
+        Ok(scanner) => scanner,
+        // This is for tests: what cannot be looked for must not look like nothing found.
+        Err(error) => panic!("{error}"),
+    };
+    let mut leaks: Vec<Leak> = scanner
+        .scan(public)
+        .into_iter()
+        .filter_map(|finding| {
+            Some(Leak {
+                identifier: finding.identifier.value,
+                form: unhashed(finding.form)?.to_owned(),
+                offset: finding.offset,
+            })
+        })
+        .collect();
     let (mut patterns, mut means) = (Vec::new(), Vec::new());
     for identifier in identifiers {
-        assert!(
-            identifier.len() >= 4,
-            "{identifier:?} would be found by chance"
-        );
         let mut cases = vec![
             (*identifier).to_owned(),
             identifier.to_uppercase(),
@@ -157,22 +173,32 @@ fn find(public: &[u8], identifiers: &[&str]) -> Vec<Leak> {
     }
     // Bounded by the identifiers of a test: some thousand patterns each.
     let search = AhoCorasick::new(patterns).expect("patterns of a test fit");
-    search
-        .find_overlapping_iter(public)
-        .map(|hit| {
-            let (identifier, form) = means[hit.pattern().as_usize()].clone();
-            Leak {
-                identifier,
-                form,
-                offset: hit.start(),
-            }
-        })
-        .collect()
+    leaks.extend(search.find_overlapping_iter(public).map(|hit| {
+        let (identifier, form) = means[hit.pattern().as_usize()].clone();
+        Leak {
+            identifier,
+            form,
+            offset: hit.start(),
+        }
+    }));
+    leaks
 }
 
+/// How the scanner found an identifier itself. Hashes are guessed here with all their prefixes.
+fn unhashed(form: Form) -> Option<&'static str> {
+    match form {
+        Form::Plain => Some("as it is"),
+        Form::Utf16 => Some("the text in UTF-16"),
+        Form::Hex => Some("the text in hexadecimal"),
+        Form::Base64 => Some("the text in base64"),
+        Form::Hashed(Hash::Md5, _) => Some("MD5 of the text"),
+        Form::Hashed(Hash::Sha256 | Hash::Sha1, _) => None,
+    }
+}
+
+/// Its hashes, bare and behind prefixes.
 fn forms(text: &str) -> Vec<(Vec<u8>, String)> {
-    let mut forms = vec![(text.as_bytes().to_vec(), "as it is".to_owned())];
-    forms.extend(written(text.as_bytes(), "the text"));
+    let mut forms = Vec::new();
     let mut hashed = vec![
         text.to_owned(),
         format!("\"{text}\""),
