@@ -28,6 +28,7 @@ mod thread;
 pub use band::band;
 
 use crate::contract::{Contract, Deployment, Response, out_of};
+use crate::purge;
 use crate::request::{Function, dispatch, functions};
 use crate::roles;
 use crate::stub::Stub;
@@ -73,6 +74,8 @@ pub(crate) const FUNCTIONS: &[Function] = functions! {
     Submit "CloseConsult" r#"{"con","rating":1 to 5}"# => consult::close;
     Submit "ExpireConsult" r#"{"con"}"# => consult::expire;
     Submit "ForgetConsult" r#"{"con"}"# => consult::forget;
+    Submit "PurgePrivate" r#"{"keys":[],"ground":"ERASURE|RETENTION|CONSENT|ERROR|ORDER","reference":id}"# => purge::purge_private;
+    Evaluate "ReadPurged" r#"{"org":MSP id,"keyHash":SHA-256,"reference":id}"# => purge::read_purged;
     Evaluate "ReadConsult" r#"{"con"}"# => thread::read;
     Evaluate "ReadThread" r#"{"con"}"# => thread::read_thread;
     Evaluate "CheckConsultAccess" r#"{"con"}"# => thread::check_access;

@@ -206,6 +206,52 @@ fn a_party_purges_its_letters_and_the_hashes_stay() {
     assert_eq!(read["questionHash"], hash(question.as_bytes()));
 }
 
+/// An order to erase does not wait until a consultation is over.
+#[test]
+fn a_letter_is_purged_with_a_record_at_any_time() {
+    let mut ledger = consult_at(State::Answered);
+    let purge = || json!({"keys": ["question-con-1"], "ground": "ERASURE", "reference": "e-1"});
+    no(
+        &mut ledger,
+        "PurgePrivate",
+        &specialist(),
+        purge(),
+        403,
+        "WRONG_ROLE",
+    );
+    let answer = ok(&mut ledger, "PurgePrivate", &dpo(), purge());
+    let question = letter("What do you make of this?");
+    assert_eq!(
+        answer["purged"],
+        json!([{"collection": "_implicit_org_HospitalMSP", "keyHash": hash(b"question-con-1"),
+            "valueHash": hash(question.as_bytes())}])
+    );
+    no(
+        &mut ledger,
+        "PurgePrivate",
+        &dpo(),
+        purge(),
+        404,
+        "NOT_FOUND",
+    );
+    no(
+        &mut ledger,
+        "ReadThread",
+        &specialist(),
+        json!({"con": "con-1"}),
+        404,
+        "PRIVATE_DATA_NOT_HERE",
+    );
+    let args =
+        json!({"org": "HospitalMSP", "keyHash": hash(b"question-con-1"), "reference": "e-1"});
+    let status = ask(&ledger, "ReadPurged", &auditor(), args);
+    assert_eq!(status["present"], false);
+    assert_eq!(status["record"]["by"], "HospitalMSP");
+    // The other party has its own copy.
+    let thread = ask(&ledger, "ReadThread", &physician(), json!({"con": "con-1"}));
+    assert_eq!(thread["question"]["text"], "What do you make of this?");
+}
+
 #[test]
 fn letters_are_complete_salted_and_what_was_said_they_are() {
     let mut ledger = TestLedger::new();
