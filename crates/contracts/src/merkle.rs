@@ -20,7 +20,8 @@ pub fn leaf_hash(entry: &[u8]) -> Hash {
     hasher.finalize().into()
 }
 
-fn node_hash(left: &Hash, right: &Hash) -> Hash {
+/// The hash over two nodes.
+pub(crate) fn node_hash(left: &Hash, right: &Hash) -> Hash {
     let mut hasher = Sha256::new();
     hasher.update([NODE]);
     hasher.update(left);

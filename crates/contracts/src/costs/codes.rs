@@ -6,11 +6,11 @@
 //! that root. `I109` is well formed ICD-10-CM and on no list, so no path leads from it to any root.
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::model::{Edition, Editions, in_force};
 use crate::failure::Failure;
 use crate::fields;
+use crate::merkle::{self, Hash};
 use crate::request::{Call, Outcome};
 use crate::roles::Part;
 
@@ -43,7 +43,7 @@ pub struct Membership {
 pub struct CodeList {
     codes: Vec<String>,
     /// From the leaves to the root, which stands alone.
-    levels: Vec<Vec<[u8; 32]>>,
+    levels: Vec<Vec<Hash>>,
 }
 
 impl CodeList {
@@ -61,7 +61,7 @@ impl CodeList {
             let next = last
                 .chunks(2)
                 .map(|pair| match pair {
-                    [left, right] => node(left, right),
+                    [left, right] => merkle::node_hash(left, right),
                     // The last of an odd number goes up as it is.
                     _ => pair[0],
                 })
@@ -80,7 +80,7 @@ impl CodeList {
     /// nothing.
     pub fn root(&self) -> String {
         let root = self.levels.last().and_then(|level| level.first());
-        root.map_or_else(|| hex::encode(Sha256::digest([])), hex::encode)
+        hex::encode(root.copied().unwrap_or_else(|| merkle::root(&[])))
     }
 
     /// The proof that a code is on the list, `None` when it is not.
@@ -99,21 +99,6 @@ impl CodeList {
     }
 }
 
-fn leaf(code: &str) -> [u8; 32] {
-    let mut hasher = Sha256::new();
-    hasher.update([0]);
-    hasher.update(code);
-    hasher.finalize().into()
-}
-
-fn node(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
-    let mut hasher = Sha256::new();
-    hasher.update([1]);
-    hasher.update(left);
-    hasher.update(right);
-    hasher.finalize().into()
-}
-
 /// A code without the dot that print adds.
 pub(super) fn normal(code: &str) -> String {
     code.chars().filter(|c| *c != '.').collect()
@@ -124,26 +109,22 @@ pub(super) fn is_member(edition: &Edition, code: &str, proof: &Membership) -> bo
     if proof.index >= edition.count || proof.path.len() > MAX_PATH {
         return false;
     }
-    let (mut place, mut last) = (proof.index, edition.count - 1);
-    let mut hash = leaf(&normal(code));
-    for beside in &proof.path {
-        let mut other = [0; 32];
-        if last == 0 || hex::decode_to_slice(beside, &mut other).is_err() {
-            return false;
-        }
-        if place % 2 == 1 || place == last {
-            hash = node(&other, &hash);
-            while place % 2 == 0 && place != 0 {
-                place /= 2;
-                last /= 2;
-            }
-        } else {
-            hash = node(&hash, &other);
-        }
-        place /= 2;
-        last /= 2;
-    }
-    last == 0 && hex::encode(hash) == edition.root
+    let read = |text: &String| {
+        let mut hash = Hash::default();
+        hex::decode_to_slice(text, &mut hash).map(|()| hash)
+    };
+    let Ok(root) = read(&edition.root) else {
+        return false;
+    };
+    let Ok(path) = proof.path.iter().map(read).collect::<Result<Vec<_>, _>>() else {
+        return false;
+    };
+    let (index, count) = (proof.index.into(), edition.count.into());
+    merkle::verify(&leaf(code), index, count, &path, &root)
+}
+
+fn leaf(code: &str) -> Hash {
+    merkle::leaf_hash(normal(code).as_bytes())
 }
 
 /// Whether a code has the form that its system gives codes. Systems that are not named here have
