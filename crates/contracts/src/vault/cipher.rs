@@ -5,18 +5,14 @@ use aws_lc_rs::{hmac, rand};
 use zeroize::Zeroizing;
 
 use super::{KEY_LEN, VaultError};
+use crate::commitment::tag;
 
 const TAG_LEN: usize = 16;
 
 /// What the ledger may know of a random key: HMAC-SHA-256 under it over a label, lower-case
 /// hexadecimal. Nothing about the key follows from it, nor from two of them.
-pub(super) fn fingerprint(key: &[u8; KEY_LEN], label: &[&[u8]]) -> String {
-    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
-    for part in label {
-        context.update(&(part.len() as u64).to_be_bytes());
-        context.update(part);
-    }
-    hex::encode(context.sign())
+pub(super) fn fingerprint(key: &[u8; KEY_LEN], label: &str, values: &[&[u8]]) -> String {
+    tag(&hmac::Key::new(hmac::HMAC_SHA256, key), label, values)
 }
 
 pub(super) fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, VaultError> {

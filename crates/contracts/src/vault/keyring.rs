@@ -9,7 +9,7 @@ use super::handover::{Handover, Recipient};
 use super::{Binding, Fingerprint, KEY_LEN, SALT_LEN, Sealed, VaultError, hash, verify};
 
 /// What a patient's key is fingerprinted under.
-const KEY_LABEL: &[u8] = b"consilium patient key 1";
+const KEY_LABEL: &str = "consilium patient key 1";
 /// What an exported ring is authenticated with.
 const EXPORT_LABEL: &[u8] = b"consilium key ring 1";
 
@@ -113,7 +113,7 @@ impl KeyRing {
         let mut destroyed = Vec::new();
         self.keys.retain(|(owner, _), key| {
             if owner == sid {
-                destroyed.push(fingerprint(key, &[KEY_LABEL]));
+                destroyed.push(fingerprint(key, KEY_LABEL, &[]));
             }
             owner != sid
         });
@@ -123,7 +123,7 @@ impl KeyRing {
     /// The fingerprint of a patient's key, which the ledger may show.
     pub fn fingerprint(&self, sid: &str, epoch: u32) -> Option<String> {
         let key = self.keys.get(&(sid.to_owned(), epoch))?;
-        Some(fingerprint(key, &[KEY_LABEL]))
+        Some(fingerprint(key, KEY_LABEL, &[]))
     }
 
     /// All keys, encrypted under a master key, to be kept where only the custodian gets at it.

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::cipher::{fingerprint, random};
 use super::{KEY_LEN, VaultError};
 
-const KEY_LABEL: &[u8] = b"consilium sector key 1";
+const KEY_LABEL: &str = "consilium sector key 1";
 const PSEUDONYM_CHARS: usize = 26;
 const MAX_PROJECT_CHARS: usize = 64;
 
@@ -143,7 +143,7 @@ impl SectorKeys {
 
 fn fingerprint_of(key: &[u8; KEY_LEN], sector: &Sector, epoch: u32) -> String {
     let name = sector.to_string();
-    fingerprint(key, &[KEY_LABEL, name.as_bytes(), &epoch.to_be_bytes()])
+    fingerprint(key, KEY_LABEL, &[name.as_bytes(), &epoch.to_be_bytes()])
 }
 
 /// A patient's pseudonym in one sector: base32 of HMAC-SHA-256 over id type, 0x1f and id number,
