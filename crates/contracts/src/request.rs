@@ -192,6 +192,20 @@ impl Call<'_> {
         })
     }
 
+    /// Asks another contract on this channel, within this transaction.
+    pub fn ask(
+        &mut self,
+        chaincode: &str,
+        function: &str,
+        argument: &impl Serialize,
+    ) -> Result<Response, Failure> {
+        let args = [
+            function.as_bytes().to_vec().into(),
+            to_json(argument).into(),
+        ];
+        Ok(self.stub.invoke(chaincode, &args)?)
+    }
+
     /// The function's name, for messages.
     pub fn function(&self) -> &'static str {
         self.function

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::failure::Failure;
-use crate::request::{Call, to_json};
+use crate::request::Call;
 
 /// What `Check` and `CheckOrganization` answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,11 +104,7 @@ impl Call<'_> {
         question: &serde_json::Value,
     ) -> Result<Standing, Failure> {
         let registry = self.config()?.registry.clone();
-        let args = [
-            function.as_bytes().to_vec().into(),
-            to_json(question).into(),
-        ];
-        let answer = self.stub.invoke(&registry, &args)?;
+        let answer = self.ask(&registry, function, question)?;
         if !answer.is_endorsable() {
             return Err(Failure::new(
                 500,

@@ -15,7 +15,7 @@ use super::tariff;
 use crate::devices::UnitId;
 use crate::failure::Failure;
 use crate::fields::{self, date_of};
-use crate::request::{Call, Outcome, to_json};
+use crate::request::{Call, Outcome};
 use crate::roles::Part;
 
 /// Charges of one episode.
@@ -245,11 +245,7 @@ fn must_be_implanted_here(call: &mut Call<'_>, unit: &UnitId) -> Result<(), Fail
     if devices.is_empty() {
         return Ok(());
     }
-    let args = [
-        b"ReadUnit".to_vec().into(),
-        to_json(&json!({"unit": unit})).into(),
-    ];
-    let answer = call.stub.invoke(&devices, &args)?;
+    let answer = call.ask(&devices, "ReadUnit", &json!({"unit": unit}))?;
     let missing = |sentence: String| Failure::rule("NO_EVIDENCE", sentence);
     if answer.status == 404 {
         return Err(missing(format!("{devices} has no such unit")));

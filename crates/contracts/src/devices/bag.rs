@@ -6,7 +6,7 @@ use super::model::UnitId;
 use super::trace::unit_page;
 use crate::failure::Failure;
 use crate::fields;
-use crate::request::{Call, Outcome, decode, to_json};
+use crate::request::{Call, Outcome, decode};
 use crate::roles::Part;
 
 /// What this contract has to know of a bag of the waste contract.
@@ -25,11 +25,7 @@ pub(super) fn need_bag(call: &mut Call<'_>, id: &str) -> Result<(), Failure> {
     if contract.is_empty() || !call.config()?.plays(&msp, Part::Provider) {
         return Ok(());
     }
-    let args = [
-        b"ReadBag".to_vec().into(),
-        to_json(&serde_json::json!({ "id": id })).into(),
-    ];
-    let answer = call.stub.invoke(&contract, &args)?;
+    let answer = call.ask(&contract, "ReadBag", &serde_json::json!({ "id": id }))?;
     if matches!(answer.status, 403 | 404) {
         return Err(Failure::rule(
             "UNKNOWN_BAG",

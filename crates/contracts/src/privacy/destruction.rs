@@ -14,7 +14,7 @@ use super::model::{Purge, PurgedValue, State, step};
 use crate::failure::Failure;
 use crate::fields;
 use crate::purge::{Ground, MAX_KEYS, PurgeAnswer, PurgePrivate, PurgedStatus, ReadPurged};
-use crate::request::{Call, Outcome, to_json};
+use crate::request::{Call, Outcome};
 use crate::roles::{ALL_PARTS, CUSTODIAN_ROLES, Part};
 
 fn load(call: &mut Call<'_>, id: &str) -> Result<Option<Purge>, Failure> {
@@ -239,11 +239,7 @@ fn ask(
     function: &str,
     argument: &impl Serialize,
 ) -> Result<Vec<u8>, Failure> {
-    let args = [
-        function.as_bytes().to_vec().into(),
-        to_json(argument).into(),
-    ];
-    let answer = call.stub.invoke(chaincode, &args)?;
+    let answer = call.ask(chaincode, function, argument)?;
     if answer.is_endorsable() {
         return Ok(answer.payload.to_vec());
     }

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::card::token::{CardKey, TokenError, verify_content};
 use crate::failure::Failure;
 use crate::fields;
-use crate::request::{Call, to_json};
+use crate::request::Call;
 use crate::roles::Part;
 
 const MAX_SIGNED_BYTES: usize = 64 * 1024;
@@ -129,11 +129,7 @@ fn open_cards(call: &mut Call<'_>, sid: &str) -> Result<Vec<OpenCard>, Failure> 
             format!("{cards} does not answer CardsOf: {what}"),
         )
     };
-    let args = [
-        b"CardsOf".to_vec().into(),
-        to_json(&json!({"sid": sid})).into(),
-    ];
-    let answer = call.stub.invoke(&cards, &args)?;
+    let answer = call.ask(&cards, "CardsOf", &json!({"sid": sid}))?;
     if !answer.is_endorsable() {
         return Err(unexpected(answer.message));
     }

@@ -10,7 +10,7 @@ use super::party::ids;
 use crate::failure::Failure;
 use crate::fields;
 use crate::purge::own_collection;
-use crate::request::{Call, Outcome, decode, to_json};
+use crate::request::{Call, Outcome, decode};
 use crate::roles::Part;
 
 /// The chaincode that decides on access to records.
@@ -95,8 +95,7 @@ pub(super) fn check_access(call: &mut Call<'_>) -> Result<Outcome, Failure> {
     let mut records = Vec::new();
     for id in question.records {
         let ask = json!({"target": {"records": [id]}, "purpose": "TREAT"});
-        let args = [b"EvaluateAccess".to_vec().into(), to_json(&ask).into()];
-        let answer = call.stub.invoke(RECORDS, &args)?;
+        let answer = call.ask(RECORDS, "EvaluateAccess", &ask)?;
         let (decision, code) = if answer.is_endorsable() {
             let dry: DryRun = decode("answer of records", &answer.payload)?;
             (dry.decision, dry.code)
